@@ -1,0 +1,162 @@
+//! Writes a frame cache, a batch of recordings at a time.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use bpsta_events::Framing;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use rayon::prelude::*;
+use rust_hdf5::H5File;
+
+use super::{FRAMING_VERSION, Key};
+use crate::error::IoContext;
+use crate::progress::{Reporter, Stage};
+use crate::samples::{Files, Recording};
+use crate::{DatasetError, SplitName};
+
+/// Bytes of recordings that are decoded and framed at the same time: bounds memory, and keeps all cores busy.
+const BATCH_BYTES: u64 = 64 << 20;
+/// Recordings of a batch at most: bounds the compressed frames that wait to be written.
+const BATCH_FILES: usize = 1024;
+
+/// String attributes of an HDF5 file's root, by name.
+pub(crate) type Attributes<'a> = [(&'a str, &'a str)];
+
+/// Writes the whole cache to `path`, syncs it, and leaves no lock on it.
+pub(super) fn build(
+    path: &Path,
+    files: Files<'_>,
+    framing: Framing,
+    key: &Key,
+    reporter: &Reporter,
+) -> Result<(), DatasetError> {
+    let file = H5File::create(path).map_err(hdf5("create", path))?;
+    let version = FRAMING_VERSION.to_string();
+    let tool = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+    let dataset = files.manifest.dataset.to_string();
+    let attributes: &Attributes<'_> = &[
+        ("format", "bpsta-frames"),
+        ("tool", tool),
+        ("dataset", &dataset),
+        ("framing", &key.framing),
+        ("framing_version", &version),
+        ("manifest_hash", &key.manifest_hash),
+    ];
+    for (name, value) in attributes {
+        file.set_attr_string(name, value).map_err(hdf5("write an attribute of", path))?;
+    }
+    for group in ["frames", "labels", "names"] {
+        file.create_group(group).map_err(hdf5("write a group of", path))?;
+    }
+    let total = files.manifest.samples.train + files.manifest.samples.test;
+    let mut done = 0;
+    for split in SplitName::ALL {
+        let recordings = files.recordings(split)?;
+        write_split(&file, path, files, framing, key.time_steps, split, &recordings, &mut |samples| {
+            done += samples;
+            reporter.step(Stage::Frame, done, total);
+        })?;
+    }
+    let manifest = files.manifest.to_json(false);
+    let bytes = file
+        .new_dataset::<u8>()
+        .shape([manifest.len()])
+        .chunk(&[manifest.len()])
+        .deflate(6)
+        .create("manifest")
+        .map_err(hdf5("write", path))?;
+    bytes.write_raw(manifest.as_bytes()).map_err(hdf5("write", path))?;
+    file.close().map_err(hdf5("finish", path))?;
+    File::open(path).and_then(|file| file.sync_all()).context("sync", path)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one place in one function; a struct would only rename them")]
+fn write_split(
+    file: &H5File,
+    path: &Path,
+    files: Files<'_>,
+    framing: Framing,
+    time_steps: usize,
+    split: SplitName,
+    recordings: &[Recording<'_>],
+    finished: &mut dyn FnMut(usize),
+) -> Result<(), DatasetError> {
+    let samples: Vec<_> = recordings.iter().flat_map(|recording| &recording.samples).collect();
+    // HDF5 knows chunks only of something: an empty split has no datasets.
+    if samples.is_empty() {
+        return Ok(());
+    }
+    let split = split.as_str();
+    let shape = [samples.len(), time_steps, 2, usize::from(files.info.height), usize::from(files.info.width)];
+    let sample_len: usize = shape[1..].iter().product();
+    let frames = file
+        .new_dataset::<u16>()
+        .shape(shape)
+        .chunk(&[1, shape[1], shape[2], shape[3], shape[4]])
+        .deflate(LEVEL)
+        .create(&format!("frames/{split}"))
+        .map_err(hdf5("write", path))?;
+
+    let mut place = 0;
+    let mut rest = recordings;
+    while !rest.is_empty() {
+        let (batch, after) = rest.split_at(batch_len(rest));
+        rest = after;
+        // Compressed by the workers: the HDF5 library, which has one thread, only stores the bytes.
+        let chunks: Vec<Vec<Vec<u8>>> = batch
+            .par_iter()
+            .map(|recording| {
+                let counts = files.frame(recording, framing)?;
+                counts.chunks_exact(sample_len).map(|sample| compress(sample, path)).collect()
+            })
+            .collect::<Result<_, DatasetError>>()?;
+        for chunk in chunks.iter().flatten() {
+            frames.write_chunk_raw(place, chunk, 0).map_err(hdf5("write", path))?;
+            place += 1;
+        }
+        finished(batch.iter().map(|recording| recording.samples.len()).sum());
+    }
+
+    let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
+    file.new_dataset::<u8>()
+        .shape([labels.len()])
+        .create(&format!("labels/{split}"))
+        .and_then(|dataset| dataset.write_raw(&labels))
+        .map_err(hdf5("write", path))?;
+    let names: Vec<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
+    file.write_vlen_strings(&format!("names/{split}"), &names).map_err(hdf5("write", path))?;
+    Ok(())
+}
+
+/// How many of the recordings make the next batch; at least one.
+fn batch_len(recordings: &[Recording<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |recording: &&Recording<'_>| {
+        bytes += recording.entry.bytes;
+        bytes <= BATCH_BYTES
+    };
+    recordings.iter().take(BATCH_FILES).take_while(fits).count().max(1)
+}
+
+/// zlib's level: frames are mostly zeros, and higher levels cost time for hardly a smaller file.
+pub(crate) const LEVEL: u32 = 3;
+
+/// A chunk as HDF5's deflate filter stores it: little-endian, then zlib.
+pub(crate) fn compress(counts: &[u16], path: &Path) -> Result<Vec<u8>, DatasetError> {
+    let bytes: Vec<u8> = counts.iter().flat_map(|count| count.to_le_bytes()).collect();
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(LEVEL));
+    encoder.write_all(&bytes).context("compress frames for", path)?;
+    encoder.finish().context("compress frames for", path)
+}
+
+/// For `map_err`: wraps an error of the HDF5 library while a file is written.
+pub(crate) fn hdf5(action: &'static str, path: &Path) -> impl FnOnce(rust_hdf5::Hdf5Error) -> DatasetError {
+    move |error| DatasetError::Hdf5 {
+        action,
+        path: path.to_owned(),
+        message: error.to_string(),
+        remedy: "look for a full disk or missing rights",
+    }
+}

@@ -1,0 +1,123 @@
+//! The frame cache: event recordings, framed once, in one HDF5 file a data set and framing.
+//!
+//! | dataset | type | shape |
+//! |---|---|---|
+//! | `frames/train`, `frames/test` | u16 | `[N, T, 2, H, W]`, one gzip-compressed chunk a sample |
+//! | `labels/train`, `labels/test` | u8 | `[N]` |
+//! | `names/train`, `names/test` | string | `[N]`, the sample's file under `raw/` (`#row` behind it in DVS-Gesture) |
+//! | `manifest` | u8 | the JSON of the manifest |
+//!
+//! The root's attributes are `format`, `tool`, `dataset`, `framing`, `framing_version` and `manifest_hash`, all strings.
+//! A split without samples has no datasets.
+//!
+//! The file is never believed on its own: its BLAKE3 lies beside it (`guard`), is compared before the HDF5 library sees
+//! a byte, and a file that is damaged, cut off or made from something else is built again, with a notice.
+
+mod build;
+mod file;
+mod guard;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bpsta_events::Framing;
+
+pub(crate) use build::{Attributes, LEVEL, compress, hdf5};
+pub(crate) use file::FrameFile;
+
+use crate::error::IoContext;
+use crate::progress::Reporter;
+use crate::samples::Files;
+use crate::{DatasetError, SplitName, hash};
+
+/// Counts up whenever the same recording and framing would give other frames than before, or when the cache's format
+/// changes: older caches are then no longer found.
+pub const FRAMING_VERSION: u32 = 1;
+
+/// What decides the frames, and so names the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) manifest_hash: String,
+    pub(crate) framing: String,
+    pub(crate) time_steps: usize,
+}
+
+impl Key {
+    /// 16 hex digits of the BLAKE3 of everything that decides the frames.
+    fn short(&self) -> String {
+        let Key { manifest_hash, framing, time_steps } = self;
+        let text = format!("frames {FRAMING_VERSION}\n{manifest_hash}\n{framing}\n{time_steps}\n");
+        hash::blake3_hex(text.as_bytes())[..16].to_owned()
+    }
+}
+
+/// The two splits of a cache that has been checked, read by sample.
+pub(crate) struct Cached {
+    pub(crate) train: Option<FrameFile>,
+    pub(crate) test: Option<FrameFile>,
+}
+
+impl Cached {
+    pub(crate) fn take(&mut self, split: SplitName) -> Option<FrameFile> {
+        match split {
+            SplitName::Train => self.train.take(),
+            SplitName::Test => self.test.take(),
+        }
+    }
+}
+
+/// Opens the cache of these files and this framing, and builds it first if it is not there or not sound.
+pub(crate) fn open_or_build(
+    files: Files<'_>,
+    framing: Framing,
+    time_steps: usize,
+    reporter: &Reporter,
+) -> Result<Cached, DatasetError> {
+    let key = Key { manifest_hash: files.manifest.hash(), framing: framing.to_string(), time_steps };
+    let folder = files.folder.join("frames");
+    let path = folder.join(format!("{}.h5", key.short()));
+    if let Ok(cached) = open(&path, files, &key) {
+        return Ok(cached);
+    }
+    fs::create_dir_all(&folder).context("create", &folder)?;
+    let _lock = crate::lock::wait(&folder, &key.short(), reporter)?;
+    // Another process may have built it while this one waited.
+    match open(&path, files, &key) {
+        Ok(cached) => return Ok(cached),
+        Err(Unusable::Absent) => {}
+        Err(Unusable::Unsound(why)) => reporter
+            .notice(format!("the frame cache {} cannot be used ({why}): it is built again", path.display())),
+    }
+    let staging = tempfile::Builder::new().prefix(".building-").tempdir_in(&folder).context("create", &folder)?;
+    let unfinished = staging.path().join("frames.h5");
+    build::build(&unfinished, files, framing, &key, reporter)?;
+    guard::write(&unfinished, &path)?;
+    open(&path, files, &key).map_err(|why| DatasetError::Hdf5 {
+        action: "read back",
+        path: path.clone(),
+        message: match why {
+            Unusable::Absent => "it is not there".to_owned(),
+            Unusable::Unsound(why) => why,
+        },
+        remedy: "look for a full or failing disk",
+    })
+}
+
+/// Why a cache file is not used.
+enum Unusable {
+    Absent,
+    Unsound(String),
+}
+
+fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, Unusable> {
+    if !path.exists() {
+        return Err(Unusable::Absent);
+    }
+    guard::check(path).map_err(Unusable::Unsound)?;
+    file::open(path, files, key).map_err(|error| Unusable::Unsound(error.to_string()))
+}
+
+/// The guard's path: `<key>.h5.b3` beside `<key>.h5`.
+fn guard_path(path: &Path) -> PathBuf {
+    path.with_extension("h5.b3")
+}

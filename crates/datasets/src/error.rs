@@ -1,0 +1,204 @@
+//! What can go wrong with data, each with the file, the place in it, what was expected, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use crate::{DatasetId, synthetic};
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatasetError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it was refused.
+        source: std::io::Error,
+    },
+    /// No data set has this name.
+    #[error("there is no data set {name:?}; choose one of mnist, cifar10, nmnist, dvsgesture, dvscifar10")]
+    UnknownDataset {
+        /// The name that was given.
+        name: String,
+    },
+    /// `datasets.toml` does not say what it must; the message carries line and column.
+    #[error("{path}: at {at}: {message}", path = path.display())]
+    Registry {
+        /// The registry file.
+        path: PathBuf,
+        /// The key, such as `nmnist.files[0].md5`.
+        at: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A manifest cannot be used.
+    #[error("{path}: at {at}: {message}; remove the folder it lies in and import again", path = path.display())]
+    Manifest {
+        /// The manifest file.
+        path: PathBuf,
+        /// The field.
+        at: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The folder given to an import holds nothing of this data set.
+    #[error("{path} does not hold {dataset}: expected {expected}", path = path.display())]
+    NotRecognised {
+        /// The data set asked for.
+        dataset: DatasetId,
+        /// The folder that was looked at.
+        path: PathBuf,
+        /// What lies in such a folder.
+        expected: String,
+    },
+    /// A file's bytes are not what its format demands.
+    #[error("{path}: at byte {offset}: {problem}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where in it (in the unpacked bytes, if it is compressed).
+        offset: u64,
+        /// What was expected there, what was found, and what to do.
+        problem: String,
+    },
+    /// A text file's line is not what its format demands.
+    #[error("{path}: line {line}: {problem}", path = path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What was expected there and what was found.
+        problem: String,
+    },
+    /// An event recording cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] bpsta_events::DecodeError),
+    /// A recording cannot be framed.
+    #[error("{sample}: {source}")]
+    Framing {
+        /// The file, and for a recording with several samples the row of its label file.
+        sample: String,
+        /// Why not.
+        source: bpsta_events::FramingError,
+    },
+    /// A file is not the official one.
+    #[error(
+        "{path}: its {algorithm} is {found}, the official file's is {expected}: \
+         fetch the file again, or correct datasets.toml if the official file has changed", path = path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// `MD5` or `BLAKE3`.
+        algorithm: &'static str,
+        /// What the registry says.
+        expected: String,
+        /// What the bytes give.
+        found: String,
+    },
+    /// A file under `raw/` is not what the manifest says.
+    #[error(
+        "{path}: {problem}; the data changed after its import: remove {folder} and import again",
+        path = path.display(), folder = folder.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The difference.
+        problem: String,
+        /// The data set's folder.
+        folder: PathBuf,
+    },
+    /// Another import of this data set is there already.
+    #[error(
+        "{folder} holds another import of {dataset} already ({existing}; this one would be {new}): \
+         to replace it, remove that folder and import again", folder = folder.display()
+    )]
+    AlreadyImported {
+        /// The data set.
+        dataset: DatasetId,
+        /// Its folder.
+        folder: PathBuf,
+        /// What is there, in words.
+        existing: String,
+        /// What the import would put there, in words.
+        new: String,
+    },
+    /// A folder is in the way that no import made.
+    #[error("{folder} is there but has no manifest.json, so no import made it: move it away", folder = folder.display())]
+    InTheWay {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Event data must be framed and static data cannot be.
+    #[error("{dataset}: {problem}")]
+    FramingChoice {
+        /// The data set.
+        dataset: DatasetId,
+        /// What to give instead.
+        problem: &'static str,
+    },
+    /// The HDF5 library refused.
+    #[error("cannot {action} {path}: {message}; {remedy}", path = path.display())]
+    Hdf5 {
+        /// What was tried.
+        action: &'static str,
+        /// The HDF5 file.
+        path: PathBuf,
+        /// What the library says.
+        message: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file would be overwritten.
+    #[error("{path} is there already: choose another name, or say --force", path = path.display())]
+    OutputExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No format fits a file that is to be inspected.
+    #[error(
+        "{path}: no known format (IDX, CIFAR-10 binary, N-MNIST .bin, AEDAT 2.0, AEDAT 3.1); \
+         name one with --format: idx, cifar10-bin, nmnist-bin, aedat2 or aedat3.1", path = path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A sample index past the end of its split.
+    #[error("sample {index} was asked for, but the split has {len}")]
+    NoSuchSample {
+        /// The index.
+        index: usize,
+        /// Samples in the split.
+        len: usize,
+    },
+    /// A stand-in could not be generated.
+    #[error(transparent)]
+    Synthetic(#[from] synthetic::SyntheticError),
+}
+
+/// For `map_err`: wraps an I/O error with what was tried on which path.
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
+    move |source| DatasetError::Io { action, path: path.to_owned(), source }
+}
+
+/// `result.context("read", path)?`.
+pub(crate) trait IoContext<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T, DatasetError>;
+}
+
+impl<T> IoContext<T> for std::io::Result<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T, DatasetError> {
+        self.map_err(io(action, path))
+    }
+}
+
+/// Shorthand for [`DatasetError::Malformed`].
+pub(crate) fn malformed(path: &Path, offset: usize, problem: impl Into<String>) -> DatasetError {
+    DatasetError::Malformed { path: path.to_owned(), offset: offset as u64, problem: problem.into() }
+}

@@ -1,0 +1,72 @@
+//! One recording, framed into an HDF5 file of its own.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use bpsta_events::{Format, Frames, Framing};
+use rust_hdf5::H5File;
+
+use crate::cache::{Attributes, LEVEL, compress, hdf5};
+use crate::error::IoContext;
+use crate::inspect::event_format;
+use crate::{DatasetError, FRAMING_VERSION};
+
+/// Frames the events of one file and writes them as HDF5: dataset `frames`, u16 `[T, 2, H, W]` (channel 0 = OFF, 1 = ON),
+/// with the attributes `source` (the file's name), `event_format`, `framing`, `framing_version` and `tool`.
+///
+/// `format` is found out from the file if not given. The frames are also returned.
+///
+/// # Errors
+/// An input that cannot be decoded or framed; [`DatasetError::OutputExists`] when `output` is there and `force` is false.
+/// `output` is then as before: it is written under another name, synced and renamed.
+pub fn frame_file(
+    input: &Path,
+    format: Option<Format>,
+    framing: Framing,
+    output: &Path,
+    force: bool,
+) -> Result<Frames, DatasetError> {
+    if !force && output.exists() {
+        return Err(DatasetError::OutputExists { path: output.to_owned() });
+    }
+    let format = event_format(input, format)?;
+    let events = bpsta_events::read_file(input, format)?.events;
+    let frames = bpsta_events::frame(&events, format.sensor(), framing)
+        .map_err(|source| DatasetError::Framing { sample: input.display().to_string(), source })?;
+    let version = FRAMING_VERSION.to_string();
+    let source = input.file_name().unwrap_or_default().to_string_lossy();
+    let attributes: &Attributes<'_> = &[
+        ("source", &source),
+        ("event_format", &format.to_string()),
+        ("framing", &framing.to_string()),
+        ("framing_version", &version),
+        ("tool", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))),
+    ];
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let staging =
+        tempfile::Builder::new().prefix(".framing-").tempdir_in(parent).context("create a folder in", parent)?;
+    let unfinished = staging.path().join("frames.h5");
+    write(&unfinished, &frames, attributes)?;
+    fs::rename(&unfinished, output).context("rename to", output)?;
+    Ok(frames)
+}
+
+fn write(path: &Path, frames: &Frames, attributes: &Attributes<'_>) -> Result<(), DatasetError> {
+    let file = H5File::create(path).map_err(hdf5("create", path))?;
+    for (name, value) in attributes {
+        file.set_attr_string(name, value).map_err(hdf5("write an attribute of", path))?;
+    }
+    let shape = [frames.time_steps, 2, usize::from(frames.height), usize::from(frames.width)];
+    let dataset = file
+        .new_dataset::<u16>()
+        .shape(shape)
+        .chunk(&[1, shape[1], shape[2], shape[3]])
+        .deflate(LEVEL)
+        .create("frames")
+        .map_err(hdf5("write", path))?;
+    for (place, frame) in frames.counts.chunks_exact(shape[1] * shape[2] * shape[3]).enumerate() {
+        dataset.write_chunk_raw(place, &compress(frame, path)?, 0).map_err(hdf5("write", path))?;
+    }
+    file.close().map_err(hdf5("finish", path))?;
+    File::open(path).and_then(|file| file.sync_all()).context("sync", path)
+}

@@ -1,0 +1,168 @@
+//! From an official tree to a checked copy in the data folder.
+//!
+//! Files are checked while they are copied into a staging folder; that folder gets its manifest last and is then renamed
+//! into place, so a killed or failed import leaves nothing that looks finished. Single files are not synced (the
+//! sets have up to 70,000): loading and verifying compare their hashes with the manifest instead.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::{IoContext, malformed};
+use crate::layout::{Content, Found, scan};
+use crate::manifest::{self, Counts};
+use crate::progress::{Reporter, Stage};
+use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Manifest, SplitName, Subset, hash};
+
+/// No file of these data sets unpacks to more: a gzip file that does is not one of them.
+const LARGEST_UNPACKED: u64 = 1 << 30;
+
+/// The file in a generated tree that says what it is: such a tree must never pass for official data.
+const STAND_IN_MARKER: &str = "SYNTHETIC.txt";
+
+/// What is imported, and whether it was generated.
+pub(crate) struct Import<'a> {
+    pub(crate) id: DatasetId,
+    pub(crate) info: &'a DatasetInfo,
+    pub(crate) from: &'a Path,
+    /// Seed and requested size of a stand-in.
+    pub(crate) stand_in: Option<(u64, Counts)>,
+    pub(crate) reporter: &'a Reporter,
+}
+
+impl Import<'_> {
+    /// Checks every file and, if `raw` is given, copies it there. The manifest is returned, not written.
+    pub(crate) fn run(&self, raw: Option<&Path>) -> Result<Manifest, DatasetError> {
+        let scan = scan(self.id, self.info, self.from)?;
+        let marker = scan.root.join(STAND_IN_MARKER);
+        if self.stand_in.is_none() && marker.exists() {
+            return Err(DatasetError::NotRecognised {
+                dataset: self.id,
+                path: scan.root,
+                expected: format!("official data, but its {STAND_IN_MARKER} says that it was generated"),
+            });
+        }
+        if let Some(raw) = raw {
+            let mut folders: Vec<PathBuf> =
+                scan.files.iter().filter_map(|f| raw.join(&f.target).parent().map(Path::to_owned)).collect();
+            folders.dedup();
+            for folder in folders {
+                fs::create_dir_all(&folder).context("create", &folder)?;
+            }
+        }
+        let total = scan.files.len();
+        let done = AtomicUsize::new(0);
+        let mut files = scan
+            .files
+            .par_iter()
+            .map(|found| {
+                let entry = self.take(found, raw)?;
+                self.reporter.step(Stage::Import, done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                Ok(entry)
+            })
+            .collect::<Result<Vec<FileEntry>, DatasetError>>()?;
+        pair_labels(&scan.files, &mut files)?;
+
+        let count = |split| files.iter().filter(|f| f.split == Some(split)).map(|f| f.samples).sum::<usize>();
+        let samples = Counts { train: count(SplitName::Train), test: count(SplitName::Test) };
+        let official = self.info.samples;
+        let real = self.stand_in.is_none();
+        Ok(Manifest {
+            schema: manifest::SCHEMA,
+            dataset: self.id,
+            title: self.info.title.clone(),
+            synthetic: !real,
+            seed: self.stand_in.map(|(seed, _)| seed),
+            requested: self.stand_in.map(|(_, requested)| requested),
+            split_rule: self.info.split,
+            samples,
+            subset: (real && samples != official).then_some(Subset {
+                train: samples.train,
+                train_official: official.train,
+                test: samples.test,
+                test_official: official.test,
+            }),
+            missing: if real { scan.missing } else { Vec::new() },
+            files,
+        })
+    }
+
+    fn take(&self, found: &Found, raw: Option<&Path>) -> Result<FileEntry, DatasetError> {
+        let bytes = read_unpacked(&found.source)?;
+        let samples = found.check(self.info, &bytes)?;
+        let official = self.info.unpacked.get(&found.target).filter(|_| self.stand_in.is_none());
+        if let Some(expected) = official {
+            let md5 = hash::md5_hex(&bytes);
+            if md5 != *expected {
+                return Err(DatasetError::Checksum {
+                    path: found.source.clone(),
+                    algorithm: "MD5",
+                    expected: expected.clone(),
+                    found: md5,
+                });
+            }
+        }
+        if let Some(raw) = raw {
+            let target = raw.join(&found.target);
+            fs::write(&target, &bytes).context("write", &target)?;
+        }
+        Ok(FileEntry {
+            path: found.target.clone(),
+            bytes: bytes.len() as u64,
+            blake3: hash::blake3_hex(&bytes),
+            split: found.split,
+            label: found.label,
+            samples,
+        })
+    }
+}
+
+/// Images and labels of a split must be equally many; from then on only the images count as samples.
+fn pair_labels(found: &[Found], files: &mut [FileEntry]) -> Result<(), DatasetError> {
+    for index in 0..found.len() {
+        if !matches!(found[index].content, Content::Labels) {
+            continue;
+        }
+        let labels = files[index].samples;
+        let images = found
+            .iter()
+            .zip(files.iter())
+            .find(|(f, _)| f.split == found[index].split && matches!(f.content, Content::Images));
+        if let Some((image_file, entry)) = images
+            && entry.samples != labels
+        {
+            let problem = format!(
+                "expected {} labels, one for each image in {}, found {labels}",
+                entry.samples,
+                image_file.source.display()
+            );
+            return Err(malformed(&found[index].source, 4, problem));
+        }
+        files[index].samples = 0;
+    }
+    Ok(())
+}
+
+/// Reads a file; one whose name ends in `.gz` is unpacked.
+pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    let bytes = fs::read(path).context("read", path)?;
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::new();
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(LARGEST_UNPACKED);
+    match decoder.read_to_end(&mut unpacked) {
+        Ok(read) if read as u64 == LARGEST_UNPACKED => {
+            let problem = format!("expected less than {LARGEST_UNPACKED} bytes after unpacking: this is no file of this data set");
+            Err(malformed(path, unpacked.len(), problem))
+        }
+        Ok(_) => Ok(unpacked),
+        Err(error) => {
+            let problem = format!("the gzip stream is damaged or cut off ({error}): fetch the file again");
+            Err(malformed(path, unpacked.len(), problem))
+        }
+    }
+}

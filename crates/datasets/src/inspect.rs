@@ -1,0 +1,132 @@
+//! What is in a file of one of the formats this harness reads.
+
+use std::fs;
+use std::path::Path;
+
+use bpsta_events::{Format, Summary};
+use serde::Serialize;
+
+use crate::import::read_unpacked;
+use crate::{DatasetError, cifar, idx};
+
+/// What a file holds.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Inspection {
+    /// Events.
+    Events(Summary),
+    /// Images or labels.
+    Images(ImageSummary),
+}
+
+/// What an IDX or CIFAR-10 file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageSummary {
+    /// `idx` or `cifar10-bin`.
+    pub format: &'static str,
+    /// Images, labels or both (CIFAR-10).
+    pub count: usize,
+    /// Channels, height and width of the images; none in a file of labels.
+    pub image: Option<[usize; 3]>,
+    /// Smallest and greatest pixel.
+    pub pixels: Option<[u8; 2]>,
+    /// Smallest and greatest label; none in a file of images alone.
+    pub labels: Option<[u8; 2]>,
+}
+
+/// The names of formats that are not of events.
+const IDX: &str = "idx";
+const CIFAR: &str = "cifar10-bin";
+
+/// Decodes a file and sums it up. `format` is one of `idx`, `cifar10-bin`, `nmnist-bin`, `aedat2`, `aedat3.1`; without it
+/// the file's beginning, length and name decide. A `.gz` file is unpacked first.
+///
+/// # Errors
+/// [`DatasetError::UnknownFormat`] when nothing fits (or `format` is none of these), else what is wrong with the file.
+pub fn inspect(path: &Path, format: Option<&str>) -> Result<Inspection, DatasetError> {
+    let bytes = read_unpacked(path)?;
+    let unknown = || DatasetError::UnknownFormat { path: path.to_owned() };
+    let format = match format {
+        Some(name) => Guess::from_name(name).ok_or_else(unknown)?,
+        None => sniff(path, &bytes).ok_or_else(unknown)?,
+    };
+    match format {
+        Guess::Idx => idx::parse(path, &bytes).map(idx_summary).map(Inspection::Images),
+        Guess::Cifar => {
+            let records = cifar::parse(path, &bytes)?;
+            Ok(Inspection::Images(ImageSummary {
+                format: CIFAR,
+                count: records.len(),
+                image: Some([3, 32, 32]),
+                pixels: range(records.clone().flat_map(|record| &record[1..])),
+                labels: range(records.map(|record| &record[0])),
+            }))
+        }
+        Guess::Events(format) => Ok(Inspection::Events(Summary::of(&bpsta_events::decode(&bytes, path, format)?))),
+    }
+}
+
+/// The event format of a file that is to be framed: as named, or by its beginning.
+pub(crate) fn event_format(path: &Path, format: Option<Format>) -> Result<Format, DatasetError> {
+    use crate::error::IoContext;
+    let bytes = fs::read(path).context("read", path)?;
+    match format.or_else(|| match sniff(path, &bytes) {
+        Some(Guess::Events(format)) => Some(format),
+        _ => None,
+    }) {
+        Some(format) => Ok(format),
+        None => Err(DatasetError::UnknownFormat { path: path.to_owned() }),
+    }
+}
+
+enum Guess {
+    Idx,
+    Cifar,
+    Events(Format),
+}
+
+impl Guess {
+    fn from_name(name: &str) -> Option<Guess> {
+        match name {
+            IDX => Some(Guess::Idx),
+            CIFAR => Some(Guess::Cifar),
+            other => other.parse().ok().map(Guess::Events),
+        }
+    }
+}
+
+fn sniff(path: &Path, bytes: &[u8]) -> Option<Guess> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.contains("idx1-ubyte") || name.contains("idx3-ubyte") || bytes.starts_with(&[0, 0, 8]) {
+        return Some(Guess::Idx);
+    }
+    // Neither CIFAR-10's nor N-MNIST's .bin has a magic number: the official names tell them apart, else the length.
+    let official = name.starts_with("data_batch") || name.starts_with("test_batch");
+    let length = !bytes.is_empty() && bytes.len().is_multiple_of(cifar::RECORD) && !bytes.len().is_multiple_of(5);
+    if name.ends_with(".bin") && (official || length) {
+        return Some(Guess::Cifar);
+    }
+    Format::sniff(path, bytes).map(Guess::Events)
+}
+
+fn idx_summary(idx: idx::Idx<'_>) -> ImageSummary {
+    match idx {
+        idx::Idx::Images { count, height, width, pixels } => ImageSummary {
+            format: IDX,
+            count,
+            image: Some([1, height, width]),
+            pixels: range(pixels),
+            labels: None,
+        },
+        idx::Idx::Labels(labels) => {
+            ImageSummary { format: IDX, count: labels.len(), image: None, pixels: None, labels: range(labels) }
+        }
+    }
+}
+
+fn range<'a>(values: impl IntoIterator<Item = &'a u8>) -> Option<[u8; 2]> {
+    let mut values = values.into_iter().copied();
+    let first = values.next()?;
+    Some(values.fold([first, first], |[low, high], value| [low.min(value), high.max(value)]))
+}

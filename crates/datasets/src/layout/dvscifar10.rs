@@ -1,0 +1,52 @@
+//! DVS-CIFAR10: a folder a class, with recordings `cifar10_<class>_<i>.aedat`, i from 0 to 999.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use bpsta_events::Format;
+
+use super::{Content, Found, Scan, find_root, gaps, list, name_gaps};
+use crate::{DatasetError, DatasetId, DatasetInfo, SplitName};
+
+pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
+    let not_recognised = |path: &Path| DatasetError::NotRecognised {
+        dataset: DatasetId::DvsCifar10,
+        path: path.to_owned(),
+        expected: "a folder a class (airplane to truck) of .aedat files".to_owned(),
+    };
+    let is_root = |root: &Path| info.classes.iter().any(|class| root.join(class).is_dir());
+    let root = find_root(from, is_root)?.ok_or_else(|| not_recognised(from))?;
+    let official = (info.samples.train + info.samples.test) / info.classes.len();
+
+    let mut scan = Scan { root: root.clone(), files: Vec::new(), missing: Vec::new() };
+    for (label, class) in info.classes.iter().enumerate() {
+        let folder = root.join(class);
+        let mut files = if folder.is_dir() { list(&folder)? } else { Vec::new() };
+        files.retain(|(name, _)| name.ends_with(".aedat"));
+        // `list` sorts by name, and the rule needs exactly that order: 0, 1, 10, 100, ...
+        let train = training_files(files.len());
+        let mut numbers = BTreeSet::new();
+        for (place, (name, source)) in files.into_iter().enumerate() {
+            let number = name.strip_suffix(".aedat").and_then(|stem| stem.rsplit('_').next());
+            numbers.extend(number.and_then(|number| number.parse::<usize>().ok()));
+            scan.files.push(Found {
+                source,
+                target: format!("{class}/{name}"),
+                split: Some(if place < train { SplitName::Train } else { SplitName::Test }),
+                // The registry allows no more than 256 classes.
+                label: u8::try_from(label).ok(),
+                content: Content::Recording(Format::Aedat2),
+            });
+        }
+        let gaps = gaps(&numbers, 0, official);
+        if !gaps.is_empty() {
+            scan.missing.push(format!("{class}: numbers {}", name_gaps(&gaps)));
+        }
+    }
+    if scan.files.is_empty() { Err(not_recognised(&root)) } else { Ok(scan) }
+}
+
+/// Nine tenths of the files of a class, rounded up, are training samples.
+fn training_files(files: usize) -> usize {
+    (files * 9).div_ceil(10)
+}

@@ -1,0 +1,180 @@
+//! Where a data set's files lie in its official tree, and what each of them must hold.
+//!
+//! `scan` finds the files without opening recordings; `Found::check` examines one file's bytes. Both serve real
+//! trees and generated ones alike.
+
+mod cifar10;
+mod dvscifar10;
+pub(crate) mod dvsgesture;
+mod mnist;
+mod nmnist;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bpsta_events::Format;
+
+use crate::error::{IoContext, malformed};
+use crate::{DatasetError, DatasetId, DatasetInfo, SplitName, cifar, idx};
+
+/// A file that an import takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Where it lies now.
+    pub(crate) source: PathBuf,
+    /// Its path under `raw/`, with `/` between the parts.
+    pub(crate) target: String,
+    pub(crate) split: Option<SplitName>,
+    pub(crate) label: Option<u8>,
+    pub(crate) content: Content,
+}
+
+/// What a file must hold.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// IDX images.
+    Images,
+    /// IDX labels.
+    Labels,
+    /// CIFAR-10 records.
+    Records,
+    /// One recording that is one sample.
+    Recording(Format),
+    /// One recording that holds a sample a row of its label file.
+    Trial { labels: PathBuf },
+    /// Text that another file's check has read already.
+    Text,
+}
+
+/// What a tree holds of a data set.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// The tree itself: the folder given, or one right below it.
+    pub(crate) root: PathBuf,
+    /// Sorted by target path (by bytes), which fixes the order of samples.
+    pub(crate) files: Vec<Found>,
+    /// What the official data set has beyond that, in words.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Finds the files of `id` in `from` or, if that is not the tree itself, in the one folder right below it that is.
+pub(crate) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
+    let mut scan = match id {
+        DatasetId::Mnist => mnist::scan(from),
+        DatasetId::Cifar10 => cifar10::scan(from),
+        DatasetId::Nmnist => nmnist::scan(info, from),
+        DatasetId::DvsGesture => dvsgesture::scan(from),
+        DatasetId::DvsCifar10 => dvscifar10::scan(info, from),
+    }?;
+    scan.files.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(scan)
+}
+
+impl Found {
+    /// Checks the file's (unpacked) bytes and counts its samples (of label files: its labels).
+    pub(crate) fn check(&self, info: &DatasetInfo, bytes: &[u8]) -> Result<usize, DatasetError> {
+        let path = &self.source;
+        match &self.content {
+            Content::Images => {
+                let size = (usize::from(info.height), usize::from(info.width));
+                idx::parse_images(path, bytes, size).map(|(count, _)| count)
+            }
+            Content::Labels => idx::parse_labels(path, bytes, info.classes.len()).map(<[u8]>::len),
+            Content::Records => cifar::parse(path, bytes).map(|records| records.len()),
+            Content::Recording(format) => {
+                let events = decode(path, bytes, *format, info)?;
+                if events.is_empty() {
+                    return Err(malformed(path, bytes.len(), "expected events, but the recording ends without any"));
+                }
+                Ok(1)
+            }
+            Content::Trial { labels } => {
+                let rows = dvsgesture::read_labels(labels, info.classes.len())?;
+                let events = decode(path, bytes, Format::Aedat31, info)?;
+                for row in &rows {
+                    if events.between(row.start, row.end).is_empty() {
+                        let problem = format!(
+                            "no event of {} lies from {} to {} us: labels and recording do not belong together",
+                            path.display(),
+                            row.start,
+                            row.end
+                        );
+                        return Err(DatasetError::BadLine { path: labels.clone(), line: row.line, problem });
+                    }
+                }
+                Ok(rows.len())
+            }
+            Content::Text => Ok(0),
+        }
+    }
+}
+
+/// Decodes a recording and makes sure that every event lies on the data set's sensor.
+pub(crate) fn decode(
+    path: &Path,
+    bytes: &[u8],
+    format: Format,
+    info: &DatasetInfo,
+) -> Result<bpsta_events::Events, DatasetError> {
+    let events = bpsta_events::decode(bytes, path, format)?.events;
+    let outside = events.x.iter().zip(&events.y).position(|(&x, &y)| x >= info.width || y >= info.height);
+    match outside {
+        Some(at) => {
+            let problem = format!(
+                "event {at} lies at x {}, y {}, outside the sensor's {} x {} pixels",
+                events.x[at], events.y[at], info.width, info.height
+            );
+            Err(malformed(path, bytes.len(), problem))
+        }
+        None => Ok(events),
+    }
+}
+
+/// `from`, or its first subfolder (by name), that `is_root` accepts.
+fn find_root(from: &Path, is_root: impl Fn(&Path) -> bool) -> Result<Option<PathBuf>, DatasetError> {
+    if is_root(from) {
+        return Ok(Some(from.to_owned()));
+    }
+    Ok(list(from)?.into_iter().map(|(_, path)| path).find(|path| path.is_dir() && is_root(path)))
+}
+
+/// The visible entries of a folder, sorted by name.
+fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, DatasetError> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).context("list", folder)? {
+        let entry = entry.context("list", folder)?;
+        // A name that is no text belongs to no official tree.
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            entries.push((name, entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// The numbers of `0..count`, moved by `first`, that are not in `have`, as ranges: `1001-60000`.
+fn gaps(have: &BTreeSet<usize>, first: usize, count: usize) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut next = first;
+    for &number in have.iter().chain([&(first + count)]) {
+        match number.checked_sub(next) {
+            None | Some(0) => {}
+            Some(1) => out.push(next.to_string()),
+            Some(_) => out.push(format!("{next}-{}", number - 1)),
+        }
+        next = next.max(number + 1);
+    }
+    out
+}
+
+/// At most five gaps by name, and how many more there are: a manifest is no place for thousands of them.
+fn name_gaps(gaps: &[String]) -> String {
+    let shown = gaps.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match gaps.len().saturating_sub(5) {
+        0 => shown,
+        more => format!("{shown} and {more} more gaps"),
+    }
+}

@@ -1,0 +1,193 @@
+//! The manifest: what exactly lies in an imported data set's `raw/` folder.
+//!
+//! It is written last, so a folder with a manifest is complete, and its hash names the data in run records and cache
+//! keys: two machines with the same manifest hash trained on the same bytes in the same order.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{IoContext, io};
+use crate::registry::SplitRule;
+use crate::{DatasetError, DatasetId, hash};
+
+/// The version of the manifest's format that this build writes and reads.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Which part of a data set a file or sample belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitName {
+    /// Training samples.
+    Train,
+    /// Test samples.
+    Test,
+}
+
+impl SplitName {
+    /// Both splits, training first.
+    pub const ALL: [SplitName; 2] = [SplitName::Train, SplitName::Test];
+
+    /// `train` or `test`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SplitName::Train => "train",
+            SplitName::Test => "test",
+        }
+    }
+}
+
+/// Numbers of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Training samples.
+    pub train: usize,
+    /// Test samples.
+    pub test: usize,
+}
+
+/// How much of the official data set is there, when it is not all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subset {
+    /// Training samples at hand.
+    pub train: usize,
+    /// Training samples of the official data set.
+    pub train_official: usize,
+    /// Test samples at hand.
+    pub test: usize,
+    /// Test samples of the official data set.
+    pub test_official: usize,
+}
+
+/// One file under `raw/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Path relative to `raw/`, with `/` between the parts on every system.
+    pub path: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the bytes, 64 hex digits.
+    pub blake3: String,
+    /// The split its samples belong to; none for files that hold no samples (trial lists).
+    pub split: Option<SplitName>,
+    /// The class (0-based) of all its samples; none where the labels are inside the file or in another one.
+    pub label: Option<u8>,
+    /// Samples in the file; 0 for files that only describe others (labels, trial lists).
+    pub samples: usize,
+}
+
+/// What lies in an imported data set, or in a generated stand-in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format.
+    pub schema: u32,
+    /// The data set.
+    pub dataset: DatasetId,
+    /// Its name as people write it, such as `N-MNIST`.
+    pub title: String,
+    /// True for generated data that stands in for the real set.
+    pub synthetic: bool,
+    /// The seed a stand-in was generated from.
+    pub seed: Option<u64>,
+    /// The numbers of samples a stand-in was asked for (they name its folder).
+    pub requested: Option<Counts>,
+    /// The rule that divides the samples into training and test.
+    pub split_rule: SplitRule,
+    /// Samples at hand.
+    pub samples: Counts,
+    /// Set when some of the official samples are missing; never set for a stand-in.
+    pub subset: Option<Subset>,
+    /// What is missing against the official data set, in words, one entry a gap.
+    pub missing: Vec<String>,
+    /// Every file, sorted by path (by bytes). Sample order follows from it.
+    pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// BLAKE3 (64 hex digits) of the canonical JSON: fields in declaration order, no white space, files sorted by path.
+    pub fn hash(&self) -> String {
+        hash::blake3_hex(self.to_json(false).as_bytes())
+    }
+
+    /// One line for people: title, whether it is complete, a subset or a stand-in, and the numbers of samples.
+    pub fn describe(&self) -> String {
+        let title = &self.title;
+        if self.synthetic {
+            let seed = self.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+            return format!("{title}, synthetic stand-in ({}{seed})", counts(self.samples));
+        }
+        match self.subset {
+            Some(subset) => format!(
+                "{title}, subset: {} of {} training and {} of {} test samples",
+                thousands(subset.train),
+                thousands(subset.train_official),
+                thousands(subset.test),
+                thousands(subset.test_official)
+            ),
+            None => format!("{title}, complete: {}", counts(self.samples)),
+        }
+    }
+
+    /// The manifest as JSON, as it is kept on disk (`pretty`) or hashed.
+    pub(crate) fn to_json(&self, pretty: bool) -> String {
+        // A struct of strings, numbers and vectors has no value that JSON cannot hold.
+        let json = if pretty { serde_json::to_string_pretty(self) } else { serde_json::to_string(self) };
+        json.unwrap_or_default()
+    }
+
+    /// Reads a manifest; `None` when there is no such file.
+    pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DatasetError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io("read", path)(error)),
+        };
+        let bad = |at: String, message: String| DatasetError::Manifest { path: path.to_owned(), at, message };
+        // The number is looked at first: another version's file would otherwise fail on some unrelated field.
+        let version: SchemaOnly =
+            serde_json::from_str(&text).map_err(|e| bad("schema".into(), e.to_string()))?;
+        if version.schema != SCHEMA {
+            let message = format!("schema {} was found, this build reads {SCHEMA}", version.schema);
+            return Err(bad("schema".into(), message));
+        }
+        let mut json = serde_json::Deserializer::from_str(&text);
+        serde_path_to_error::deserialize(&mut json)
+            .map(Some)
+            .map_err(|error| bad(error.path().to_string(), error.inner().to_string()))
+    }
+
+    /// Writes the manifest and waits until the disk has it.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), DatasetError> {
+        use std::io::Write;
+        let mut file = std::fs::File::create(path).context("create", path)?;
+        file.write_all(self.to_json(true).as_bytes()).context("write", path)?;
+        file.write_all(b"\n").context("write", path)?;
+        file.sync_all().context("sync", path)
+    }
+}
+
+#[derive(Deserialize)]
+struct SchemaOnly {
+    schema: u32,
+}
+
+fn counts(samples: Counts) -> String {
+    format!("{} training and {} test samples", thousands(samples.train), thousands(samples.test))
+}
+
+/// `60000` as `60,000`.
+pub(crate) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,63 @@
+//! How long work tells its caller where it is. The caller draws the bar; this crate prints nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What a long operation is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Files are read, checked and copied into the data folder.
+    Import,
+    /// Recordings are framed and written to the cache.
+    Frame,
+    /// Files are hashed and compared with their manifest.
+    Verify,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Stage::Import => "importing",
+            Stage::Frame => "framing",
+            Stage::Verify => "verifying",
+        })
+    }
+}
+
+/// One message of a long operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// `done` of `total` units (files or samples) are finished; `done == total` is the stage's last message.
+    Step {
+        /// What is being done.
+        stage: Stage,
+        /// Units finished.
+        done: usize,
+        /// Units in all.
+        total: usize,
+    },
+    /// Something the user should see once, such as a damaged cache that is built again.
+    Notice(String),
+}
+
+/// The callback as the crate keeps it: shared between worker threads, absent when nobody listens.
+#[derive(Clone, Default)]
+pub(crate) struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+
+impl Reporter {
+    pub(crate) fn new(callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Reporter(Some(Arc::new(callback)))
+    }
+
+    pub(crate) fn step(&self, stage: Stage, done: usize, total: usize) {
+        if let Some(callback) = &self.0 {
+            callback(Progress::Step { stage, done, total });
+        }
+    }
+
+    pub(crate) fn notice(&self, text: String) {
+        if let Some(callback) = &self.0 {
+            callback(Progress::Notice(text));
+        }
+    }
+}

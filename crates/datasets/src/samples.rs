@@ -1,0 +1,151 @@
+//! Which samples a manifest's files hold, in the order every run sees them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bpsta_events::{Events, Format, Framing, Sensor};
+
+use crate::error::{IoContext, malformed};
+use crate::layout::{decode, dvsgesture};
+use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Manifest, SplitName, verify};
+
+/// An imported data set's files, each read only with its hash compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Files<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) info: &'a DatasetInfo,
+    /// The folder that holds `raw/`.
+    pub(crate) folder: &'a Path,
+}
+
+/// One sample of a recording.
+pub(crate) struct Sample {
+    pub(crate) label: u8,
+    /// The file's path under `raw/`, with `#row` behind it where a recording holds several samples.
+    pub(crate) name: String,
+    /// Events with start <= t < end (us); all of them if none.
+    window: Option<(i64, i64)>,
+}
+
+/// A recording and its samples.
+pub(crate) struct Recording<'a> {
+    pub(crate) entry: &'a FileEntry,
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl<'a> Files<'a> {
+    /// The files of a split that hold samples, in sample order.
+    pub(crate) fn of(&self, split: SplitName) -> impl Iterator<Item = &'a FileEntry> {
+        self.manifest.files.iter().filter(move |entry| entry.split == Some(split) && entry.samples > 0)
+    }
+
+    pub(crate) fn path(&self, entry: &FileEntry) -> PathBuf {
+        self.folder.join("raw").join(&entry.path)
+    }
+
+    /// A file's bytes, which are the ones that were imported, or an error.
+    pub(crate) fn read(&self, entry: &FileEntry) -> Result<Vec<u8>, DatasetError> {
+        let path = self.path(entry);
+        let bytes = fs::read(&path).context("read", &path)?;
+        match verify::difference(entry, &bytes) {
+            Some(problem) => Err(DatasetError::Changed { path, problem, folder: self.folder.to_owned() }),
+            None => Ok(bytes),
+        }
+    }
+
+    /// The recordings of a split with their samples, in sample order.
+    pub(crate) fn recordings(&self, split: SplitName) -> Result<Vec<Recording<'a>>, DatasetError> {
+        self.of(split)
+            .map(|entry| {
+                let samples = match entry.label {
+                    Some(label) => vec![Sample { label, name: entry.path.clone(), window: None }],
+                    None => self.trial(entry)?,
+                };
+                if samples.len() != entry.samples {
+                    let problem = format!("expected {} samples, found {}", entry.samples, samples.len());
+                    let folder = self.folder.to_owned();
+                    return Err(DatasetError::Changed { path: self.path(entry), problem, folder });
+                }
+                Ok(Recording { entry, samples })
+            })
+            .collect()
+    }
+
+    /// The samples of a recording that has a label file beside it.
+    fn trial(&self, entry: &FileEntry) -> Result<Vec<Sample>, DatasetError> {
+        let stem = entry.path.strip_suffix(".aedat").unwrap_or(&entry.path);
+        let labels = format!("{stem}_labels.csv");
+        let Some(file) = self.manifest.files.iter().find(|file| file.path == labels) else {
+            let problem = format!("expected {labels} in the manifest, which says what its samples are");
+            return Err(DatasetError::Changed { path: self.path(entry), problem, folder: self.folder.to_owned() });
+        };
+        self.read(file)?;
+        let rows = dvsgesture::read_labels(&self.path(file), self.info.classes.len())?;
+        let sample = |row: dvsgesture::Row| Sample {
+            label: row.label,
+            name: format!("{}#{}", entry.path, row.line - 1),
+            window: Some((row.start, row.end)),
+        };
+        Ok(rows.into_iter().map(sample).collect())
+    }
+
+    /// The frames of a recording's samples, one after another, each `[T, 2, H, W]`.
+    pub(crate) fn frame(&self, recording: &Recording<'_>, framing: Framing) -> Result<Vec<u16>, DatasetError> {
+        let format = match self.manifest.dataset {
+            DatasetId::DvsGesture => Format::Aedat31,
+            DatasetId::DvsCifar10 => Format::Aedat2,
+            DatasetId::Nmnist => Format::NmnistBin,
+            id @ (DatasetId::Mnist | DatasetId::Cifar10) => {
+                let problem = "static images are not framed: load them without a framing";
+                return Err(DatasetError::FramingChoice { dataset: id, problem });
+            }
+        };
+        let path = self.path(recording.entry);
+        let events = decode(&path, &self.read(recording.entry)?, format, self.info)?;
+        let sensor = Sensor { width: self.info.width, height: self.info.height };
+        let mut out = Vec::new();
+        for sample in &recording.samples {
+            let cut: Events;
+            let events = match sample.window {
+                Some((start, end)) => {
+                    cut = events.between(start, end);
+                    &cut
+                }
+                None => &events,
+            };
+            let frames = bpsta_events::frame(events, sensor, framing)
+                .map_err(|source| DatasetError::Framing { sample: sample.name.clone(), source })?;
+            out.extend_from_slice(&frames.counts);
+        }
+        Ok(out)
+    }
+}
+
+/// Images and labels of a split of a static data set: `[N, C, H, W]` bytes.
+pub(crate) fn read_images(files: Files<'_>, split: SplitName) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
+    let (mut labels, mut pixels) = (Vec::new(), Vec::new());
+    for entry in files.of(split) {
+        let path = files.path(entry);
+        let bytes = files.read(entry)?;
+        if files.manifest.dataset == DatasetId::Cifar10 {
+            for record in crate::cifar::parse(&path, &bytes)? {
+                labels.push(record[0]);
+                pixels.extend_from_slice(&record[1..]);
+            }
+        } else {
+            let size = (usize::from(files.info.height), usize::from(files.info.width));
+            pixels.extend_from_slice(crate::idx::parse_images(&path, &bytes, size)?.1);
+            let name = entry.path.replace("images-idx3", "labels-idx1");
+            let Some(entry) = files.manifest.files.iter().find(|file| file.path == name) else {
+                return Err(malformed(&path, 0, format!("expected {name} beside it: import the data set again")));
+            };
+            let path = files.path(entry);
+            labels.extend_from_slice(crate::idx::parse_labels(&path, &files.read(entry)?, files.info.classes.len())?);
+        }
+    }
+    if labels.len() * files.info.channels * files.info.pixels() != pixels.len() {
+        let problem = format!("expected a label for each image, found {} labels", labels.len());
+        return Err(malformed(files.folder, 0, problem));
+    }
+    Ok((labels, pixels))
+}

@@ -1,0 +1,270 @@
+//! A data folder: where imported data sets, stand-ins and frame caches lie.
+//!
+//! ```text
+//! DIR/<id>/manifest.json                              written last: the import is complete
+//! DIR/<id>/raw/...                                    the official files, unpacked
+//! DIR/<id>/frames/<key>.h5, <key>.h5.b3               frame caches and their checksums
+//! DIR/synthetic/<id>/<train>-<test>-<seed>/...        the same for a stand-in
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bpsta_events::Framing;
+
+use crate::error::IoContext;
+use crate::import::Import;
+use crate::manifest::Counts;
+use crate::progress::{Progress, Reporter};
+use crate::samples::{Files, read_images};
+use crate::verify::Verification;
+use crate::{
+    Dataset, DatasetError, DatasetId, Kind, Manifest, Registry, Split, SplitName, cache, lock, synthetic, verify,
+};
+
+const MANIFEST: &str = "manifest.json";
+
+/// Splits up to this size are kept in memory: 1 GiB of counts.
+const IN_MEMORY: u64 = 1 << 30;
+
+/// A data folder, together with what the registry says belongs into it.
+#[derive(Clone)]
+pub struct Store {
+    data_dir: PathBuf,
+    registry: Registry,
+    reporter: Reporter,
+    in_memory: u64,
+}
+
+impl Store {
+    /// A data folder. It need not be there yet: the first import makes it.
+    pub fn open(data_dir: &Path, registry: &Registry) -> Store {
+        Store {
+            data_dir: data_dir.to_owned(),
+            registry: registry.clone(),
+            reporter: Reporter::default(),
+            in_memory: IN_MEMORY,
+        }
+    }
+
+    /// Sends the progress of long operations, and notices, to `callback`; worker threads call it.
+    #[must_use]
+    pub fn with_progress(mut self, callback: impl Fn(Progress) + Send + Sync + 'static) -> Store {
+        self.reporter = Reporter::new(callback);
+        self
+    }
+
+    /// Reads event splits of more than `bytes` bytes of counts sample by sample from the cache instead of keeping them in
+    /// memory (default: 1 GiB a split).
+    #[must_use]
+    pub fn with_memory_limit(mut self, bytes: u64) -> Store {
+        self.in_memory = bytes;
+        self
+    }
+
+    /// The folder of an imported data set or stand-in.
+    pub fn folder(&self, manifest: &Manifest) -> PathBuf {
+        match (manifest.requested, manifest.seed) {
+            (Some(size), Some(seed)) if manifest.synthetic => {
+                self.stand_in_folder(manifest.dataset).join(stand_in_name(size, seed))
+            }
+            _ => self.data_dir.join(manifest.dataset.as_str()),
+        }
+    }
+
+    /// Checks an unpacked official tree (or a part of it) and copies it into the data folder.
+    ///
+    /// `from` is the tree or the folder right above it. Every file must decode, and be the official one where the registry
+    /// knows its checksum. What is missing makes a subset, and is named in the manifest. When the same import is there
+    /// already, nothing is written and its manifest is returned.
+    ///
+    /// # Errors
+    /// [`DatasetError::NotRecognised`] when `from` holds nothing of the data set, [`DatasetError::AlreadyImported`] when the
+    /// data folder holds another import of it, and what is wrong with the first bad file. The data folder is then as
+    /// before.
+    pub fn import(&self, id: DatasetId, from: &Path) -> Result<Manifest, DatasetError> {
+        let parent = self.data_dir.clone();
+        fs::create_dir_all(&parent).context("create", &parent)?;
+        let _lock = lock::wait(&parent, id.as_str(), &self.reporter)?;
+        let folder = parent.join(id.as_str());
+        let import =
+            Import { id, info: self.registry.get(id), from, stand_in: None, reporter: &self.reporter };
+        if let Some(existing) = Manifest::read(&folder.join(MANIFEST))? {
+            let new = import.run(None)?;
+            if new == existing {
+                return Ok(existing);
+            }
+            let (existing, new) = (existing.describe(), new.describe());
+            return Err(DatasetError::AlreadyImported { dataset: id, folder, existing, new });
+        }
+        if folder.exists() {
+            return Err(DatasetError::InTheWay { folder });
+        }
+        self.stage(&parent, id.as_str(), |_, raw| import.run(Some(raw)))
+    }
+
+    /// The stand-in of this size and seed: generated once, and imported like the real thing.
+    ///
+    /// # Errors
+    /// When it cannot be generated or written.
+    pub fn synthetic(
+        &self,
+        id: DatasetId,
+        size: &synthetic::Size,
+        seed: u64,
+    ) -> Result<Manifest, DatasetError> {
+        let parent = self.stand_in_folder(id);
+        let requested = Counts { train: size.train, test: size.test };
+        let name = stand_in_name(requested, seed);
+        let folder = parent.join(&name);
+        if let Some(manifest) = Manifest::read(&folder.join(MANIFEST))? {
+            return Ok(manifest);
+        }
+        fs::create_dir_all(&parent).context("create", &parent)?;
+        let _lock = lock::wait(&parent, &name, &self.reporter)?;
+        // Another process may have generated it while this one waited.
+        if let Some(manifest) = Manifest::read(&folder.join(MANIFEST))? {
+            return Ok(manifest);
+        }
+        if folder.exists() {
+            return Err(DatasetError::InTheWay { folder });
+        }
+        self.stage(&parent, &name, |staging, raw| {
+            let tree = staging.join("generated");
+            synthetic::generate(id, size, seed, &tree)?;
+            let stand_in = Some((seed, requested));
+            let info = self.registry.get(id);
+            Import { id, info, from: &tree, stand_in, reporter: &self.reporter }.run(Some(raw))
+        })
+    }
+
+    /// What is imported of a data set (stand-ins aside); `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the manifest is there but cannot be read.
+    pub fn manifest(&self, id: DatasetId) -> Result<Option<Manifest>, DatasetError> {
+        Manifest::read(&self.data_dir.join(id.as_str()).join(MANIFEST))
+    }
+
+    /// The stand-ins of a data set that were generated so far, sorted by folder name.
+    ///
+    /// # Errors
+    /// When a manifest is there but cannot be read.
+    pub fn stand_ins(&self, id: DatasetId) -> Result<Vec<Manifest>, DatasetError> {
+        let parent = self.stand_in_folder(id);
+        if !parent.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&parent).context("list", &parent)? {
+            folders.push(entry.context("list", &parent)?.path());
+        }
+        folders.sort();
+        folders.iter().filter_map(|folder| Manifest::read(&folder.join(MANIFEST)).transpose()).collect()
+    }
+
+    /// Hashes every file and compares it with the manifest.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed; differences are not errors, but listed in the outcome.
+    pub fn verify(&self, manifest: &Manifest) -> Result<Verification, DatasetError> {
+        verify::verify(manifest, &self.folder(manifest).join("raw"), &self.reporter)
+    }
+
+    /// Loads an imported data set or stand-in.
+    ///
+    /// Event data need a framing with a fixed number of frames and go through the cache, which is built on first use;
+    /// static data take none. Files that are not the imported ones any more are refused.
+    ///
+    /// # Errors
+    /// A framing that does not fit the kind of data, files that changed or are damaged, and a cache that cannot be written.
+    pub fn load(&self, manifest: &Manifest, framing: Option<Framing>) -> Result<Dataset, DatasetError> {
+        let id = manifest.dataset;
+        let info = self.registry.get(id);
+        let folder = self.folder(manifest);
+        let files = Files { manifest, info, folder: &folder };
+        let choice = |problem| DatasetError::FramingChoice { dataset: id, problem };
+        let (time_steps, train, test) = match (info.kind, framing) {
+            (Kind::Static, None) => {
+                let split = |name| {
+                    let (labels, pixels) = read_images(files, name)?;
+                    Ok::<_, DatasetError>(Split::pixels(labels, info.channels * info.pixels(), pixels))
+                };
+                (1, split(SplitName::Train)?, split(SplitName::Test)?)
+            }
+            (Kind::Events, Some(framing)) => {
+                let (Framing::ByNumber { frames } | Framing::ByTime { frames }) = framing else {
+                    return Err(choice("frames of a fixed duration give every sample another number of them: \
+                                       frame by number or by time"));
+                };
+                if frames == 0 {
+                    return Err(choice("a sample needs at least one frame"));
+                }
+                let mut cached = cache::open_or_build(files, framing, frames, &self.reporter)?;
+                let sample_len = frames * info.channels * info.pixels();
+                let mut split = |name| match cached.take(name) {
+                    None => Ok(Split::counts(Vec::new(), sample_len, Vec::new())),
+                    Some(file) if (file.labels.len() * sample_len * 2) as u64 > self.in_memory => {
+                        Ok(Split::file(file.labels.clone(), sample_len, file))
+                    }
+                    Some(file) => {
+                        let counts = file.all()?;
+                        Ok::<_, DatasetError>(Split::counts(file.labels, sample_len, counts))
+                    }
+                };
+                (frames, split(SplitName::Train)?, split(SplitName::Test)?)
+            }
+            (Kind::Static, Some(_)) => return Err(choice("static images are not framed: load them without a framing")),
+            (Kind::Events, None) => return Err(choice("event recordings need a framing, such as number:16")),
+        };
+        Ok(Dataset {
+            id,
+            manifest_hash: manifest.hash(),
+            synthetic: manifest.synthetic,
+            subset: manifest.subset,
+            classes: info.classes.len(),
+            channels: info.channels,
+            height: usize::from(info.height),
+            width: usize::from(info.width),
+            time_steps,
+            train,
+            test,
+        })
+    }
+
+    fn stand_in_folder(&self, id: DatasetId) -> PathBuf {
+        self.data_dir.join("synthetic").join(id.as_str())
+    }
+
+    /// Runs `fill` on a staging folder and its `raw`, adds the manifest, and renames the whole into `parent/name`.
+    ///
+    /// The caller holds the lock of `name`, so staging folders of that name that are found were left by a killed process.
+    fn stage(
+        &self,
+        parent: &Path,
+        name: &str,
+        fill: impl FnOnce(&Path, &Path) -> Result<Manifest, DatasetError>,
+    ) -> Result<Manifest, DatasetError> {
+        let prefix = format!(".importing-{name}-");
+        for entry in fs::read_dir(parent).context("list", parent)? {
+            let entry = entry.context("list", parent)?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_dir_all(entry.path()).context("remove the unfinished import", &entry.path())?;
+            }
+        }
+        let staging =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).context("create a folder in", parent)?;
+        let unfinished = staging.path().join("import");
+        let raw = unfinished.join("raw");
+        fs::create_dir_all(&raw).context("create", &raw)?;
+        let manifest = fill(staging.path(), &raw)?;
+        manifest.write(&unfinished.join(MANIFEST))?;
+        let folder = parent.join(name);
+        fs::rename(&unfinished, &folder).context("rename to", &folder)?;
+        Ok(manifest)
+    }
+}
+
+fn stand_in_name(size: Counts, seed: u64) -> String {
+    format!("{}-{}-{seed}", size.train, size.test)
+}

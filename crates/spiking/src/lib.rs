@@ -1,0 +1,31 @@
+//! Leaky integrate-and-fire networks and the four gradient rules of Shen, Zhao and Zeng,
+//! "Backpropagation with Biologically Plausible Spatio-Temporal Adjustment For Training Deep
+//! Spiking Neural Networks" (arXiv 2110.08858).
+//!
+//! A [`NetworkSpec`] says what a network is, [`Neuron`] how its cells fire and learn, and
+//! [`Parameters`] what it has learnt. None of the three knows how it is computed: that is the part of an
+//! engine. [`reference::Reference`] is the portable one, made of candle tensor operations.
+//!
+//! This crate knows no data set and reads no file.
+
+mod error;
+mod network;
+mod neuron;
+mod optimizer;
+mod parameters;
+mod random;
+pub mod reference;
+mod schedule;
+mod stimuli;
+
+pub use error::SpikingError;
+pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant};
+pub use neuron::{Neuron, Reset, Rule};
+pub use optimizer::AdamW;
+pub use parameters::Parameters;
+pub use random::Streams;
+pub use schedule::{CosineGranularity, Schedule};
+pub use stimuli::Stimuli;
+
+/// What this crate returns.
+pub type Result<T> = std::result::Result<T, SpikingError>;

@@ -1,0 +1,431 @@
+//! What a network is: a list of layers over an input, whatever computes it.
+//!
+//! The three networks are built as the official code builds them, since the networks printed in the paper
+//! differ from it and from each other's sizes; each difference is named where it stands.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, SpikingError};
+
+/// Output neurons that vote for one class (the paper's "10Voting").
+pub const VOTERS_PER_CLASS: usize = 10;
+
+/// The input of a network, before its own door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Input {
+    /// Channels: 2 polarities for events, 1 or 3 colours for images.
+    pub channels: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+    /// Takes every `stride`-th pixel of each row and column at the door. The official code brings 128x128
+    /// events to 64x64 by nearest neighbour, which takes every second pixel.
+    pub stride: usize,
+}
+
+impl Input {
+    /// Height and width behind the door, in pixels.
+    pub const fn map(&self) -> (usize, usize) {
+        (self.height.div_ceil(self.stride), self.width.div_ceil(self.stride))
+    }
+}
+
+/// One layer; maps are `[C, H, W]` per sample and time step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Layer {
+    /// 3x3 convolution with padding 1 and bias, to so many channels.
+    Conv {
+        /// Channels it gives.
+        out: usize,
+    },
+    /// Batch normalisation per channel and time step (eps 1e-5, momentum 0.1).
+    BatchNorm,
+    /// max(x, 0) on the input current.
+    Relu,
+    /// Leaky integrate-and-fire cells, one for each value of the map.
+    Lif,
+    /// Maximum over windows of `size` x `size`, stride `size`; ties give the gradient to the first.
+    MaxPool {
+        /// Edge of the window, in pixels.
+        size: usize,
+    },
+    /// Mean over windows of `size` x `size`, stride `size`.
+    AvgPool {
+        /// Edge of the window, in pixels.
+        size: usize,
+    },
+    /// Dropout of whole neurons: one mask per sample, the same at all time steps, in training alone.
+    NeuronDropout {
+        /// Probability that a neuron is silenced; the others are scaled by 1 / (1 - p).
+        probability: f64,
+    },
+    /// `[C, H, W]` to `[C * H * W]`, row-major.
+    Flatten,
+    /// Fully connected layer with bias, to so many features.
+    Linear {
+        /// Features it gives.
+        out: usize,
+    },
+    /// Means of consecutive groups of `voters` cells: one value per class.
+    Vote {
+        /// Cells in a group.
+        voters: usize,
+    },
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conv { out } => write!(f, "{out}C3"),
+            Self::BatchNorm => f.write_str("BN"),
+            Self::Relu => f.write_str("ReLU"),
+            Self::Lif => f.write_str("LIF"),
+            Self::MaxPool { size } => write!(f, "MP{size}"),
+            Self::AvgPool { size } => write!(f, "AP{size}"),
+            Self::NeuronDropout { probability } => write!(f, "DP{probability}"),
+            Self::Flatten => f.write_str("Flatten"),
+            Self::Linear { out } => write!(f, "{out}FC"),
+            Self::Vote { voters } => write!(f, "{voters}Voting"),
+        }
+    }
+}
+
+/// The paper's three networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// For MNIST.
+    Small,
+    /// For N-MNIST and CIFAR10.
+    Middle,
+    /// For DVS-Gesture and DVS-CIFAR10.
+    Large,
+}
+
+impl Architecture {
+    /// All three, smallest first.
+    pub const ALL: [Self; 3] = [Self::Small, Self::Middle, Self::Large];
+
+    /// The name used in files and on the command line.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Middle => "middle",
+            Self::Large => "large",
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = SpikingError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|one| one.id() == text).ok_or_else(|| SpikingError::UnknownName {
+            kind: "network",
+            found: text.to_owned(),
+            expected: Self::ALL.map(Self::id).join(", "),
+        })
+    }
+}
+
+/// The official code builds the middle network in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// For events (N-MNIST): `128C3-MP2-128C3-MP2-256C3-AP2-512C3-AP4-DP-100FC-10Voting`.
+    Events,
+    /// For images (CIFAR10): `128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP4-100FC-10Voting`, no dropout.
+    Images,
+}
+
+/// A network: its input and its layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// What it sees.
+    pub input: Input,
+    /// What it is made of; parameters are named by index, as `torch.nn.Sequential` names them.
+    pub layers: Vec<Layer>,
+}
+
+impl NetworkSpec {
+    /// One of the paper's networks as the official code builds it, each width multiplied by `width`
+    /// and rounded to at least one channel.
+    ///
+    /// - small: `128C3-MP2-128C3-256C3-AP2-2048FC-ReLU-DP-LIF-(10 x classes)FC-10Voting`. The second linear layer of
+    ///   the code takes 4096 inputs where 2048 arrive and cannot run; here it takes what arrives.
+    /// - middle: see [`Variant`].
+    /// - large: `128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP2-1024C3-AP4-DP-(10 x classes)FC-10Voting`.
+    ///
+    /// # Errors
+    /// [`SpikingError::MapTooSmall`] where the pools need a larger input.
+    pub fn paper(
+        architecture: Architecture,
+        variant: Variant,
+        width: f64,
+        input: Input,
+        classes: usize,
+    ) -> Result<Self> {
+        if !(width > 0.0 && width <= 4.0) {
+            return Err(SpikingError::Range {
+                key: "width",
+                found: width.to_string(),
+                expected: "a factor above 0 and up to 4",
+            });
+        }
+        let scaled = |channels: usize| ((channels as f64 * width).round() as usize).max(1);
+        let mut layers = Vec::new();
+        let conv = |layers: &mut Vec<Layer>, channels: usize| {
+            layers.extend([
+                Layer::Conv { out: scaled(channels) },
+                Layer::BatchNorm,
+                Layer::Relu,
+                Layer::Lif,
+            ]);
+        };
+        let max_pool = Layer::MaxPool { size: 2 };
+        let avg_pool = |size| Layer::AvgPool { size };
+        let dropout = Layer::NeuronDropout { probability: 0.5 };
+        match (architecture, variant) {
+            (Architecture::Small, _) => {
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 128);
+                conv(&mut layers, 256);
+                layers.extend([avg_pool(2), Layer::Flatten]);
+                layers.extend([Layer::Linear { out: scaled(2048) }, Layer::Relu, dropout, Layer::Lif]);
+            }
+            (Architecture::Middle, Variant::Events) => {
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 256);
+                layers.push(avg_pool(2));
+                conv(&mut layers, 512);
+                layers.extend([avg_pool(4), Layer::Flatten, dropout]);
+            }
+            (Architecture::Middle, Variant::Images) => {
+                conv(&mut layers, 128);
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 256);
+                layers.push(max_pool);
+                conv(&mut layers, 512);
+                layers.extend([avg_pool(4), Layer::Flatten]);
+            }
+            (Architecture::Large, _) => {
+                conv(&mut layers, 128);
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 128);
+                layers.push(max_pool);
+                conv(&mut layers, 256);
+                layers.push(max_pool);
+                conv(&mut layers, 512);
+                layers.push(avg_pool(2));
+                conv(&mut layers, 1024);
+                layers.extend([avg_pool(4), Layer::Flatten, dropout]);
+            }
+        }
+        layers.extend([
+            Layer::Linear { out: VOTERS_PER_CLASS * classes },
+            Layer::Lif,
+            Layer::Vote { voters: VOTERS_PER_CLASS },
+        ]);
+        let spec = Self { input, layers };
+        spec.shapes()?;
+        Ok(spec)
+    }
+
+    /// The shape `[C, H, W]` (features: `[F, 1, 1]`) that enters each layer, and, last, the one that leaves.
+    ///
+    /// # Errors
+    /// [`SpikingError::MapTooSmall`] for a pool wider than its map, [`SpikingError::Order`] for layers in an
+    /// order that has no meaning.
+    pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
+        let (height, width) = self.input.map();
+        let mut shape = [self.input.channels, height, width];
+        let mut shapes = vec![shape];
+        let mut flat = false;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let order =
+                |why: &'static str| SpikingError::Order { layer: index, what: layer.to_string(), why };
+            match *layer {
+                Layer::Conv { .. } | Layer::BatchNorm | Layer::MaxPool { .. } | Layer::AvgPool { .. }
+                    if flat =>
+                {
+                    return Err(order("it wants maps, and the layers before it give features"));
+                }
+                Layer::Linear { .. } | Layer::Vote { .. } if !flat => {
+                    return Err(order("it wants features: put Flatten before it"));
+                }
+                Layer::Conv { out } => shape[0] = out,
+                Layer::MaxPool { size } | Layer::AvgPool { size } => {
+                    if size == 0 || shape[1] < size || shape[2] < size {
+                        return Err(SpikingError::MapTooSmall {
+                            layer: index,
+                            what: layer.to_string(),
+                            height: shape[1],
+                            width: shape[2],
+                        });
+                    }
+                    shape = [shape[0], shape[1] / size, shape[2] / size];
+                }
+                Layer::Flatten => {
+                    shape = [shape.iter().product(), 1, 1];
+                    flat = true;
+                }
+                Layer::Linear { out } => shape = [out, 1, 1],
+                Layer::Vote { voters } => {
+                    if voters == 0 || !shape[0].is_multiple_of(voters) {
+                        return Err(order("the cells before it do not divide into its groups"));
+                    }
+                    shape[0] /= voters;
+                }
+                Layer::NeuronDropout { probability } => {
+                    if !(0.0..1.0).contains(&probability) {
+                        return Err(order("its probability lies outside 0..1"));
+                    }
+                }
+                Layer::BatchNorm | Layer::Relu | Layer::Lif => {}
+            }
+            shapes.push(shape);
+        }
+        if !matches!(self.layers.last(), Some(Layer::Vote { .. })) {
+            return Err(SpikingError::Order {
+                layer: self.layers.len(),
+                what: "end".to_owned(),
+                why: "a network ends with Vote",
+            });
+        }
+        Ok(shapes)
+    }
+
+    /// Trainable parameters by name and shape, in the order of the layers.
+    ///
+    /// # Errors
+    /// Those of [`Self::shapes`].
+    pub fn parameter_shapes(&self) -> Result<Vec<(String, Vec<usize>)>> {
+        let shapes = self.shapes()?;
+        let mut named = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let channels = shapes[index][0];
+            let weight = match *layer {
+                Layer::Conv { out } => vec![out, channels, 3, 3],
+                Layer::Linear { out } => vec![out, channels],
+                Layer::BatchNorm => vec![channels],
+                _ => continue,
+            };
+            let bias = vec![weight[0]];
+            named.push((format!("{index}.weight"), weight));
+            named.push((format!("{index}.bias"), bias));
+        }
+        Ok(named)
+    }
+
+    /// How many trainable parameters there are.
+    ///
+    /// # Errors
+    /// Those of [`Self::shapes`].
+    pub fn parameter_count(&self) -> Result<usize> {
+        Ok(self.parameter_shapes()?.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum())
+    }
+
+    /// Cells of each LIF layer, as `(layer index, cells per sample)`.
+    ///
+    /// # Errors
+    /// Those of [`Self::shapes`].
+    pub fn lif_cells(&self) -> Result<Vec<(usize, usize)>> {
+        let shapes = self.shapes()?;
+        let cells = self.layers.iter().enumerate().filter(|(_, layer)| matches!(layer, Layer::Lif));
+        Ok(cells.map(|(index, _)| (index, shapes[index].iter().product())).collect())
+    }
+
+    /// How many classes it votes on.
+    ///
+    /// # Errors
+    /// Those of [`Self::shapes`].
+    pub fn classes(&self) -> Result<usize> {
+        Ok(self.shapes()?.last().map_or(0, |shape| shape[0]))
+    }
+}
+
+impl fmt::Display for NetworkSpec {
+    /// In the paper's notation: `C` stands for convolution, batch norm, ReLU and LIF.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<String> = Vec::new();
+        let mut rest = self.layers.as_slice();
+        loop {
+            rest = match rest {
+                [] => break,
+                [conv @ Layer::Conv { .. }, Layer::BatchNorm, Layer::Relu, Layer::Lif, tail @ ..] => {
+                    words.push(conv.to_string());
+                    tail
+                }
+                [Layer::Flatten, tail @ ..] => tail,
+                [linear @ Layer::Linear { .. }, Layer::Lif, tail @ ..] => {
+                    words.push(linear.to_string());
+                    tail
+                }
+                [layer, tail @ ..] => {
+                    words.push(layer.to_string());
+                    tail
+                }
+            };
+        }
+        f.write_str(&words.join("-"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NMNIST: Input = Input { channels: 2, height: 34, width: 34, stride: 1 };
+    const DVS: Input = Input { channels: 2, height: 128, width: 128, stride: 2 };
+
+    #[test]
+    fn full_width_networks_are_the_official_code_s() {
+        let middle =
+            NetworkSpec::paper(Architecture::Middle, Variant::Events, 1.0, NMNIST, 10).expect("a network");
+        assert_eq!(middle.to_string(), "128C3-MP2-128C3-MP2-256C3-AP2-512C3-AP4-DP0.5-100FC-10Voting");
+        assert_eq!(middle.shapes().expect("shapes").last(), Some(&[10, 1, 1]));
+        let large = NetworkSpec::paper(Architecture::Large, Variant::Events, 1.0, DVS, 11).expect("a network");
+        assert_eq!(
+            large.to_string(),
+            "128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP2-1024C3-AP4-DP0.5-110FC-10Voting"
+        );
+        let mnist = Input { channels: 1, height: 28, width: 28, stride: 1 };
+        let small =
+            NetworkSpec::paper(Architecture::Small, Variant::Images, 1.0, mnist, 10).expect("a network");
+        assert_eq!(small.to_string(), "128C3-MP2-128C3-256C3-AP2-2048FC-ReLU-DP0.5-LIF-100FC-10Voting");
+        let names = small.parameter_shapes().expect("parameters");
+        assert!(names.contains(&("15.weight".to_owned(), vec![2048, 12544])), "{names:?}");
+    }
+
+    #[test]
+    fn narrow_networks_keep_their_form() {
+        let narrow =
+            NetworkSpec::paper(Architecture::Middle, Variant::Events, 0.125, NMNIST, 10).expect("a network");
+        assert_eq!(narrow.to_string(), "16C3-MP2-16C3-MP2-32C3-AP2-64C3-AP4-DP0.5-100FC-10Voting");
+    }
+
+    #[test]
+    fn an_input_too_small_for_the_pools_is_an_error() {
+        let tiny = Input { channels: 2, height: 8, width: 8, stride: 1 };
+        let error = NetworkSpec::paper(Architecture::Large, Variant::Events, 1.0, tiny, 10).unwrap_err();
+        assert!(matches!(error, SpikingError::MapTooSmall { .. }), "{error}");
+    }
+}

@@ -1,0 +1,59 @@
+//! AdamW (Loshchilov and Hutter 2019), as PyTorch computes it.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use crate::Result;
+
+/// Adam with decoupled weight decay; betas 0.9 and 0.999, eps 1e-8.
+///
+/// candle-nn has one too, but keeps its moments to itself: a run that resumes must save them.
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    weight_decay: f64,
+    step: u32,
+    moments: BTreeMap<String, (Tensor, Tensor)>,
+}
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+impl AdamW {
+    /// An optimizer before its first step; the paper's weight decay is 1e-4.
+    pub const fn new(weight_decay: f64) -> Self {
+        Self { weight_decay, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// One step: moves each parameter that has a gradient.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn step(
+        &mut self,
+        parameters: &mut BTreeMap<String, Tensor>,
+        gradients: &BTreeMap<String, Tensor>,
+        learning_rate: f64,
+    ) -> Result<()> {
+        self.step += 1;
+        let exponent = f64::from(self.step);
+        let first_correction = 1.0 - BETA1.powf(exponent);
+        let second_correction_root = (1.0 - BETA2.powf(exponent)).sqrt();
+        for (name, gradient) in gradients {
+            let Some(parameter) = parameters.get_mut(name) else { continue };
+            let (first, second) = match self.moments.get(name) {
+                Some((first, second)) => (
+                    ((first * BETA1)? + (gradient * (1.0 - BETA1))?)?,
+                    ((second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?,
+                ),
+                None => ((gradient * (1.0 - BETA1))?, (gradient.sqr()? * (1.0 - BETA2))?),
+            };
+            let denominator = ((second.sqrt()? / second_correction_root)? + EPSILON)?;
+            let decayed = (&*parameter * (1.0 - learning_rate * self.weight_decay))?;
+            *parameter = (decayed - (first.div(&denominator)? * (learning_rate / first_correction))?)?;
+            self.moments.insert(name.clone(), (first, second));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! What a network has learnt: parameters and running statistics by name.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::random::unit;
+use crate::{Layer, NetworkSpec, Result, SpikingError, Streams};
+
+/// Parameters `N.weight`, `N.bias` and buffers `N.running_mean`, `N.running_var`, where N is the layer's index.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    /// Trainable tensors by name.
+    pub trainable: BTreeMap<String, Tensor>,
+    /// Running statistics of batch normalisation by name.
+    pub buffers: BTreeMap<String, Tensor>,
+}
+
+impl Parameters {
+    /// PyTorch's default initialisation, which is the paper's: weights and biases of convolutions and linear layers
+    /// uniform in +-1/sqrt(fan in); batch norm at weight 1, bias 0, running mean 0 and variance 1.
+    ///
+    /// Each tensor is drawn from its own stream `init/NAME`.
+    ///
+    /// # Errors
+    /// Those of [`NetworkSpec::shapes`], and the device's.
+    pub fn initial(spec: &NetworkSpec, streams: &Streams, device: &Device) -> Result<Self> {
+        let mut trainable = BTreeMap::new();
+        let mut fan_in = 1;
+        for (name, shape) in spec.parameter_shapes()? {
+            let count: usize = shape.iter().product();
+            let is_weight = name.ends_with(".weight");
+            let values = if matches!(spec.layers[layer_of(&name)], Layer::BatchNorm) {
+                vec![if is_weight { 1.0 } else { 0.0 }; count]
+            } else {
+                if is_weight {
+                    fan_in = shape[1..].iter().product();
+                }
+                let bound = 1.0 / (fan_in as f32).sqrt();
+                let mut stream = streams.stream(&format!("init/{name}"));
+                (0..count).map(|_| bound * (2.0 * unit(&mut stream) - 1.0)).collect()
+            };
+            trainable.insert(name, Tensor::from_vec(values, shape, device)?);
+        }
+        Ok(Self { trainable, buffers: initial_buffers(spec, DType::F32, device)? })
+    }
+
+    /// Takes given parameters, with running statistics as they are before training.
+    ///
+    /// # Errors
+    /// [`SpikingError::Parameter`] for one that is missing, has another shape, or is not the network's.
+    pub fn from_tensors(
+        spec: &NetworkSpec,
+        tensors: BTreeMap<String, Tensor>,
+        device: &Device,
+    ) -> Result<Self> {
+        let wanted: BTreeMap<_, _> = spec.parameter_shapes()?.into_iter().collect();
+        for (name, shape) in &wanted {
+            let found = tensors.get(name).map(Tensor::dims);
+            if found != Some(shape.as_slice()) {
+                return Err(SpikingError::Parameter {
+                    name: name.clone(),
+                    found: found.map_or_else(|| "none".to_owned(), |dims| format!("{dims:?}")),
+                    expected: format!("{shape:?}"),
+                });
+            }
+        }
+        if let Some((name, tensor)) = tensors.iter().find(|(name, _)| !wanted.contains_key(*name)) {
+            return Err(SpikingError::Parameter {
+                name: name.clone(),
+                found: format!("{:?}", tensor.dims()),
+                expected: "none".to_owned(),
+            });
+        }
+        let dtype = tensors.values().next().map_or(DType::F32, Tensor::dtype);
+        Ok(Self { trainable: tensors, buffers: initial_buffers(spec, dtype, device)? })
+    }
+
+    /// BLAKE3 over names, shapes and little-endian f32 values of all parameters and then all buffers, in the order of
+    /// their names.
+    ///
+    /// # Errors
+    /// The device's, where values cannot be read back.
+    pub fn hash(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, tensor) in self.trainable.iter().chain(&self.buffers) {
+            hasher.update(name.as_bytes());
+            hasher.update(format!("{:?}", tensor.dims()).as_bytes());
+            for value in tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+fn layer_of(name: &str) -> usize {
+    name.split('.').next().and_then(|index| index.parse().ok()).unwrap_or_default()
+}
+
+fn initial_buffers(spec: &NetworkSpec, dtype: DType, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let shapes = spec.shapes()?;
+    let mut buffers = BTreeMap::new();
+    for (index, layer) in spec.layers.iter().enumerate() {
+        if matches!(layer, Layer::BatchNorm) {
+            let channels = shapes[index][0];
+            buffers
+                .insert(format!("{index}.running_mean"), Tensor::zeros(channels, dtype, device)?);
+            buffers.insert(format!("{index}.running_var"), Tensor::ones(channels, dtype, device)?);
+        }
+    }
+    Ok(buffers)
+}

@@ -1,0 +1,83 @@
+//! Every random number comes from a named ChaCha stream derived from one seed.
+//!
+//! candle's CPU generator cannot be seeded, so it is never used. A stream's name is part of its key: drawing
+//! more from one never moves another.
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// The random streams of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    seed: u64,
+}
+
+impl Streams {
+    /// The streams that belong to `seed`.
+    pub const fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The stream called `name`, from its beginning.
+    pub fn stream(&self, name: &str) -> ChaCha8Rng {
+        let mut hasher = blake3::Hasher::new_derive_key("bpsta random stream v1");
+        hasher.update(&self.seed.to_le_bytes());
+        hasher.update(name.as_bytes());
+        ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
+    }
+
+    /// The numbers 0..`len` in an order drawn from the stream `name` (Fisher-Yates).
+    pub fn permutation(&self, name: &str, len: usize) -> Vec<usize> {
+        let mut stream = self.stream(name);
+        let mut order: Vec<usize> = (0..len).collect();
+        for last in (1..len).rev() {
+            order.swap(last, below(&mut stream, last + 1));
+        }
+        order
+    }
+}
+
+/// A number of [0, 1) with 24 random bits: the same on every platform.
+pub(crate) fn unit(stream: &mut ChaCha8Rng) -> f32 {
+    (stream.next_u32() >> 8) as f32 / (1u32 << 24) as f32
+}
+
+/// A whole number of 0..`bound`, without bias (Lemire 2019, by rejection).
+fn below(stream: &mut ChaCha8Rng, bound: usize) -> usize {
+    let bound = bound as u64;
+    let reject_under = bound.wrapping_neg() % bound;
+    loop {
+        let wide = u128::from(stream.next_u64()) * u128::from(bound);
+        if wide as u64 >= reject_under {
+            return (wide >> 64) as usize;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_differ_by_name_and_by_seed_and_repeat() {
+        let draw = |seed, name: &str| Streams::new(seed).stream(name).next_u64();
+        assert_eq!(draw(1, "init"), draw(1, "init"));
+        assert_ne!(draw(1, "init"), draw(2, "init"));
+        assert_ne!(draw(1, "init"), draw(1, "shuffle"));
+    }
+
+    #[test]
+    fn a_permutation_holds_each_number_once() {
+        let mut order = Streams::new(3).permutation("shuffle", 1000);
+        assert_ne!(order, (0..1000).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn unit_stays_inside_its_interval() {
+        let mut stream = Streams::new(5).stream("unit");
+        let mean = (0..10_000).map(|_| f64::from(unit(&mut stream))).sum::<f64>() / 10_000.0;
+        assert!((mean - 0.5).abs() < 0.02, "mean {mean}");
+    }
+}

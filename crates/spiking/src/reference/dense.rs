@@ -1,0 +1,76 @@
+//! Layers of features: flattening, linear, neuron dropout, voting.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::{Shards, Trace, sum};
+use crate::Result;
+
+/// `[C, n, H, W]` to `[C*H*W, n]`.
+pub(super) fn flatten(x: &Tensor) -> Result<Tensor> {
+    let (c, n, h, w) = x.dims4()?;
+    Ok(x.permute((0, 2, 3, 1))?.reshape((c * h * w, n))?)
+}
+
+/// The inverse of [`flatten`].
+pub(super) fn unflatten(x: &Tensor, [c, h, w]: [usize; 3]) -> Result<Tensor> {
+    let (_, n) = x.dims2()?;
+    Ok(x.reshape((c, h, w, n))?.permute((0, 3, 1, 2))?.contiguous()?)
+}
+
+/// `W x + b` for features `[F, n]`.
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    Ok(weight.matmul(x)?.broadcast_add(&bias.unsqueeze(1)?)?)
+}
+
+/// Gradients of weight and bias, summed over time and then over shards.
+pub(super) fn linear_backward_parameters(input: &Shards, grads: &Shards) -> Result<(Tensor, Tensor)> {
+    let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
+        let steps = grads.tensors();
+        let weights = steps.iter().enumerate().map(|(t, grad)| Ok(grad.matmul(&input.at(t).t()?)?));
+        Ok((sum(weights)?, sum(steps.iter().map(|grad| Ok(grad.sum(1)?)))?))
+    };
+    let shards: Vec<(Tensor, Tensor)> = input.par_iter().zip(grads).map(shard).collect::<Result<_>>()?;
+    let weight = sum(shards.iter().map(|(weight, _)| Ok(weight.clone())))?;
+    Ok((weight, sum(shards.iter().map(|(_, bias)| Ok(bias.clone())))?))
+}
+
+/// A mask for each shard: 0 with the given probability, else 1 / (1 - p). Drawn sample by sample, feature by feature,
+/// so that the draw of a sample does not depend on how the batch is cut.
+pub(super) fn dropout_masks(
+    shards: &Shards,
+    probability: f64,
+    mut unit: impl FnMut() -> f32,
+) -> Result<Vec<Tensor>> {
+    let kept = (1.0 / (1.0 - probability)) as f32;
+    let mut mask_of = |trace: &Trace| -> Result<Tensor> {
+        let like = trace.at(0);
+        let (samples, features) = (like.dim(1)?, like.elem_count() / like.dim(1)?);
+        let values: Vec<f32> = (0..samples * features)
+            .map(|_| if f64::from(unit()) < probability { 0.0 } else { kept })
+            .collect();
+        let mut shape = like.dims().to_vec();
+        shape.swap(0, 1);
+        let by_sample = Tensor::from_vec(values, shape, like.device())?;
+        Ok(by_sample.transpose(0, 1)?.contiguous()?.to_dtype(like.dtype())?)
+    };
+    shards.iter().map(&mut mask_of).collect()
+}
+
+/// Each shard times its mask.
+pub(super) fn mask(shards: &Shards, masks: &[Tensor]) -> Result<Shards> {
+    shards.par_iter().zip(masks).map(|(trace, mask)| trace.map(|x| Ok((x * mask)?))).collect()
+}
+
+/// Means over groups of `voters` consecutive features: `[F, n]` to `[F / voters, n]`.
+pub(super) fn vote(x: &Tensor, voters: usize) -> Result<Tensor> {
+    let (features, n) = x.dims2()?;
+    Ok((x.reshape((features / voters, voters, n))?.sum(1)? / voters as f64)?)
+}
+
+/// Each voter's share of its class's gradient.
+pub(super) fn vote_backward(grad: &Tensor, voters: usize) -> Result<Tensor> {
+    let (classes, n) = grad.dims2()?;
+    let share = (grad / voters as f64)?.unsqueeze(1)?;
+    Ok(share.broadcast_as((classes, voters, n))?.reshape((classes * voters, n))?)
+}

@@ -1,0 +1,94 @@
+//! The neuron and its four gradient rules in tensor operations; the formulas are in the docs of [`Rule`](crate::Rule).
+//!
+//! Comparisons are spelled with `sign` and `relu`, which give exact 0 and 1 in the tensor's own type: candle's
+//! own comparisons go through bytes and back.
+
+use candle_core::{DType, Tensor};
+
+use super::Trace;
+use crate::{Neuron, Reset, Result};
+
+/// What a LIF layer keeps of one shard.
+#[derive(Debug, Clone)]
+pub struct LifTrace {
+    /// Membrane potential `u[t]`.
+    pub potential: Vec<Tensor>,
+    /// Spikes `s[t]`, 0 or 1.
+    pub spikes: Vec<Tensor>,
+}
+
+/// Runs the cells over `steps` time steps of input current.
+///
+/// # Errors
+/// The device's.
+pub fn lif_forward(current: &Trace, steps: usize, neuron: &Neuron) -> Result<LifTrace> {
+    let (mut potential, mut spikes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
+    let mut rest: Option<Tensor> = None;
+    for t in 0..steps {
+        let u = match &rest {
+            Some(v) => (v + current.at(t))?,
+            None => current.at(t).clone(),
+        };
+        // 1 where u < threshold: strictly, so that u = threshold fires.
+        let silent = u.affine(-1.0, neuron.threshold)?.sign()?.relu()?;
+        spikes.push(complement(&silent)?);
+        if t + 1 < steps {
+            rest = Some(((&u * silent)? * neuron.decay)?);
+        }
+        potential.push(u);
+    }
+    Ok(LifTrace { potential, spikes })
+}
+
+/// From the gradient of the spikes to that of the input current, `d[t]`, for all time steps.
+///
+/// # Errors
+/// The device's.
+pub fn lif_backward(trace: &LifTrace, grads: &[Tensor], neuron: &Neuron) -> Result<Vec<Tensor>> {
+    let mut currents: Vec<Tensor> = Vec::with_capacity(grads.len());
+    for t in (0..grads.len()).rev() {
+        let (u, s) = (&trace.potential[t], &trace.spikes[t]);
+        let silent = complement(s)?;
+        let spike_slope = if neuron.rule.adjusts_space() {
+            // s / u, with the divisor kept from zero where nothing fired.
+            s.div(&((u * s)? + &silent)?)?
+        } else {
+            rectangle(u, neuron)?
+        };
+        let mut d = (&spike_slope * &grads[t])?;
+        if let Some(later) = currents.last() {
+            let mut leak = silent;
+            if !neuron.rule.adjusts_space() && neuron.reset == Reset::Attached {
+                leak = (leak - (u * &spike_slope)?)?;
+            }
+            if neuron.rule.adjusts_time() {
+                leak = (leak + (&spike_slope * neuron.alpha)?)?;
+            }
+            d = (d + ((leak * later)? * neuron.decay)?)?;
+        }
+        currents.push(d);
+    }
+    currents.reverse();
+    Ok(currents)
+}
+
+/// Spikes in a trace. Summed per sample first, where a float still counts exactly.
+pub(super) fn count(spikes: &[Tensor]) -> Result<u64> {
+    let mut total = 0;
+    for s in spikes {
+        let samples = if s.rank() == 4 { s.sum((2, 3))?.sum(0)? } else { s.sum(0)? };
+        total += samples.to_dtype(DType::F32)?.to_vec1::<f32>()?.iter().map(|n| *n as u64).sum::<u64>();
+    }
+    Ok(total)
+}
+
+/// 1 - x, for x of 0 and 1.
+fn complement(x: &Tensor) -> Result<Tensor> {
+    Ok(x.affine(-1.0, 1.0)?)
+}
+
+/// The rectangular surrogate: 1 where |u - threshold| < half width.
+fn rectangle(u: &Tensor, neuron: &Neuron) -> Result<Tensor> {
+    let distance = u.affine(1.0, -neuron.threshold)?.abs()?;
+    Ok(distance.affine(-1.0, neuron.surrogate_half_width)?.sign()?.relu()?)
+}

@@ -1,0 +1,161 @@
+//! Batch normalisation per time step, over batch and map (Ioffe and Szegedy 2015, as PyTorch computes it).
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::{Shards, Trace, sum};
+use crate::Result;
+
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+/// Statistics over the batch, a `[C]` tensor per time step (one for all where the input is constant).
+pub(super) struct Statistics {
+    pub(super) mean: Vec<Tensor>,
+    /// Variance over n - 1, which enters the running average.
+    pub(super) unbiased: Vec<Tensor>,
+    /// Variance over n, which normalises.
+    biased: Vec<Tensor>,
+    /// Values per channel that they were taken over.
+    count: f64,
+}
+
+/// What the backward pass needs.
+pub(super) struct SavedNorm {
+    normalised: Shards,
+    inverse_deviation: Vec<Tensor>,
+    count: f64,
+}
+
+/// Mean and variance of each channel at each time step.
+///
+/// Each shard gives its own mean and sum of squared distances, which are then joined (Chan, Golub and LeVeque 1983):
+/// no large sums of squares are subtracted from each other.
+pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
+    let of_shard = |trace: &Trace| -> Result<Vec<(Tensor, Tensor, f64)>> {
+        let moments = trace.tensors().iter().map(|x| {
+            let rows = x.flatten_from(1)?;
+            let count = rows.dim(1)? as f64;
+            let mean = (rows.sum_keepdim(1)? / count)?;
+            let squares = rows.broadcast_sub(&mean)?.sqr()?.sum(1)?;
+            Ok((mean.squeeze(1)?, squares, count))
+        });
+        moments.collect()
+    };
+    let moments: Vec<Vec<(Tensor, Tensor, f64)>> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
+    let count: f64 = moments.iter().map(|shard| shard[0].2).sum();
+    let mut statistics =
+        Statistics { mean: Vec::new(), unbiased: Vec::new(), biased: Vec::new(), count };
+    for t in 0..moments[0].len() {
+        let at_t = || moments.iter().map(|shard| &shard[t]);
+        let mean = (sum(at_t().map(|(mean, _, count)| Ok((mean * *count)?)))? / count)?;
+        let squares = sum(at_t().map(|(shard_mean, squares, count)| {
+            Ok((squares + ((shard_mean - &mean)?.sqr()? * *count)?)?)
+        }))?;
+        statistics.biased.push((&squares / count)?);
+        statistics.unbiased.push((squares / (count - 1.0).max(1.0))?);
+        statistics.mean.push(mean);
+    }
+    Ok(statistics)
+}
+
+/// The running average after one more batch.
+pub(super) fn running_update(running: &Tensor, batch: &Tensor) -> Result<Tensor> {
+    Ok(((running * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?)?)
+}
+
+/// Normalises with the batch's own statistics.
+pub(super) fn forward(
+    shards: &Shards,
+    statistics: Statistics,
+    weight: &Tensor,
+    bias: &Tensor,
+) -> Result<(Shards, SavedNorm)> {
+    let inverse_deviation: Vec<Tensor> =
+        statistics.biased.iter().map(inverse_deviation).collect::<Result<_>>()?;
+    let means: Vec<Tensor> = statistics.mean.iter().map(per_channel).collect::<Result<_>>()?;
+    let (weight, bias) = (per_channel(weight)?, per_channel(bias)?);
+    let of_shard = |trace: &Trace| -> Result<(Trace, Trace)> {
+        let (mut out, mut normalised) = (Vec::new(), Vec::new());
+        for (t, x) in trace.tensors().iter().enumerate() {
+            let hat = x.broadcast_sub(&means[t])?.broadcast_mul(&inverse_deviation[t])?;
+            out.push(hat.broadcast_mul(&weight)?.broadcast_add(&bias)?);
+            normalised.push(hat);
+        }
+        Ok((Trace(out), Trace(normalised)))
+    };
+    let both: Vec<(Trace, Trace)> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
+    let (out, normalised) = both.into_iter().unzip();
+    Ok((out, SavedNorm { normalised, inverse_deviation, count: statistics.count }))
+}
+
+/// Normalises with running statistics.
+pub(super) fn apply_running(
+    shards: &Shards,
+    mean: &Tensor,
+    var: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+) -> Result<Shards> {
+    let scale = (per_channel(weight)? * inverse_deviation(var)?)?;
+    let (mean, bias) = (per_channel(mean)?, per_channel(bias)?);
+    let apply = |x: &Tensor| Ok(x.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&bias)?);
+    shards.par_iter().map(|trace| trace.map(apply)).collect()
+}
+
+/// Gradients of the input, of weight and of bias.
+pub(super) fn backward(
+    grads: &Shards,
+    saved: &SavedNorm,
+    weight: &Tensor,
+) -> Result<(Shards, Tensor, Tensor)> {
+    let steps = grads[0].tensors().len();
+    let sums_of_shard = |(grads, hats): (&Trace, &Trace)| -> Result<Vec<(Tensor, Tensor)>> {
+        let steps = grads.tensors().iter().enumerate();
+        let sums = steps.map(|(t, grad)| {
+            let products = (grad * hats.at(t))?;
+            Ok((grad.flatten_from(1)?.sum(1)?, products.flatten_from(1)?.sum(1)?))
+        });
+        sums.collect()
+    };
+    let sums: Vec<Vec<(Tensor, Tensor)>> =
+        grads.par_iter().zip(&saved.normalised).map(sums_of_shard).collect::<Result<_>>()?;
+    let at_step = |t: usize| -> Result<(Tensor, Tensor)> {
+        Ok((
+            sum(sums.iter().map(|shard| Ok(shard[t].0.clone())))?,
+            sum(sums.iter().map(|shard| Ok(shard[t].1.clone())))?,
+        ))
+    };
+    let totals: Vec<(Tensor, Tensor)> = (0..steps).map(at_step).collect::<Result<_>>()?;
+
+    // dx = scale * (g - sum(g) / n - hat * sum(g * hat) / n), written as scale * g + slope * hat + shift.
+    let weight = per_channel(weight)?;
+    let mut terms = Vec::with_capacity(steps);
+    for (t, (total, total_hat)) in totals.iter().enumerate() {
+        let inverse = &saved.inverse_deviation[t.min(saved.inverse_deviation.len() - 1)];
+        let scale = (&weight * inverse)?;
+        let share = (&scale * (-1.0 / saved.count))?;
+        terms.push((scale, (&share * per_channel(total_hat)?)?, (&share * per_channel(total)?)?));
+    }
+    let of_shard = |(grads, hats): (&Trace, &Trace)| -> Result<Trace> {
+        let steps = grads.tensors().iter().zip(&terms).enumerate();
+        let next = steps.map(|(t, (grad, (scale, slope, shift)))| {
+            let of_hat = hats.at(t).broadcast_mul(slope)?.broadcast_add(shift)?;
+            Ok((grad.broadcast_mul(scale)? + of_hat)?)
+        });
+        Ok(Trace(next.collect::<Result<_>>()?))
+    };
+    let next = grads.par_iter().zip(&saved.normalised).map(of_shard).collect::<Result<_>>()?;
+    let bias = sum(totals.iter().map(|(total, _)| Ok(total.clone())))?;
+    let weight = sum(totals.iter().map(|(_, total_hat)| Ok(total_hat.clone())))?;
+    Ok((next, weight, bias))
+}
+
+fn inverse_deviation(variance: &Tensor) -> Result<Tensor> {
+    per_channel(&(variance + EPSILON)?.sqrt()?.recip()?)
+}
+
+/// `[C]` as `[C, 1, 1, 1]`, to meet `[C, n, H, W]`.
+fn per_channel(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.reshape(((), 1, 1, 1))?)
+}

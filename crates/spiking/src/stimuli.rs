@@ -1,0 +1,90 @@
+//! What enters a network: a batch of samples, cut into fixed shards of a few samples each.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::reference::Trace;
+use crate::{Input, Result, SpikingError};
+
+/// A batch on its device. Each shard is a [`Trace`] of `[C, n, H, W]` tensors, channels first.
+///
+/// Shards are what threads share out. Their size does not depend on the number of threads, and neither does the order
+/// in which their sums meet: that is why one seed gives the same bits on any number of threads.
+#[derive(Debug, Clone)]
+pub struct Stimuli {
+    pub(crate) shards: Vec<Trace>,
+    pub(crate) samples: usize,
+    pub(crate) time_steps: usize,
+}
+
+impl Stimuli {
+    /// A batch from samples laid one after another, each `[frames, C, H, W]` as the data set gives it (before
+    /// the network's door, see [`Input::stride`]).
+    ///
+    /// With one frame a sample the same image enters at each of the `time_steps` (direct encoding); otherwise `frames`
+    /// is `time_steps`. `shard` is the number of samples in a shard; the last one may hold fewer.
+    ///
+    /// # Errors
+    /// [`SpikingError::Length`] where the values are no whole number of samples.
+    pub fn new(
+        values: &[f32],
+        frames: usize,
+        time_steps: usize,
+        input: Input,
+        shard: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let Input { channels, height, width, stride } = input;
+        let sample = frames * channels * height * width;
+        if sample == 0
+            || values.is_empty()
+            || !values.len().is_multiple_of(sample)
+            || (frames != 1 && frames != time_steps)
+        {
+            return Err(SpikingError::Length {
+                what: "the stimulus",
+                found: values.len(),
+                expected: sample,
+                shape: format!(
+                    "a multiple of [{frames}, {channels}, {height}, {width}], for {time_steps} time steps"
+                ),
+            });
+        }
+        let (rows, columns) = input.map();
+        let samples: Vec<&[f32]> = values.chunks_exact(sample).collect();
+        let mut shards = Vec::new();
+        for group in samples.chunks(shard.max(1)) {
+            let mut trace = Vec::with_capacity(frames);
+            for frame in 0..frames {
+                let mut map: Vec<f32> = Vec::with_capacity(channels * group.len() * rows * columns);
+                for channel in 0..channels {
+                    for one in group {
+                        let plane = &one[(frame * channels + channel) * height * width..][..height * width];
+                        for row in plane.chunks_exact(width).step_by(stride) {
+                            map.extend(row.iter().step_by(stride));
+                        }
+                    }
+                }
+                let map = Tensor::from_vec(map, (channels, group.len(), rows, columns), device)?;
+                trace.push(map.to_dtype(dtype)?);
+            }
+            shards.push(Trace::new(trace));
+        }
+        Ok(Self { shards, samples: samples.len(), time_steps })
+    }
+
+    /// Samples in the batch.
+    pub fn len(&self) -> usize {
+        self.samples
+    }
+
+    /// Whether there is no sample; never so for one that was made.
+    pub fn is_empty(&self) -> bool {
+        self.samples == 0
+    }
+
+    /// Time steps the network runs for.
+    pub fn time_steps(&self) -> usize {
+        self.time_steps
+    }
+}
