@@ -24,7 +24,9 @@ pub fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<std::slice::ChunksExact
     let records = bytes.chunks_exact(RECORD);
     let rest = records.remainder().len();
     if rest != 0 {
-        let problem = format!("expected a record of {RECORD} bytes, found {rest}: the file is cut off or no CIFAR-10 file");
+        let problem = format!(
+            "expected a record of {RECORD} bytes, found {rest}: the file is cut off or no CIFAR-10 file"
+        );
         return Err(malformed(path, bytes.len() - rest, problem));
     }
     match records.clone().position(|record| record[0] >= CLASSES) {

@@ -9,14 +9,14 @@ use crate::{DatasetId, synthetic};
 #[non_exhaustive]
 pub enum DatasetError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {error}", path = path.display())]
     Io {
         /// What was tried, such as `read`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why it was refused.
-        source: std::io::Error,
+        /// Why it was refused. Part of the message, and so not also its source.
+        error: std::io::Error,
     },
     /// No data set has this name.
     #[error("there is no data set {name:?}; choose one of mnist, cifar10, nmnist, dvsgesture, dvscifar10")]
@@ -78,12 +78,12 @@ pub enum DatasetError {
     #[error(transparent)]
     Decode(#[from] bpsta_events::DecodeError),
     /// A recording cannot be framed.
-    #[error("{sample}: {source}")]
+    #[error("{sample}: {error}")]
     Framing {
         /// The file, and for a recording with several samples the row of its label file.
         sample: String,
-        /// Why not.
-        source: bpsta_events::FramingError,
+        /// Why not. Part of the message, and so not also its source.
+        error: bpsta_events::FramingError,
     },
     /// A file is not the official one.
     #[error(
@@ -184,7 +184,7 @@ pub enum DatasetError {
 
 /// For `map_err`: wraps an I/O error with what was tried on which path.
 pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
-    move |source| DatasetError::Io { action, path: path.to_owned(), source }
+    move |error| DatasetError::Io { action, path: path.to_owned(), error }
 }
 
 /// `result.context("read", path)?`.

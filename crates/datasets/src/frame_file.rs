@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use bpsta_events::{Format, Frames, Framing};
+use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing};
 use rust_hdf5::H5File;
 
-use crate::cache::{Attributes, LEVEL, compress, hdf5};
+use crate::DatasetError;
+use crate::cache::{Attributes, LEVEL, TOOL, compress, hdf5};
 use crate::error::IoContext;
 use crate::inspect::event_format;
-use crate::{DatasetError, FRAMING_VERSION};
 
 /// Frames the events of one file and writes them as HDF5: dataset `frames`, u16 `[T, 2, H, W]` (channel 0 = OFF, 1 = ON),
 /// with the attributes `source` (the file's name), `event_format`, `framing`, `framing_version` and `tool`.
@@ -32,7 +32,7 @@ pub fn frame_file(
     let format = event_format(input, format)?;
     let events = bpsta_events::read_file(input, format)?.events;
     let frames = bpsta_events::frame(&events, format.sensor(), framing)
-        .map_err(|source| DatasetError::Framing { sample: input.display().to_string(), source })?;
+        .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
     let version = FRAMING_VERSION.to_string();
     let source = input.file_name().unwrap_or_default().to_string_lossy();
     let attributes: &Attributes<'_> = &[
@@ -40,11 +40,13 @@ pub fn frame_file(
         ("event_format", &format.to_string()),
         ("framing", &framing.to_string()),
         ("framing_version", &version),
-        ("tool", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))),
+        ("tool", TOOL),
     ];
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let staging =
-        tempfile::Builder::new().prefix(".framing-").tempdir_in(parent).context("create a folder in", parent)?;
+    let staging = tempfile::Builder::new()
+        .prefix(".framing-")
+        .tempdir_in(parent)
+        .context("create a folder in", parent)?;
     let unfinished = staging.path().join("frames.h5");
     write(&unfinished, &frames, attributes)?;
     fs::rename(&unfinished, output).context("rename to", output)?;
@@ -56,7 +58,7 @@ fn write(path: &Path, frames: &Frames, attributes: &Attributes<'_>) -> Result<()
     for (name, value) in attributes {
         file.set_attr_string(name, value).map_err(hdf5("write an attribute of", path))?;
     }
-    let shape = [frames.time_steps, 2, usize::from(frames.height), usize::from(frames.width)];
+    let shape = [frames.time_steps, 2, frames.height, frames.width];
     let dataset = file
         .new_dataset::<u16>()
         .shape(shape)

@@ -42,7 +42,11 @@ pub fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Idx<'a>, DatasetError> 
         Some(&[a, b, c, d]) => Ok(u32::from_be_bytes([a, b, c, d])),
         _ => {
             let found = bytes.len();
-            Err(malformed(path, found, format!("expected {what} (4 bytes at {offset}), but the file ends here")))
+            Err(malformed(
+                path,
+                found,
+                format!("expected {what} (4 bytes at {offset}), but the file ends here"),
+            ))
         }
     };
     let magic = word(0, "the magic number of an IDX file")?;
@@ -62,7 +66,11 @@ pub fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Idx<'a>, DatasetError> 
         let offset = 4 + 4 * index;
         *dim = u64::from(word(offset, "a dimension")?);
         if *dim == 0 {
-            return Err(malformed(path, offset, "expected a dimension above 0, found 0: the file holds nothing"));
+            return Err(malformed(
+                path,
+                offset,
+                "expected a dimension above 0, found 0: the file holds nothing",
+            ));
         }
     }
     let header = 4 + 4 * rank;
@@ -92,15 +100,22 @@ pub(crate) fn parse_images<'a>(
     match parse(path, bytes)? {
         Idx::Images { count, height, width, pixels } if (height, width) == size => Ok((count, pixels)),
         Idx::Images { height, width, .. } => {
-            let problem = format!("expected images of {} x {} pixels, found {height} x {width}", size.0, size.1);
+            let problem =
+                format!("expected images of {} x {} pixels, found {height} x {width}", size.0, size.1);
             Err(malformed(path, 8, problem))
         }
-        Idx::Labels(_) => Err(malformed(path, 0, "expected images (magic 0x00000803), found labels (0x00000801)")),
+        Idx::Labels(_) => {
+            Err(malformed(path, 0, "expected images (magic 0x00000803), found labels (0x00000801)"))
+        }
     }
 }
 
 /// As [`parse`], and also demands labels below `classes`.
-pub(crate) fn parse_labels<'a>(path: &Path, bytes: &'a [u8], classes: usize) -> Result<&'a [u8], DatasetError> {
+pub(crate) fn parse_labels<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+    classes: usize,
+) -> Result<&'a [u8], DatasetError> {
     let Idx::Labels(labels) = parse(path, bytes)? else {
         return Err(malformed(path, 0, "expected labels (magic 0x00000801), found images (0x00000803)"));
     };

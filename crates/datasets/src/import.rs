@@ -156,7 +156,9 @@ pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let mut decoder = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(LARGEST_UNPACKED);
     match decoder.read_to_end(&mut unpacked) {
         Ok(read) if read as u64 == LARGEST_UNPACKED => {
-            let problem = format!("expected less than {LARGEST_UNPACKED} bytes after unpacking: this is no file of this data set");
+            let problem = format!(
+                "expected less than {LARGEST_UNPACKED} bytes after unpacking: this is no file of this data set"
+            );
             Err(malformed(path, unpacked.len(), problem))
         }
         Ok(_) => Ok(unpacked),

@@ -7,6 +7,7 @@ use bpsta_events::{Format, Summary};
 use serde::Serialize;
 
 use crate::import::read_unpacked;
+use crate::layout::of_file;
 use crate::{DatasetError, cifar, idx};
 
 /// What a file holds.
@@ -63,7 +64,9 @@ pub fn inspect(path: &Path, format: Option<&str>) -> Result<Inspection, DatasetE
                 labels: range(records.map(|record| &record[0])),
             }))
         }
-        Guess::Events(format) => Ok(Inspection::Events(Summary::of(&bpsta_events::decode(&bytes, path, format)?))),
+        Guess::Events(format) => {
+            Ok(Inspection::Events(Summary::of(&bpsta_events::decode(&bytes, format).map_err(of_file(path))?)))
+        }
     }
 }
 
@@ -103,7 +106,8 @@ fn sniff(path: &Path, bytes: &[u8]) -> Option<Guess> {
     }
     // Neither CIFAR-10's nor N-MNIST's .bin has a magic number: the official names tell them apart, else the length.
     let official = name.starts_with("data_batch") || name.starts_with("test_batch");
-    let length = !bytes.is_empty() && bytes.len().is_multiple_of(cifar::RECORD) && !bytes.len().is_multiple_of(5);
+    let length =
+        !bytes.is_empty() && bytes.len().is_multiple_of(cifar::RECORD) && !bytes.len().is_multiple_of(5);
     if name.ends_with(".bin") && (official || length) {
         return Some(Guess::Cifar);
     }
@@ -119,9 +123,13 @@ fn idx_summary(idx: idx::Idx<'_>) -> ImageSummary {
             pixels: range(pixels),
             labels: None,
         },
-        idx::Idx::Labels(labels) => {
-            ImageSummary { format: IDX, count: labels.len(), image: None, pixels: None, labels: range(labels) }
-        }
+        idx::Idx::Labels(labels) => ImageSummary {
+            format: IDX,
+            count: labels.len(),
+            image: None,
+            pixels: None,
+            labels: range(labels),
+        },
     }
 }
 

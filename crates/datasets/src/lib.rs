@@ -28,13 +28,12 @@ mod store;
 pub mod synthetic;
 mod verify;
 
-pub use cache::FRAMING_VERSION;
 pub use dataset::{Dataset, Split};
 pub use error::DatasetError;
 pub use frame_file::frame_file;
 pub use id::DatasetId;
 pub use inspect::{ImageSummary, Inspection, inspect};
-pub use manifest::{Counts, FileEntry, Manifest, SplitName, Subset};
+pub use manifest::{Counts, FileEntry, Manifest, SplitName, Subset, thousands};
 pub use progress::{Progress, Stage};
 pub use registry::{DatasetInfo, Kind, Registry, RemoteFile, SplitRule};
 pub use store::Store;

@@ -16,7 +16,8 @@ pub(crate) fn wait(folder: &Path, name: &str, reporter: &Reporter) -> Result<Fil
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {
-            reporter.notice(format!("waiting for another process that works on {}", folder.join(name).display()));
+            reporter
+                .notice(format!("waiting for another process that works on {}", folder.join(name).display()));
         }
         Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
     }

@@ -179,8 +179,8 @@ fn counts(samples: Counts) -> String {
     format!("{} training and {} test samples", thousands(samples.train), thousands(samples.test))
 }
 
-/// `60000` as `60,000`.
-pub(crate) fn thousands(number: usize) -> String {
+/// A number for people: `60000` as `60,000`.
+pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -46,7 +46,7 @@ pub struct DatasetInfo {
     /// How training and test samples are told apart.
     pub split: SplitRule,
     /// The paper's framing of event recordings, such as `number:16`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "framing")]
     pub framing: Option<Framing>,
     /// Where the files can be fetched: each a prefix, to which a file's `path` is appended. The first is preferred.
     #[serde(default)]
@@ -100,9 +100,24 @@ pub enum SplitRule {
     OfficialFolders,
     /// `trials_to_train.txt` and `trials_to_test.txt` name the recordings of each split (DVS128 Gesture).
     OfficialTrialLists,
-    /// Per class the first 90% (rounded up) of the files at hand, sorted by name (0, 1, 10, 100, ...), are training samples.
+    /// Per class the first 90% (rounded down, but at least one) of the files at hand, sorted by name (0, 1, 10, 100, ...), are training samples.
     /// There is no official split; this is the paper's.
     FirstNineTenthsByName,
+}
+
+/// Reads `number:16` or `time:16`, as framings are written everywhere.
+fn framing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Framing>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = text.split_once(':').and_then(|(by, frames)| {
+        let frames = frames.parse().ok().filter(|&frames: &usize| frames > 0)?;
+        match by {
+            "number" => Some(Framing::ByNumber { frames }),
+            "time" => Some(Framing::ByTime { frames }),
+            _ => None,
+        }
+    });
+    let expected = || format!("expected a framing such as \"number:16\" or \"time:16\", found {text:?}");
+    parsed.map(Some).ok_or_else(|| serde::de::Error::custom(expected()))
 }
 
 impl fmt::Display for SplitRule {
@@ -175,7 +190,9 @@ impl DatasetInfo {
             return Err(("classes".into(), "expected 1 to 256 classes: labels are bytes".into()));
         }
         match (self.kind, self.framing) {
-            (Kind::Events, None) => Err(("framing".into(), "event data needs one, such as \"number:16\"".into())),
+            (Kind::Events, None) => {
+                Err(("framing".into(), "event data needs one, such as \"number:16\"".into()))
+            }
             (Kind::Static, Some(_)) => Err(("framing".into(), "static images are not framed".into())),
             _ => Ok(()),
         }

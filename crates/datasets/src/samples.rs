@@ -77,7 +77,11 @@ impl<'a> Files<'a> {
         let labels = format!("{stem}_labels.csv");
         let Some(file) = self.manifest.files.iter().find(|file| file.path == labels) else {
             let problem = format!("expected {labels} in the manifest, which says what its samples are");
-            return Err(DatasetError::Changed { path: self.path(entry), problem, folder: self.folder.to_owned() });
+            return Err(DatasetError::Changed {
+                path: self.path(entry),
+                problem,
+                folder: self.folder.to_owned(),
+            });
         };
         self.read(file)?;
         let rows = dvsgesture::read_labels(&self.path(file), self.info.classes.len())?;
@@ -90,7 +94,11 @@ impl<'a> Files<'a> {
     }
 
     /// The frames of a recording's samples, one after another, each `[T, 2, H, W]`.
-    pub(crate) fn frame(&self, recording: &Recording<'_>, framing: Framing) -> Result<Vec<u16>, DatasetError> {
+    pub(crate) fn frame(
+        &self,
+        recording: &Recording<'_>,
+        framing: Framing,
+    ) -> Result<Vec<u16>, DatasetError> {
         let format = match self.manifest.dataset {
             DatasetId::DvsGesture => Format::Aedat31,
             DatasetId::DvsCifar10 => Format::Aedat2,
@@ -114,7 +122,7 @@ impl<'a> Files<'a> {
                 None => &events,
             };
             let frames = bpsta_events::frame(events, sensor, framing)
-                .map_err(|source| DatasetError::Framing { sample: sample.name.clone(), source })?;
+                .map_err(|error| DatasetError::Framing { sample: sample.name.clone(), error })?;
             out.extend_from_slice(&frames.counts);
         }
         Ok(out)
@@ -137,10 +145,18 @@ pub(crate) fn read_images(files: Files<'_>, split: SplitName) -> Result<(Vec<u8>
             pixels.extend_from_slice(crate::idx::parse_images(&path, &bytes, size)?.1);
             let name = entry.path.replace("images-idx3", "labels-idx1");
             let Some(entry) = files.manifest.files.iter().find(|file| file.path == name) else {
-                return Err(malformed(&path, 0, format!("expected {name} beside it: import the data set again")));
+                return Err(malformed(
+                    &path,
+                    0,
+                    format!("expected {name} beside it: import the data set again"),
+                ));
             };
             let path = files.path(entry);
-            labels.extend_from_slice(crate::idx::parse_labels(&path, &files.read(entry)?, files.info.classes.len())?);
+            labels.extend_from_slice(crate::idx::parse_labels(
+                &path,
+                &files.read(entry)?,
+                files.info.classes.len(),
+            )?);
         }
     }
     if labels.len() * files.info.channels * files.info.pixels() != pixels.len() {

@@ -19,7 +19,8 @@ use crate::progress::{Progress, Reporter};
 use crate::samples::{Files, read_images};
 use crate::verify::Verification;
 use crate::{
-    Dataset, DatasetError, DatasetId, Kind, Manifest, Registry, Split, SplitName, cache, lock, synthetic, verify,
+    Dataset, DatasetError, DatasetId, Kind, Manifest, Registry, Split, SplitName, cache, lock, synthetic,
+    verify,
 };
 
 const MANIFEST: &str = "manifest.json";
@@ -55,7 +56,8 @@ impl Store {
     }
 
     /// Reads event splits of more than `bytes` bytes of counts sample by sample from the cache instead of keeping them in
-    /// memory (default: 1 GiB a split).
+    /// memory (default: 1 GiB a split). A sample then costs some milliseconds (4 with 60,000 samples), so raise the limit
+    /// where there is memory to spare.
     #[must_use]
     pub fn with_memory_limit(mut self, bytes: u64) -> Store {
         self.in_memory = bytes;
@@ -157,7 +159,10 @@ impl Store {
         }
         let mut folders = Vec::new();
         for entry in fs::read_dir(&parent).context("list", &parent)? {
-            folders.push(entry.context("list", &parent)?.path());
+            let path = entry.context("list", &parent)?.path();
+            if path.is_dir() {
+                folders.push(path);
+            }
         }
         folders.sort();
         folders.iter().filter_map(|folder| Manifest::read(&folder.join(MANIFEST)).transpose()).collect()
@@ -194,8 +199,10 @@ impl Store {
             }
             (Kind::Events, Some(framing)) => {
                 let (Framing::ByNumber { frames } | Framing::ByTime { frames }) = framing else {
-                    return Err(choice("frames of a fixed duration give every sample another number of them: \
-                                       frame by number or by time"));
+                    return Err(choice(
+                        "frames of a fixed duration give every sample another number of them: \
+                                       frame by number or by time",
+                    ));
                 };
                 if frames == 0 {
                     return Err(choice("a sample needs at least one frame"));
@@ -214,7 +221,9 @@ impl Store {
                 };
                 (frames, split(SplitName::Train)?, split(SplitName::Test)?)
             }
-            (Kind::Static, Some(_)) => return Err(choice("static images are not framed: load them without a framing")),
+            (Kind::Static, Some(_)) => {
+                return Err(choice("static images are not framed: load them without a framing"));
+            }
             (Kind::Events, None) => return Err(choice("event recordings need a framing, such as number:16")),
         };
         Ok(Dataset {
@@ -252,8 +261,10 @@ impl Store {
                 fs::remove_dir_all(entry.path()).context("remove the unfinished import", &entry.path())?;
             }
         }
-        let staging =
-            tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).context("create a folder in", parent)?;
+        let staging = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(parent)
+            .context("create a folder in", parent)?;
         let unfinished = staging.path().join("import");
         let raw = unfinished.join("raw");
         fs::create_dir_all(&raw).context("create", &raw)?;

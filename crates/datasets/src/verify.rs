@@ -23,7 +23,11 @@ pub struct Verification {
 }
 
 /// Compares every file under `raw` with the manifest, and looks for files that no manifest names.
-pub(crate) fn verify(manifest: &Manifest, raw: &Path, reporter: &Reporter) -> Result<Verification, DatasetError> {
+pub(crate) fn verify(
+    manifest: &Manifest,
+    raw: &Path,
+    reporter: &Reporter,
+) -> Result<Verification, DatasetError> {
     let total = manifest.files.len();
     let done = AtomicUsize::new(0);
     let mut problems: Vec<String> = manifest
@@ -31,8 +35,10 @@ pub(crate) fn verify(manifest: &Manifest, raw: &Path, reporter: &Reporter) -> Re
         .par_iter()
         .filter_map(|entry| {
             let path = raw.join(&entry.path);
-            let problem = fs::read(&path)
-                .map_or_else(|error| Some(format!("cannot be read: {error}")), |bytes| difference(entry, &bytes));
+            let problem = fs::read(&path).map_or_else(
+                |error| Some(format!("cannot be read: {error}")),
+                |bytes| difference(entry, &bytes),
+            );
             reporter.step(Stage::Verify, done.fetch_add(1, Ordering::Relaxed) + 1, total);
             problem.map(|problem| format!("{}: {problem}", path.display()))
         })

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use bpsta_events::Framing;
+use bpsta_events::{FRAMING_VERSION, Framing};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
 use rust_hdf5::H5File;
 
-use super::{FRAMING_VERSION, Key};
+use super::{FORMAT, Key};
 use crate::error::IoContext;
 use crate::progress::{Reporter, Stage};
 use crate::samples::{Files, Recording};
@@ -20,6 +20,9 @@ use crate::{DatasetError, SplitName};
 const BATCH_BYTES: u64 = 64 << 20;
 /// Recordings of a batch at most: bounds the compressed frames that wait to be written.
 const BATCH_FILES: usize = 1024;
+
+/// What wrote a file.
+pub(crate) const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
 /// String attributes of an HDF5 file's root, by name.
 pub(crate) type Attributes<'a> = [(&'a str, &'a str)];
@@ -34,11 +37,10 @@ pub(super) fn build(
 ) -> Result<(), DatasetError> {
     let file = H5File::create(path).map_err(hdf5("create", path))?;
     let version = FRAMING_VERSION.to_string();
-    let tool = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
     let dataset = files.manifest.dataset.to_string();
     let attributes: &Attributes<'_> = &[
-        ("format", "bpsta-frames"),
-        ("tool", tool),
+        ("format", FORMAT),
+        ("tool", TOOL),
         ("dataset", &dataset),
         ("framing", &key.framing),
         ("framing_version", &version),

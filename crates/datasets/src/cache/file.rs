@@ -3,11 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bpsta_events::FRAMING_VERSION;
 use rust_hdf5::{H5Dataset, H5File};
 
-use super::{FRAMING_VERSION, Cached, Key};
+use super::{Cached, FORMAT, Key};
 use crate::samples::Files;
 use crate::{DatasetError, SplitName};
+
+/// Values that are read at a time when a whole split is loaded: 16 MiB.
+const BLOCK_VALUES: usize = 8 << 20;
 
 /// The frames of one split, in the open cache file.
 pub(crate) struct FrameFile {
@@ -20,7 +24,10 @@ pub(crate) struct FrameFile {
 
 impl fmt::Debug for FrameFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameFile").field("path", &self.path).field("shape", &self.shape).finish_non_exhaustive()
+        f.debug_struct("FrameFile")
+            .field("path", &self.path)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 
@@ -29,7 +36,7 @@ pub(super) fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, D
     let file = H5File::open(path).map_err(unsound(path))?;
     let version = FRAMING_VERSION.to_string();
     let expected = [
-        ("format", "bpsta-frames"),
+        ("format", FORMAT),
         ("dataset", files.manifest.dataset.as_str()),
         ("framing", &key.framing),
         ("framing_version", &version),
@@ -61,7 +68,10 @@ pub(super) fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, D
             return Err(foreign(path, problem));
         }
         if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= files.info.classes.len()) {
-            return Err(foreign(path, format!("expected labels below {}, found {label}", files.info.classes.len())));
+            return Err(foreign(
+                path,
+                format!("expected labels below {}, found {label}", files.info.classes.len()),
+            ));
         }
         Ok(Some(FrameFile { path: path.to_owned(), frames, labels, shape }))
     };
@@ -72,24 +82,24 @@ pub(super) fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, D
 impl FrameFile {
     /// The counts of one sample, `[T, 2, H, W]`.
     pub(crate) fn sample(&self, index: usize) -> Result<Vec<u16>, DatasetError> {
-        let [t, c, h, w] = self.shape;
-        self.frames
-            .read_slice::<u16>(&[index, 0, 0, 0, 0], &[1, t, c, h, w])
-            .map_err(unsound(&self.path))
-    }
-
-    /// Values of one sample.
-    pub(crate) fn sample_len(&self) -> usize {
-        self.shape.iter().product()
+        self.samples(index, 1)
     }
 
     /// All samples, one after another.
     pub(crate) fn all(&self) -> Result<Vec<u16>, DatasetError> {
-        let mut out = Vec::with_capacity(self.labels.len() * self.sample_len());
-        for index in 0..self.labels.len() {
-            out.extend_from_slice(&self.sample(index)?);
+        let sample_len: usize = self.shape.iter().product();
+        // The library walks the index of all chunks at every read, so each read should take many of them.
+        let block = (BLOCK_VALUES / sample_len).max(1);
+        let mut out = Vec::with_capacity(self.labels.len() * sample_len);
+        for start in (0..self.labels.len()).step_by(block) {
+            out.extend_from_slice(&self.samples(start, block.min(self.labels.len() - start))?);
         }
         Ok(out)
+    }
+
+    fn samples(&self, start: usize, count: usize) -> Result<Vec<u16>, DatasetError> {
+        let [t, c, h, w] = self.shape;
+        self.frames.read_slice::<u16>(&[start, 0, 0, 0, 0], &[count, t, c, h, w]).map_err(unsound(&self.path))
     }
 }
 

@@ -20,9 +20,9 @@ mod guard;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::Framing;
+use bpsta_events::{FRAMING_VERSION, Framing};
 
-pub(crate) use build::{Attributes, LEVEL, compress, hdf5};
+pub(crate) use build::{Attributes, LEVEL, TOOL, compress, hdf5};
 pub(crate) use file::FrameFile;
 
 use crate::error::IoContext;
@@ -30,9 +30,9 @@ use crate::progress::Reporter;
 use crate::samples::Files;
 use crate::{DatasetError, SplitName, hash};
 
-/// Counts up whenever the same recording and framing would give other frames than before, or when the cache's format
-/// changes: older caches are then no longer found.
-pub const FRAMING_VERSION: u32 = 1;
+/// Counts up when the layout of the cache changes: older caches are then no longer found. What a framing gives is counted by
+/// [`FRAMING_VERSION`].
+const FORMAT: &str = "bpsta-frames 1";
 
 /// What decides the frames, and so names the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Key {
     /// 16 hex digits of the BLAKE3 of everything that decides the frames.
     fn short(&self) -> String {
         let Key { manifest_hash, framing, time_steps } = self;
-        let text = format!("frames {FRAMING_VERSION}\n{manifest_hash}\n{framing}\n{time_steps}\n");
+        let text = format!("{FORMAT}\n{FRAMING_VERSION}\n{manifest_hash}\n{framing}\n{time_steps}\n");
         hash::blake3_hex(text.as_bytes())[..16].to_owned()
     }
 }
@@ -88,7 +88,8 @@ pub(crate) fn open_or_build(
         Err(Unusable::Unsound(why)) => reporter
             .notice(format!("the frame cache {} cannot be used ({why}): it is built again", path.display())),
     }
-    let staging = tempfile::Builder::new().prefix(".building-").tempdir_in(&folder).context("create", &folder)?;
+    let staging =
+        tempfile::Builder::new().prefix(".building-").tempdir_in(&folder).context("create", &folder)?;
     let unfinished = staging.path().join("frames.h5");
     build::build(&unfinished, files, framing, &key, reporter)?;
     guard::write(&unfinished, &path)?;

@@ -19,14 +19,21 @@ pub(super) fn scan(from: &Path) -> Result<Scan, DatasetError> {
     let root = find_root(from, is_root)?.ok_or_else(|| DatasetError::NotRecognised {
         dataset: DatasetId::Cifar10,
         path: from.to_owned(),
-        expected: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the binary version, unpacked)".to_owned(),
+        expected: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the binary version, unpacked)"
+            .to_owned(),
     })?;
     let mut scan = Scan { root: root.clone(), files: Vec::new(), missing: Vec::new() };
     for (name, split) in FILES {
         let source = root.join(name);
         if source.is_file() {
             let target = name.to_owned();
-            scan.files.push(Found { source, target, split: Some(split), label: None, content: Content::Records });
+            scan.files.push(Found {
+                source,
+                target,
+                split: Some(split),
+                label: None,
+                content: Content::Records,
+            });
         } else {
             scan.missing.push(name.to_owned());
         }

@@ -46,7 +46,7 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
     if scan.files.is_empty() { Err(not_recognised(&root)) } else { Ok(scan) }
 }
 
-/// Nine tenths of the files of a class, rounded up, are training samples.
+/// Nine tenths of the files of a class, rounded down so that few files still leave one to test; but a single one trains.
 fn training_files(files: usize) -> usize {
-    (files * 9).div_ceil(10)
+    (files * 9 / 10).max(1)
 }

@@ -41,7 +41,8 @@ pub(super) fn scan(from: &Path) -> Result<Scan, DatasetError> {
         let path = root.join(list);
         let text = std::fs::read_to_string(&path).context("read", &path)?;
         for (index, name) in text.lines().map(str::trim).enumerate().filter(|(_, name)| !name.is_empty()) {
-            let bad = |problem: String| DatasetError::BadLine { path: path.clone(), line: index + 1, problem };
+            let bad =
+                |problem: String| DatasetError::BadLine { path: path.clone(), line: index + 1, problem };
             // A name with a folder in it could lead out of the tree.
             let Some(stem) = name.strip_suffix(".aedat").filter(|stem| !stem.contains(['/', '\\'])) else {
                 return Err(bad(format!("expected the name of an .aedat file, found {name:?}")));
@@ -84,13 +85,19 @@ pub(crate) fn read_labels(path: &Path, classes: usize) -> Result<Vec<Row>, Datas
     let mut lines = text.lines().map(str::trim).enumerate().map(|(index, line)| (index + 1, line));
     let header = lines.next().map(|(_, line)| line).unwrap_or_default();
     if header != "class,startTime_usec,endTime_usec" {
-        return Err(bad(1, format!("expected the header class,startTime_usec,endTime_usec, found {header:?}")));
+        return Err(bad(
+            1,
+            format!("expected the header class,startTime_usec,endTime_usec, found {header:?}"),
+        ));
     }
     let mut rows = Vec::new();
     for (line, row) in lines.filter(|(_, row)| !row.is_empty()) {
         let numbers: Option<Vec<i64>> = row.split(',').map(|field| field.trim().parse().ok()).collect();
         let Some(&[class, start, end]) = numbers.as_deref() else {
-            return Err(bad(line, format!("expected three whole numbers (class, start and end in us), found {row:?}")));
+            return Err(bad(
+                line,
+                format!("expected three whole numbers (class, start and end in us), found {row:?}"),
+            ));
         };
         let label = usize::try_from(class).ok().filter(|class| (1..=classes).contains(class));
         let Some(label) = label.and_then(|class| u8::try_from(class - 1).ok()) else {
@@ -101,5 +108,9 @@ pub(crate) fn read_labels(path: &Path, classes: usize) -> Result<Vec<Row>, Datas
         }
         rows.push(Row { line, label, start, end });
     }
-    if rows.is_empty() { Err(bad(1, "expected rows after the header, found none".to_owned())) } else { Ok(rows) }
+    if rows.is_empty() {
+        Err(bad(1, "expected rows after the header, found none".to_owned()))
+    } else {
+        Ok(rows)
+    }
 }

@@ -16,12 +16,14 @@ pub(super) fn scan(from: &Path) -> Result<Scan, DatasetError> {
     let present = |root: &Path, name: &str| {
         [root.join(name), root.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
     };
-    let not_recognised = || DatasetError::NotRecognised {
+    let not_recognised = || {
+        DatasetError::NotRecognised {
         dataset: DatasetId::Mnist,
         path: from.to_owned(),
         expected: "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, \
                    t10k-labels-idx1-ubyte, each unpacked or with .gz; images and labels of a split belong together"
             .to_owned(),
+    }
     };
     let is_root = |root: &Path| FILES.iter().any(|(name, ..)| present(root, name).is_some());
     let root = find_root(from, is_root)?.ok_or_else(not_recognised)?;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::Format;
+use bpsta_events::{DecodeError, Format};
 
 use crate::error::{IoContext, malformed};
 use crate::{DatasetError, DatasetId, DatasetInfo, SplitName, cifar, idx};
@@ -85,7 +85,11 @@ impl Found {
             Content::Recording(format) => {
                 let events = decode(path, bytes, *format, info)?;
                 if events.is_empty() {
-                    return Err(malformed(path, bytes.len(), "expected events, but the recording ends without any"));
+                    return Err(malformed(
+                        path,
+                        bytes.len(),
+                        "expected events, found none in all the recording",
+                    ));
                 }
                 Ok(1)
             }
@@ -117,7 +121,7 @@ pub(crate) fn decode(
     format: Format,
     info: &DatasetInfo,
 ) -> Result<bpsta_events::Events, DatasetError> {
-    let events = bpsta_events::decode(bytes, path, format)?.events;
+    let events = bpsta_events::decode(bytes, format).map_err(of_file(path))?.events;
     let outside = events.x.iter().zip(&events.y).position(|(&x, &y)| x >= info.width || y >= info.height);
     match outside {
         Some(at) => {
@@ -129,6 +133,11 @@ pub(crate) fn decode(
         }
         None => Ok(events),
     }
+}
+
+/// For `map_err`: names the file whose bytes could not be decoded.
+pub(crate) fn of_file(path: &Path) -> impl FnOnce(DecodeError) -> DecodeError {
+    move |error| DecodeError { path: Some(path.to_owned()), ..error }
 }
 
 /// `from`, or its first subfolder (by name), that `is_root` accepts.

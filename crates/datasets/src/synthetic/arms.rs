@@ -11,6 +11,8 @@
 //! The gestures carry the meaning of the official eleven as far as this rule lets them: a wave of the right hand is
 //! followed by one of the left, and so on.
 
+use std::f32::consts::FRAC_PI_2;
+
 use super::dvs::{PixelArray, Recorder};
 use super::glyphs::distance;
 use super::stream::Stream;
@@ -24,7 +26,7 @@ const TICKS: usize = 12;
 struct Walk {
     /// Eight passes of a quarter circle, starting with the arm hanging down: `o` outward, `i` inward.
     passes: &'static [u8; 8],
-    /// Begins four ticks after the other arm.
+    /// Begins two to four ticks after the other arm.
     late: bool,
 }
 
@@ -106,12 +108,12 @@ type Arm = [f32; 4];
 pub(super) struct Trial<'a> {
     person: &'a Person,
     gesture: &'static Gesture,
-    /// Angle by which this trial's resting arms differ from the person's habit, in radians.
-    lean: f32,
+    /// Angle by which each resting arm differs from the person's habit in this trial, in radians.
+    lean: [f32; 2],
     /// Place of the person's neck in this trial.
     neck: [f32; 2],
-    /// Ticks both arms wait before a gesture without a lead.
-    wait: f32,
+    /// When each arm starts, in ticks.
+    start: [f32; 2],
     /// When each tick begins and the last one ends, in microseconds.
     beats: [f32; TICKS + 1],
     /// Light on the ground and on the person.
@@ -125,14 +127,25 @@ impl<'a> Trial<'a> {
         let mut beats = [0.0; TICKS + 1];
         let pace = stream.between(0.9, 1.1);
         for tick in 0..TICKS {
-            beats[tick + 1] = beats[tick] + person.tick * pace * stream.between(0.85, 1.15);
+            beats[tick + 1] = beats[tick] + person.tick * pace * stream.between(0.7, 1.3);
         }
+        let gesture = &GESTURES[class];
+        let late = gesture.each_ref().map(|walk| walk.late);
+        let start = if late[0] == late[1] {
+            let wait = stream.between(0.5, 3.5);
+            [wait + stream.between(-0.5, 0.5), wait + stream.between(-0.5, 0.5)]
+        } else {
+            let lead = stream.between(2.0, 4.0);
+            let wait = stream.between(0.0, 4.0 - lead);
+            late.map(|late| if late { wait + lead } else { wait })
+        };
+        let lean = stream.between(-1.0, 1.0);
         Self {
             person,
-            gesture: &GESTURES[class],
-            lean: stream.between(-0.25, 0.25),
-            neck: person.neck.map(|at| at + 1.0 * stream.bell()),
-            wait: stream.between(0.0, 4.0),
+            gesture,
+            lean: [lean + stream.between(-0.3, 0.3), lean + stream.between(-0.3, 0.3)],
+            neck: person.neck.map(|at| at + 2.0 * stream.bell()),
+            start,
             beats,
             light: [1.0, contrast],
         }
@@ -148,27 +161,24 @@ impl<'a> Trial<'a> {
         let tick = self.beats[1..TICKS].partition_point(|&beat| beat <= time);
         let part = (time - self.beats[tick]) / (self.beats[tick + 1] - self.beats[tick]);
         let ticks = tick as f32 + part;
-        let together = self.gesture.iter().all(|walk| !walk.late);
-        let side = |walk: &Walk, outward: f32| {
-            let start = if together { self.wait } else { f32::from(u8::from(walk.late)) * 4.0 };
-            let quarters = quarters(walk.passes, ticks - start);
-            let angle = self.person.rest + self.lean + quarters * std::f32::consts::FRAC_PI_2;
+        let side = |arm: usize, outward: f32| {
+            let quarters = quarters(self.gesture[arm].passes, ticks - self.start[arm]);
+            let angle = self.person.rest + self.lean[arm] + quarters * FRAC_PI_2;
             let [x, y] = [self.neck[0] + outward * self.person.shoulder, self.neck[1] + 4.0];
             let reach = self.person.reach;
             [x, y, x + outward * reach * libm::sinf(angle), y + reach * libm::cosf(angle)]
         };
-        [side(&self.gesture[0], -1.0), side(&self.gesture[1], 1.0)]
+        [side(0, -1.0), side(1, 1.0)]
     }
 
     /// How much of the pixel at `place` the moving arms cover, 0 to 1.
     fn cover(&self, arms: &[Arm; 2], place: [f32; 2]) -> f32 {
         let [arm_radius, hand_radius] = self.person.thickness;
-        arms.iter().fold(0.0, |cover: f32, arm| {
-            let hand = [arm[2], arm[3], arm[2], arm[3]];
-            let inside =
-                (arm_radius - distance(place, arm)).max(hand_radius - distance(place, &hand)) + 0.5;
-            cover.max(inside.clamp(0.0, 1.0))
-        })
+        // Each arm keeps to its side of the body.
+        let arm = &arms[usize::from(place[0] > self.neck[0])];
+        let (dx, dy) = (place[0] - arm[2], place[1] - arm[3]);
+        let inside = (arm_radius - distance(place, arm)).max(hand_radius - (dx * dx + dy * dy).sqrt());
+        (inside + 0.5).clamp(0.0, 1.0)
     }
 
     /// How much of the pixel at `place` head and body cover, 0 to 1. They stand still.

@@ -69,9 +69,9 @@ impl Glyph {
     /// Draws figure `class` (0 to 9) by hand.
     pub(super) fn draw(class: usize, stream: &mut Stream) -> Self {
         let variant = stream.coin();
-        let (turn, slant) = (0.16 * stream.bell(), 0.2 * stream.bell());
+        let (turn, slant) = (0.11 * stream.bell(), 0.15 * stream.bell());
         let (wide, high) = (stream.between(11.0, 17.5), stream.between(15.0, 20.0));
-        let middle = [14.0 + 1.4 * stream.bell(), 14.0 + 1.4 * stream.bell()];
+        let middle = [14.0 + stream.bell(), 14.0 + stream.bell()];
         let radius = stream.between(0.8, 1.7);
         let (sin, cos) = (libm::sinf(turn), libm::cosf(turn));
         let mut segments = Vec::new();

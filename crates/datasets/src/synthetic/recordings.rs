@@ -39,7 +39,7 @@ fn write_events(tree: Tree<'_>, name: &str, events: &Events, format: Format) -> 
 /// before a sensor that makes three saccades of 100 ms along a triangle, as in Orchard et al. 2015.
 pub(super) fn write_nmnist(seed: u64, parts: &[SplitPart; 2], tree: Tree<'_>) -> Result<(), SyntheticError> {
     let make =
-        Make { width: 34, height: 34, threshold: 0.3, mismatch: 0.04, refractory: 500.0, background: 1.0 };
+        Make { width: 34, height: 34, threshold: 0.2, mismatch: 0.04, refractory: 500.0, background: 1.0 };
     let array = PixelArray::new(make, &mut Stream::named(seed, "synthetic/nmnist/sensor"));
     for part in parts {
         let folder = if part.name == "train" { "Train" } else { "Test" };
@@ -146,7 +146,7 @@ impl Recording {
 /// 0.4 s (the real ones 1.2 s).
 pub(super) fn write_dvs_cifar10(seed: u64, size: &Size, tree: Tree<'_>) -> Result<(), SyntheticError> {
     let files = (size.train + size.test).div_ceil(CIFAR10_CLASSES.len());
-    let array = PixelArray::new(dvs128(0.3), &mut Stream::named(seed, "synthetic/dvscifar10/sensor"));
+    let array = PixelArray::new(dvs128(0.24), &mut Stream::named(seed, "synthetic/dvscifar10/sensor"));
     for name in CIFAR10_CLASSES {
         tree.folder(name)?;
     }
@@ -168,7 +168,7 @@ fn dvs_cifar10_sample(seed: u64, class: usize, index: usize, array: &PixelArray)
     let log = enlarge(&picture, side, array.width() / textures::SIDE, MARGIN);
     let still = Still { fineness: 1, margin: MARGIN, log };
     // A square on its corner, entered at a random corner's angle: up, right, down, left.
-    let (reach, tilt) = (stream.between(3.0, 4.0), stream.between(-0.2, 0.2));
+    let (reach, tilt) = (stream.between(3.5, 4.5), stream.between(-0.2, 0.2));
     let corner = |number: usize| {
         let angle = tilt + TAU * number as f32 / 4.0;
         [reach * libm::cosf(angle), reach * libm::sinf(angle)]

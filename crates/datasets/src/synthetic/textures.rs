@@ -20,11 +20,11 @@ impl Picture {
         let turn = 0.12 * stream.bell();
         let (sin, cos) = (libm::sinf(turn), libm::cosf(turn));
         let middle = [16.0 + 1.6 * stream.bell(), 16.0 + 1.6 * stream.bell()];
-        let size = stream.between(10.0, 13.5);
+        let size = stream.between(10.5, 13.5);
         let wave = TAU / stream.between(6.0, 8.0);
         let phase = [stream.between(-0.25, 0.25) * TAU, stream.between(-0.25, 0.25) * TAU];
         let light = stream.between(0.62, 0.85);
-        let colours = [light, light - stream.between(0.25, 0.4), stream.between(0.3, 0.6)]
+        let colours = [light, light - stream.between(0.3, 0.45), stream.between(0.3, 0.6)]
             .map(|brightness| tint(brightness, class, stream));
         let slope = [0.006 * stream.bell(), 0.006 * stream.bell()];
 
@@ -66,7 +66,7 @@ fn tint(brightness: f32, class: usize, stream: &mut Stream) -> [f32; 3] {
 fn shape(kind: usize, u: f32, v: f32, size: f32) -> f32 {
     let outside = match kind {
         0 => (u * u + v * v).sqrt() - size,
-        _ => u.abs().max(v.abs()).min(u.abs().min(v.abs()) + 0.56 * size) - size,
+        _ => (u.abs().max(v.abs()) - size).max(u.abs().min(v.abs()) - 0.42 * size),
     };
     (0.5 - outside).clamp(0.0, 1.0)
 }

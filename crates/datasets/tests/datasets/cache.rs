@@ -1,0 +1,263 @@
+//! The frame cache: equal to direct framing, never stale, never believed when damaged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bpsta_datasets::{Dataset, DatasetError, DatasetId, Manifest, Progress, Stage, Store, frame_file};
+use bpsta_events::{Format, Framing, Sensor};
+
+use crate::tree::{contents, framing, nmnist, registry, store};
+
+fn imported(folder: &Path) -> (Store, Manifest) {
+    nmnist(&folder.join("tree"), 12, 4);
+    let store = store(folder);
+    let manifest = store.import(DatasetId::Nmnist, &folder.join("tree")).unwrap();
+    (store, manifest)
+}
+
+fn values(data: &Dataset) -> Vec<f32> {
+    let mut out = Vec::new();
+    data.train.read(&(0..data.train.len()).collect::<Vec<_>>(), &mut out).unwrap();
+    data.test.read(&(0..data.test.len()).collect::<Vec<_>>(), &mut out).unwrap();
+    out
+}
+
+/// What the samples must be, without any cache.
+fn direct(folder: &Path, manifest: &Manifest, framing: Framing) -> Vec<f32> {
+    let frame = |file: &bpsta_datasets::FileEntry| {
+        let path = folder.join("data/nmnist/raw").join(&file.path);
+        let events = bpsta_events::read_file(&path, Format::NmnistBin).unwrap().events;
+        bpsta_events::frame(&events, Sensor::NMNIST, framing).unwrap().counts
+    };
+    let of = |split: &'static str| {
+        manifest.files.iter().filter(move |file| file.path.starts_with(split)).flat_map(frame)
+    };
+    of("Train").chain(of("Test")).map(f32::from).collect()
+}
+
+fn caches(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = contents(&folder.join("data/nmnist/frames"))
+        .into_iter()
+        .map(|(path, _)| folder.join("data/nmnist/frames").join(path))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "h5"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn frames_from_the_cache_are_the_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    for text in ["number:1", "number:7", "time:5"] {
+        let expected = direct(folder.path(), &manifest, framing(text));
+        for round in ["built", "found"] {
+            let data = store.load(&manifest, Some(framing(text))).unwrap();
+            assert_eq!(values(&data), expected, "{text} {round}");
+        }
+        // Read sample by sample from the file, from two threads.
+        let data = store.clone().with_memory_limit(0).load(&manifest, Some(framing(text))).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| assert_eq!(values(&data), expected, "{text} from the file"));
+            }
+        });
+    }
+    assert_eq!(caches(folder.path()).len(), 3);
+    let data = store.load(&manifest, Some(framing("number:7"))).unwrap();
+    assert_eq!((data.time_steps, data.channels, data.height, data.width, data.classes), (7, 2, 34, 34, 10));
+    assert_eq!(data.train.labels(), [0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(data.manifest_hash, manifest.hash());
+    assert!(!data.synthetic && data.subset == manifest.subset);
+}
+
+#[test]
+fn reading_appends_and_refuses_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let data = store.load(&manifest, Some(framing("number:2"))).unwrap();
+    let (mut one, mut two) = (vec![0.5], Vec::new());
+    data.train.read(&[3, 1], &mut one).unwrap();
+    data.train.read(&[1], &mut two).unwrap();
+    assert_eq!(one.len(), 1 + 2 * data.train.sample_len());
+    assert_eq!((one[0], &one[1 + data.train.sample_len()..]), (0.5, &two[..]));
+    let error = data.train.read(&[0, 12], &mut two).unwrap_err();
+    assert!(matches!(error, DatasetError::NoSuchSample { index: 12, len: 12 }), "{error}");
+    assert_eq!(two.len(), data.train.sample_len());
+}
+
+#[test]
+fn an_empty_split_is_no_obstacle() {
+    let folder = tempfile::tempdir().unwrap();
+    nmnist(&folder.path().join("tree"), 3, 0);
+    let store = store(folder.path());
+    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let data = store.load(&manifest, Some(framing("number:2"))).unwrap();
+    assert_eq!((data.train.len(), data.test.len(), data.test.is_empty()), (3, 0, true));
+}
+
+#[test]
+fn kinds_and_framings_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    for choice in [None, Some(Framing::ByDuration { us: 1000 }), Some(Framing::ByNumber { frames: 0 })] {
+        let error = store.load(&manifest, choice).unwrap_err();
+        assert!(matches!(error, DatasetError::FramingChoice { .. }), "{choice:?}: {error}");
+    }
+}
+
+/// A cache of other data, or of another framing, is not used even when it lies under the right name.
+#[test]
+fn a_foreign_cache_is_built_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    store.load(&manifest, Some(framing("number:4"))).unwrap();
+    let four = caches(folder.path());
+    store.load(&manifest, Some(framing("time:4"))).unwrap();
+    let time = caches(folder.path()).into_iter().find(|path| !four.contains(path)).unwrap();
+    for (from, to) in [(&four[0], &time), (&four[0].with_extension("h5.b3"), &time.with_extension("h5.b3"))] {
+        fs::copy(from, to).unwrap();
+    }
+    let expected = direct(folder.path(), &manifest, Framing::ByTime { frames: 4 });
+    assert_eq!(values(&store.load(&manifest, Some(framing("time:4"))).unwrap()), expected);
+}
+
+#[test]
+fn other_data_have_another_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    store.load(&manifest, Some(framing("number:4"))).unwrap();
+    let kept = tempfile::tempdir().unwrap();
+    let frames = folder.path().join("data/nmnist/frames");
+    fs::rename(&frames, kept.path().join("frames")).unwrap();
+    fs::remove_dir_all(folder.path().join("data/nmnist")).unwrap();
+
+    nmnist(&folder.path().join("tree"), 13, 4);
+    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    fs::rename(kept.path().join("frames"), &frames).unwrap();
+    let data = store.load(&manifest, Some(framing("number:4"))).unwrap();
+    assert_eq!(values(&data), direct(folder.path(), &manifest, Framing::ByNumber { frames: 4 }));
+    assert_eq!(caches(folder.path()).len(), 2);
+}
+
+/// Cut off, with flipped bits, empty, without its checksum: each time a notice, and the right frames.
+#[test]
+fn a_damaged_cache_is_built_again_with_a_notice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let expected = values(&store.load(&manifest, Some(framing("number:4"))).unwrap());
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&notices);
+    let store = store.with_progress(move |progress| {
+        if let Progress::Notice(text) = progress {
+            heard.lock().unwrap().push(text);
+        }
+    });
+    let path = caches(folder.path()).remove(0);
+    let guard = path.with_extension("h5.b3");
+    let good = fs::read(&path).unwrap();
+    store.load(&manifest, Some(framing("number:4"))).unwrap();
+    assert!(notices.lock().unwrap().is_empty());
+
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for round in 0..60 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let place = (state >> 33) as usize % good.len();
+        let mut bytes = good.clone();
+        match round {
+            0 => bytes.clear(),
+            1 => fs::remove_file(&guard).unwrap(),
+            2 => fs::write(&guard, "nonsense").unwrap(),
+            _ if round % 3 == 0 => bytes.truncate(place),
+            _ => bytes[place] ^= 1 << (round % 8),
+        }
+        fs::write(&path, bytes).unwrap();
+        let data = store.load(&manifest, Some(framing("number:4"))).unwrap();
+        assert_eq!(values(&data), expected, "round {round}");
+        let notices = std::mem::take(&mut *notices.lock().unwrap());
+        assert_eq!(notices.len(), 1, "round {round}: {notices:?}");
+        assert!(notices[0].contains("built again") && notices[0].contains(".h5"), "{notices:?}");
+        assert_eq!(fs::read(&path).unwrap(), good, "round {round}: the cache is the same, byte for byte");
+    }
+}
+
+/// Damage behind the guard's back: with a fitting checksum only the HDF5 library and the checks of shape are left. It
+/// may give an error (and so a new cache), but no panic.
+#[test]
+fn the_hdf5_library_survives_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    store.load(&manifest, Some(framing("number:2"))).unwrap();
+    let path = caches(folder.path()).remove(0);
+    let good = fs::read(&path).unwrap();
+    let mut state = 7_u64;
+    for round in 0..200 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let place = (state >> 33) as usize % good.len();
+        let mut bytes = good.clone();
+        if round % 2 == 0 {
+            bytes.truncate(place)
+        } else {
+            bytes[place] ^= 1 << (round % 8)
+        }
+        fs::write(&path, &bytes).unwrap();
+        let digest = blake3::hash(&bytes).to_hex();
+        fs::write(path.with_extension("h5.b3"), format!("{digest}  cache.h5\n")).unwrap();
+        let _ = store.load(&manifest, Some(framing("number:2")));
+    }
+}
+
+#[test]
+fn progress_ends_at_its_total() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&steps);
+    nmnist(&folder.path().join("tree"), 12, 4);
+    let store = store(folder.path()).with_progress(move |progress| heard.lock().unwrap().push(progress));
+    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    store.load(&manifest, Some(framing("number:2"))).unwrap();
+    store.verify(&manifest).unwrap();
+    let steps = steps.lock().unwrap();
+    for stage in [Stage::Import, Stage::Frame, Stage::Verify] {
+        assert!(steps.contains(&Progress::Step { stage, done: 16, total: 16 }), "{stage}: {steps:?}");
+    }
+}
+
+#[test]
+fn one_file_is_framed_into_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    nmnist(folder.path(), 1, 0);
+    let (input, output) = (folder.path().join("Train/1/00001.bin"), folder.path().join("out.h5"));
+    let by_number = Framing::ByNumber { frames: 5 };
+    let frames = frame_file(&input, None, by_number, &output, false).unwrap();
+    let events = bpsta_events::read_file(&input, Format::NmnistBin).unwrap().events;
+    assert_eq!(frames, bpsta_events::frame(&events, Sensor::NMNIST, by_number).unwrap());
+    let file = rust_hdf5::H5File::open(&output).unwrap();
+    let dataset = file.dataset("frames").unwrap();
+    assert_eq!(dataset.shape(), [5, 2, 34, 34]);
+    assert_eq!(dataset.read_raw::<u16>().unwrap(), frames.counts);
+    drop((dataset, file));
+
+    let before = fs::read(&output).unwrap();
+    let error = frame_file(&input, None, by_number, &output, false).unwrap_err();
+    assert!(matches!(error, DatasetError::OutputExists { .. }), "{error}");
+    frame_file(&input, None, Framing::ByNumber { frames: 2 }, &output, true).unwrap();
+    assert_ne!(fs::read(&output).unwrap(), before);
+
+    // A bad input leaves the old output, and nothing beside it.
+    fs::write(&input, [1, 2, 3]).unwrap();
+    let before = contents(folder.path());
+    frame_file(&input, None, by_number, &output, true).unwrap_err();
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn a_store_is_cheap_to_share() {
+    fn shared<T: Send + Sync + Clone>(_: &T) {}
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let data = store.with_memory_limit(0).load(&manifest, Some(framing("number:2"))).unwrap();
+    shared(&data);
+    shared(&registry());
+}

@@ -1,0 +1,229 @@
+use std::fs;
+
+use bpsta_datasets::{Counts, DatasetError, DatasetId, SplitName, Subset};
+use bpsta_events::Format;
+
+use crate::tree::{assert_nothing_imported, contents, events, framing, nmnist, store, write};
+
+#[test]
+fn a_part_of_nmnist_becomes_a_recorded_subset() {
+    let folder = tempfile::tempdir().unwrap();
+    nmnist(&folder.path().join("N-MNIST"), 20, 10);
+    // The folder above the tree is as good as the tree.
+    let manifest = store(folder.path()).import(DatasetId::Nmnist, folder.path()).unwrap();
+    assert_eq!(manifest.samples, Counts { train: 20, test: 10 });
+    let subset = Subset { train: 20, train_official: 60000, test: 10, test_official: 10000 };
+    assert_eq!(manifest.subset, Some(subset));
+    assert_eq!(manifest.missing, ["Test: numbers 11-10000", "Train: numbers 21-60000"]);
+    assert_eq!(manifest.describe(), "N-MNIST, subset: 20 of 60,000 training and 10 of 10,000 test samples");
+    assert!(!manifest.synthetic && manifest.files.is_sorted_by(|a, b| a.path < b.path));
+
+    // Bytes are copied as they are, and the manifest that was written is the one that was returned.
+    let raw = folder.path().join("data/nmnist/raw");
+    assert_eq!(contents(&raw), contents(&folder.path().join("N-MNIST")));
+    assert_eq!(store(folder.path()).manifest(DatasetId::Nmnist).unwrap().unwrap(), manifest);
+    assert_eq!(contents(&folder.path().join("data")).len(), 30 + 2, "manifest, lock file and 30 files");
+}
+
+#[test]
+fn importing_the_same_again_changes_nothing_and_another_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 10, 3);
+    let store = store(folder.path());
+    let first = store.import(DatasetId::Nmnist, &tree).unwrap();
+    let before = contents(&folder.path().join("data"));
+    assert_eq!(store.import(DatasetId::Nmnist, &tree).unwrap(), first);
+
+    nmnist(&tree, 11, 3);
+    let error = store.import(DatasetId::Nmnist, &tree).unwrap_err();
+    assert!(matches!(error, DatasetError::AlreadyImported { .. }), "{error}");
+    assert!(error.to_string().contains("remove that folder"), "{error}");
+    assert_eq!(contents(&folder.path().join("data")), before);
+}
+
+#[test]
+fn one_bad_file_fails_the_import_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 30, 3);
+    let bad = tree.join("Train/7/00017.bin");
+    let whole = fs::read(&bad).unwrap();
+    let outside = [200, 3, 0, 0, 9];
+    for (bytes, what) in [(&whole[..7], "truncated"), (&[][..], "empty"), (&outside, "outside the sensor")] {
+        fs::write(&bad, bytes).unwrap();
+        let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err().to_string();
+        assert!(error.contains("00017.bin"), "{what}: {error}");
+        assert_nothing_imported(folder.path(), DatasetId::Nmnist);
+    }
+    fs::write(&bad, whole).unwrap();
+    store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap();
+}
+
+#[test]
+fn what_a_killed_import_left_is_cleared_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 10, 3);
+    let left = folder.path().join("data/.importing-nmnist-Xy12");
+    fs::create_dir_all(left.join("import/raw/Train")).unwrap();
+    assert!(store(folder.path()).manifest(DatasetId::Nmnist).unwrap().is_none());
+    store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn folders_that_no_import_made_are_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 10, 3);
+    fs::create_dir_all(folder.path().join("data/nmnist")).unwrap();
+    fs::write(folder.path().join("data/nmnist/notes.txt"), "mine").unwrap();
+    let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err();
+    assert!(matches!(error, DatasetError::InTheWay { .. }), "{error}");
+    assert!(folder.path().join("data/nmnist/notes.txt").exists());
+}
+
+#[test]
+fn a_folder_without_the_data_set_says_what_is_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    for id in DatasetId::ALL {
+        let error = store(folder.path()).import(id, &folder.path().join("empty")).unwrap_err();
+        assert!(matches!(error, DatasetError::NotRecognised { .. }), "{id}: {error}");
+        let error = store(folder.path()).import(id, &folder.path().join("absent")).unwrap_err();
+        assert!(error.to_string().contains("absent"), "{id}: {error}");
+        assert_nothing_imported_of_any(folder.path());
+    }
+}
+
+fn assert_nothing_imported_of_any(folder: &std::path::Path) {
+    let left = contents(&folder.join("data"));
+    assert!(
+        left.iter().all(|(path, bytes)| path.extension().is_some_and(|e| e == "lock") && bytes.is_empty())
+    );
+}
+
+/// Two trials of two and one gestures, the second overlapping the first, as in user22_led.
+fn gestures(tree: &std::path::Path) {
+    fs::create_dir_all(tree).unwrap();
+    fs::write(tree.join("trials_to_train.txt"), "user02_led.aedat\nuser01_lab.aedat\n").unwrap();
+    fs::write(tree.join("trials_to_test.txt"), "user24_led.aedat\nuser25_led.aedat\n\n").unwrap();
+    let header = "class,startTime_usec,endTime_usec\n";
+    for (name, rows) in [
+        ("user01_lab", "11,970,9700\n3,4850,19400\n"),
+        ("user02_led", "1,0,97\n"),
+        ("user24_led", "5,97,194\n"),
+    ] {
+        write(&tree.join(format!("{name}.aedat")), &events(7, 300, 128), Format::Aedat31);
+        fs::write(tree.join(format!("{name}_labels.csv")), format!("{header}{rows}")).unwrap();
+    }
+}
+
+#[test]
+fn gesture_trials_are_cut_by_their_label_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("DvsGesture");
+    gestures(&tree);
+    let store = store(folder.path());
+    let manifest = store.import(DatasetId::DvsGesture, &tree).unwrap();
+    assert_eq!(manifest.samples, Counts { train: 3, test: 1 });
+    assert_eq!(manifest.missing, ["user25_led.aedat"]);
+
+    let data = store.load(&manifest, Some(framing("number:1"))).unwrap();
+    assert_eq!((data.train.labels(), data.test.labels()), (&[10, 2, 0][..], &[4][..]));
+    assert_eq!((data.height, data.width, data.classes), (128, 128, 11));
+    let mut frames = Vec::new();
+    data.train.read(&[0, 1, 2], &mut frames).unwrap();
+    // An event comes every 97 us: starts belong to a sample, ends do not.
+    let sums: Vec<f32> = frames.chunks(data.train.sample_len()).map(|sample| sample.iter().sum()).collect();
+    assert_eq!(sums, [90.0, 150.0, 1.0]);
+}
+
+#[test]
+fn gesture_labels_that_do_not_fit_are_refused_with_file_and_line() {
+    for (rows, line, word) in [
+        ("11,970,9700\n12,970,9700\n", 3, "class from 1 to 11"),
+        ("11,970\n", 2, "three whole numbers"),
+        ("11,970,970\n", 2, "after the start"),
+        ("1,90000,99000\n", 2, "no event"),
+        ("", 1, "rows"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("DvsGesture");
+        gestures(&tree);
+        let text = format!("class,startTime_usec,endTime_usec\n{rows}");
+        fs::write(tree.join("user01_lab_labels.csv"), text).unwrap();
+        let error = store(folder.path()).import(DatasetId::DvsGesture, &tree).unwrap_err().to_string();
+        let place = format!("user01_lab_labels.csv: line {line}");
+        assert!(error.contains(&place) && error.contains(word), "{error}");
+        assert_nothing_imported(folder.path(), DatasetId::DvsGesture);
+    }
+}
+
+#[test]
+fn dvscifar10_takes_nine_tenths_by_name_for_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("dvs-cifar10");
+    for class in ["airplane", "bird"] {
+        for i in 0..11 {
+            let path = tree.join(format!("{class}/cifar10_{class}_{i}.aedat"));
+            write(&path, &events(i, 50, 128), Format::Aedat2);
+        }
+    }
+    let manifest = store(folder.path()).import(DatasetId::DvsCifar10, &tree).unwrap();
+    // Sorted by name, 10 stands behind 1: of 11 files the first 9 train, and 8 and 9 are left to test.
+    let test: Vec<_> = manifest.files.iter().filter(|f| f.split == Some(SplitName::Test)).collect();
+    let names: Vec<&str> = test.iter().map(|file| file.path.as_str()).collect();
+    let expected = [
+        "airplane/cifar10_airplane_8",
+        "airplane/cifar10_airplane_9",
+        "bird/cifar10_bird_8",
+        "bird/cifar10_bird_9",
+    ];
+    assert_eq!(names, expected.map(|name| format!("{name}.aedat")));
+    assert_eq!(test.iter().map(|file| file.label).collect::<Vec<_>>(), [Some(0), Some(0), Some(2), Some(2)]);
+    assert_eq!(manifest.split_rule.to_string(), "first-nine-tenths-by-name");
+    assert_eq!(manifest.missing.len(), 10, "every class lacks some: {:?}", manifest.missing);
+}
+
+#[test]
+fn changed_files_are_found_by_verifying_and_refused_by_loading() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 10, 3);
+    let store = store(folder.path());
+    let manifest = store.import(DatasetId::Nmnist, &tree).unwrap();
+    assert_eq!(store.verify(&manifest).unwrap().problems, Vec::<String>::new());
+
+    let raw = folder.path().join("data/nmnist/raw");
+    let changed = raw.join("Train/3/00003.bin");
+    let mut bytes = fs::read(&changed).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&changed, bytes).unwrap();
+    fs::remove_file(raw.join("Train/4/00004.bin")).unwrap();
+    fs::write(raw.join("Train/extra.bin"), "?").unwrap();
+    let problems = store.verify(&manifest).unwrap().problems;
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems[0].contains("00003.bin: expected BLAKE3"), "{problems:?}");
+    let error = store.load(&manifest, Some(framing("number:2"))).unwrap_err().to_string();
+    assert!(error.contains("import again"), "{error}");
+}
+
+#[test]
+fn a_manifest_of_another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    nmnist(&folder.path().join("tree"), 2, 1);
+    let store = store(folder.path());
+    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let path = store.folder(&manifest).join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
+    let error = store.manifest(DatasetId::Nmnist).unwrap_err().to_string();
+    assert!(error.contains("schema 2") && error.contains("manifest.json"), "{error}");
+    fs::write(&path, text.replace("\"samples\": 1", "\"samples\": \"x\"")).unwrap();
+    let error = store.manifest(DatasetId::Nmnist).unwrap_err().to_string();
+    assert!(error.contains("files[0].samples"), "{error}");
+    fs::write(&path, &text[..text.len() / 2]).unwrap();
+    assert!(store.manifest(DatasetId::Nmnist).is_err());
+}

@@ -1,0 +1,11 @@
+//! The data sets crate from outside: registry, import, stand-ins, cache, and the real files where they are at hand.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+mod cache;
+mod import;
+mod malformed;
+mod real;
+mod registry;
+mod stand_ins;
+mod tree;

@@ -1,0 +1,73 @@
+//! Events as columns.
+
+use serde::{Deserialize, Serialize};
+
+/// Width and height of a sensor, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sensor {
+    /// Pixels in a row.
+    pub width: u16,
+    /// Pixels in a column.
+    pub height: u16,
+}
+
+impl Sensor {
+    /// The window of the ATIS sensor that N-MNIST was recorded with.
+    pub const NMNIST: Self = Self { width: 34, height: 34 };
+    /// DVS128, which recorded DVS-Gesture and DVS-CIFAR10.
+    pub const DVS128: Self = Self { width: 128, height: 128 };
+}
+
+/// Changes of brightness in the order of the file, one column a field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Timestamps in us.
+    pub t: Vec<i64>,
+    /// Columns, from 0 on the left.
+    pub x: Vec<u16>,
+    /// Rows, from 0 at the top.
+    pub y: Vec<u16>,
+    /// Polarity: true where it grew brighter (ON).
+    pub on: Vec<bool>,
+}
+
+impl Events {
+    /// No events yet, with room for `count`.
+    pub fn with_capacity(count: usize) -> Self {
+        Self {
+            t: Vec::with_capacity(count),
+            x: Vec::with_capacity(count),
+            y: Vec::with_capacity(count),
+            on: Vec::with_capacity(count),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.t.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.t.is_empty()
+    }
+
+    /// Adds one at the end.
+    pub fn push(&mut self, t: i64, x: u16, y: u16, on: bool) {
+        self.t.push(t);
+        self.x.push(x);
+        self.y.push(y);
+        self.on.push(on);
+    }
+
+    /// The events with `start_us <= t < end_us`, in their order: how a gesture is cut from its recording.
+    pub fn between(&self, start_us: i64, end_us: i64) -> Self {
+        let mut cut = Self::default();
+        for (i, t) in self.t.iter().enumerate() {
+            if (start_us..end_us).contains(t) {
+                cut.push(*t, self.x[i], self.y[i], self.on[i]);
+            }
+        }
+        cut
+    }
+}

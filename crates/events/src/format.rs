@@ -1,0 +1,152 @@
+//! The formats: their names, how they are told apart, one way in and one way out.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DecodeError, DecodeErrorKind, EncodeError, Events, Sensor, aedat2, aedat31, nmnist};
+
+/// A format of event recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Format {
+    /// N-MNIST's `.bin`: five bytes an event.
+    #[serde(rename = "nmnist-bin")]
+    NmnistBin,
+    /// AEDAT 2.0 of a DVS128 (jAER): DVS-CIFAR10.
+    #[serde(rename = "aedat2")]
+    Aedat2,
+    /// AEDAT 3.1 (cAER): DVS-Gesture.
+    #[serde(rename = "aedat3.1")]
+    Aedat31,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::NmnistBin, Self::Aedat2, Self::Aedat31];
+
+    /// The name used on the command line.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::NmnistBin => "nmnist-bin",
+            Self::Aedat2 => "aedat2",
+            Self::Aedat31 => "aedat3.1",
+        }
+    }
+
+    /// The format of a file from its first bytes and its name: AEDAT says what it is, N-MNIST has no magic number and is
+    /// known by `.bin`.
+    pub fn sniff(path: &Path, head: &[u8]) -> Option<Self> {
+        if head.starts_with(aedat31::MAGIC.as_bytes()) {
+            Some(Self::Aedat31)
+        } else if head.starts_with(aedat2::MAGIC.as_bytes()) {
+            Some(Self::Aedat2)
+        } else if path.extension().is_some_and(|extension| extension == "bin") {
+            Some(Self::NmnistBin)
+        } else {
+            None
+        }
+    }
+
+    /// The sensor that files of this format come from here.
+    pub const fn sensor(self) -> Sensor {
+        match self {
+            Self::NmnistBin => Sensor::NMNIST,
+            Self::Aedat2 | Self::Aedat31 => Sensor::DVS128,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|format| format.id() == text).ok_or_else(|| {
+            format!("unknown format `{text}`: expected one of {}", Self::ALL.map(Self::id).join(", "))
+        })
+    }
+}
+
+/// What a decoder noticed on its way, beyond the events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Notes {
+    /// N-MNIST: events with y = 240, which Tonic takes for timestamp overflow markers. They are kept as they stand, as the
+    /// paper's reader keeps them.
+    pub overflow_markers: u64,
+    /// AEDAT 3.1: packets of other types than polarity, which are skipped.
+    pub skipped_packets: u64,
+    /// AEDAT 3.1: events whose validity bit is 0. They are kept, as the paper's reader keeps them.
+    pub invalid_events: u64,
+}
+
+/// A decoded recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Its events, in file order.
+    pub events: Events,
+    /// The format it was read as.
+    pub format: Format,
+    /// What was noticed.
+    pub notes: Notes,
+}
+
+/// Decodes a whole recording from memory.
+///
+/// # Errors
+/// [`DecodeError`] with the byte offset at which the bytes stop being a recording of that format.
+pub fn decode(bytes: &[u8], format: Format) -> Result<Recording, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeErrorKind::Empty { format }.into());
+    }
+    let (events, notes) = match format {
+        Format::NmnistBin => nmnist::decode(bytes)?,
+        Format::Aedat2 => aedat2::decode(bytes)?,
+        Format::Aedat31 => aedat31::decode(bytes)?,
+    };
+    Ok(Recording { events, format, notes })
+}
+
+/// Decodes a file.
+///
+/// # Errors
+/// As [`decode`], with the file's path.
+pub fn read_file(path: &Path, format: Format) -> Result<Recording, DecodeError> {
+    let bytes = std::fs::read(path).map_err(DecodeErrorKind::from);
+    bytes
+        .map_err(DecodeError::from)
+        .and_then(|bytes| decode(&bytes, format))
+        .map_err(|error| DecodeError { path: Some(path.to_owned()), ..error })
+}
+
+/// The bytes of a recording in its official on-disk format.
+///
+/// # Errors
+/// [`EncodeError`] where an event does not fit the format.
+pub fn encode(events: &Events, format: Format) -> Result<Vec<u8>, EncodeError> {
+    match format {
+        Format::NmnistBin => nmnist::encode(events),
+        Format::Aedat2 => aedat2::encode(events),
+        Format::Aedat31 => aedat31::encode(events),
+    }
+}
+
+/// Refuses a field above what its format holds.
+pub(crate) fn fits(
+    index: usize,
+    field: &'static str,
+    value: i64,
+    largest: i64,
+    format: Format,
+) -> Result<u32, EncodeError> {
+    u32::try_from(value)
+        .ok()
+        .filter(|_| value <= largest)
+        .ok_or(EncodeError::Range { index, field, value, largest, format })
+}
