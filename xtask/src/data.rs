@@ -217,7 +217,7 @@ fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
         problems += outcome.problems.len();
     }
     if problems > 0 {
-        bail!("{problems} differences from the manifest of {dataset}");
+        bail!("{dataset} differs from its manifest in {problems} places");
     }
     println!("all as imported");
     Ok(())

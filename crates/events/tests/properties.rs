@@ -1,0 +1,153 @@
+//! Round trips, framing against an independent twin, and bytes that are no recording.
+#![allow(clippy::unwrap_used)]
+
+use bpsta_events::{Events, Format, Framing, Sensor, Summary, decode, encode, frame, read_file};
+use proptest::prelude::*;
+
+fn events(edge: u16, latest: i64) -> impl Strategy<Value = Events> {
+    prop::collection::vec((0..latest, 0..edge, 0..edge, any::<bool>()), 1..400).prop_map(|mut rows| {
+        rows.sort_by_key(|row| row.0);
+        let mut events = Events::default();
+        for (t, x, y, on) in rows {
+            events.push(t, x, y, on);
+        }
+        events
+    })
+}
+
+/// The rule of the docs, event by event.
+fn frame_of(events: &Events, i: usize, framing: Framing) -> usize {
+    let (first, last) = (events.t[0], *events.t.last().unwrap());
+    match framing {
+        Framing::ByNumber { frames } => match events.len() / frames {
+            0 => frames - 1,
+            share => (i / share).min(frames - 1),
+        },
+        Framing::ByTime { frames } => match (last - first) / frames as i64 {
+            0 => frames - 1,
+            step => (((events.t[i] - first) / step) as usize).min(frames - 1),
+        },
+        Framing::ByDuration { us } => ((events.t[i] - first) / us) as usize,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_format_gives_back_what_was_written(
+        small in events(34, 1 << 23), large in events(128, i64::from(u32::MAX)), far in events(128, 1 << 40)
+    ) {
+        for (events, format) in
+            [(small, Format::NmnistBin), (large, Format::Aedat2), (far, Format::Aedat31)]
+        {
+            let bytes = encode(&events, format).unwrap();
+            let recording = decode(&bytes, format).unwrap();
+            prop_assert_eq!(&recording.events, &events);
+            prop_assert_eq!(Summary::of(&recording).events, events.len());
+            if format != Format::NmnistBin {
+                prop_assert_eq!(Format::sniff("a.aedat".as_ref(), &bytes), Some(format));
+            }
+        }
+    }
+
+    #[test]
+    fn framing_is_the_rule_applied_to_each_event(
+        events in events(34, 300_000), frames in 1usize..20, us in 1_000i64..50_000
+    ) {
+        for framing in
+            [Framing::ByNumber { frames }, Framing::ByTime { frames }, Framing::ByDuration { us }]
+        {
+            let found = frame(&events, Sensor::NMNIST, framing).unwrap();
+            let mut counts = vec![0u16; found.time_steps * 2 * 34 * 34];
+            for i in 0..events.len() {
+                let channel = frame_of(&events, i, framing) * 2 + usize::from(events.on[i]);
+                counts[(channel * 34 + usize::from(events.y[i])) * 34 + usize::from(events.x[i])] += 1;
+            }
+            prop_assert!(found.counts == counts, "{}", framing);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..200) {
+        for format in Format::ALL {
+            let _ = decode(&body, format);
+            let mut events = Events::default();
+            events.push(7, 1, 2, true);
+            let mut bytes = encode(&events, format).unwrap();
+            bytes.truncate(cut);
+            bytes.extend(&body);
+            let _ = decode(&bytes, format);
+        }
+    }
+}
+
+#[test]
+fn damaged_recordings_are_named_by_offset() {
+    let mut one = Events::default();
+    one.push(7, 1, 2, true);
+    let aedat31 = encode(&one, Format::Aedat31).unwrap();
+    let packet = aedat31.len() - 36;
+    let patched = |at: usize, value: u8| {
+        let mut bytes = aedat31.clone();
+        bytes[at] = value;
+        bytes
+    };
+    let aedat2 = encode(&one, Format::Aedat2).unwrap();
+    let cases: [(Vec<u8>, Format, String); 12] = [
+        (vec![], Format::NmnistBin, "byte 0: the file is empty".into()),
+        (vec![1; 7], Format::NmnistBin, "byte 5: 2 bytes are left".into()),
+        (vec![], Format::Aedat2, "byte 0: the file is empty".into()),
+        (b"#!AER-DAT3.1\r\n".to_vec(), Format::Aedat2, "begin with `#!AER-DAT2.0`".into()),
+        (b"#!AER-DAT2.0".to_vec(), Format::Aedat2, "byte 12: the header has no end".into()),
+        (aedat2[..aedat2.len() - 3].to_vec(), Format::Aedat2, format!("byte {}: 5 bytes", aedat2.len() - 8)),
+        (b"\0\0".to_vec(), Format::Aedat31, "begin with `#!AER-DAT3.1`".into()),
+        (b"#!AER-DAT3.1\r\n#x\r\n".to_vec(), Format::Aedat31, "byte 18: the header has no end".into()),
+        (aedat31[..packet + 9].to_vec(), Format::Aedat31, format!("byte {packet}: 9 bytes are left")),
+        (
+            aedat31[..aedat31.len() - 1].to_vec(),
+            Format::Aedat31,
+            format!("byte {packet}: packet field `capacity` is 1"),
+        ),
+        (patched(packet + 4, 9), Format::Aedat31, format!("byte {packet}: packet field `event size` is 9")),
+        (
+            patched(packet + 31, 0x7f),
+            Format::Aedat31,
+            format!("byte {}: event at x = 16257", packet + 28),
+        ),
+    ];
+    for (bytes, format, expected) in cases {
+        let error = decode(&bytes, format).unwrap_err().to_string();
+        assert!(error.contains(&expected), "{format}: `{error}` lacks `{expected}`");
+    }
+}
+
+#[test]
+fn a_file_s_error_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("00001.bin");
+    std::fs::write(&path, [0; 4]).unwrap();
+    let error = read_file(&path, Format::NmnistBin).unwrap_err().to_string();
+    assert!(error.contains("00001.bin: byte 0: 4 bytes are left"), "{error}");
+    let error = read_file(&folder.path().join("none.bin"), Format::NmnistBin).unwrap_err().to_string();
+    assert!(error.contains("none.bin"), "{error}");
+}
+
+#[test]
+fn framing_refuses_what_has_no_frames() {
+    let mut one = Events::default();
+    one.push(0, 200, 0, true);
+    for (framing, expected) in [
+        (Framing::ByNumber { frames: 0 }, "at least one frame"),
+        (Framing::ByTime { frames: 0 }, "at least one frame"),
+        (Framing::ByDuration { us: 0 }, "at least 1 us"),
+        (Framing::ByNumber { frames: 1 }, "x = 200, y = 0 lies off the 34x34 sensor"),
+    ] {
+        let error = frame(&one, Sensor::NMNIST, framing).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let mut many = Events::default();
+    for t in 0..65_536 {
+        many.push(t, 0, 0, true);
+    }
+    let error = frame(&many, Sensor::NMNIST, Framing::ByNumber { frames: 1 }).unwrap_err().to_string();
+    assert!(error.contains("more than 65535"), "{error}");
+}
