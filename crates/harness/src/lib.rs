@@ -1,1 +1,31 @@
-//! placeholder
+//! From an experiment file to its table: what the paper claims, which cells are run to test it, what each run saw.
+//!
+//! The way through this crate: an [`Experiment`] (experiments/NAME.toml) and an [`Options`] give a [`Plan`] of cells;
+//! [`reproduce`] trains each cell that the [`RunStore`] has no finished [`Record`] of, and renders the table.
+//!
+//! This is the only crate that knows the paper's numbers, and the only one that depends on polars. It prints nothing: what
+//! happens is told to a callback as [`Event`]s.
+
+mod accept;
+mod config;
+mod error;
+mod experiment;
+mod plan;
+mod record;
+mod reproduce;
+mod store;
+mod table;
+mod train;
+
+pub use accept::accept;
+pub use config::{CODE_VERSION, DeviceKind, RunConfig};
+pub use error::HarnessError;
+pub use experiment::{Experiment, PaperValue, Profile, Source};
+pub use plan::{Options, Plan, PlannedCell};
+pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
+pub use reproduce::{Event, Outcome, reproduce};
+pub use store::RunStore;
+pub use table::{runs_csv, table_markdown};
+
+/// What this crate returns.
+pub type Result<T> = std::result::Result<T, HarnessError>;

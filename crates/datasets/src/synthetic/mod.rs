@@ -121,8 +121,11 @@ pub fn generate(dataset: DatasetId, size: &Size, seed: u64, root: &Path) -> Resu
     if train == 0 || test == 0 {
         return Err(SyntheticError::EmptySplit { train, test });
     }
-    let tree = Tree::claim(root, dataset, size, seed)?;
     let parts = [SplitPart { name: "train", samples: train }, SplitPart { name: "test", samples: test }];
+    if dataset == DatasetId::DvsGesture {
+        recordings::check_dvs_gesture(&parts)?;
+    }
+    let tree = Tree::claim(root, dataset, size, seed)?;
     match dataset {
         DatasetId::Mnist => stills::write_mnist(seed, &parts, tree),
         DatasetId::Cifar10 => stills::write_cifar10(seed, &parts, tree),

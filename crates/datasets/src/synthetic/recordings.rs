@@ -74,6 +74,17 @@ fn nmnist_sample(seed: u64, split: &str, index: usize, array: &PixelArray) -> (u
     (class, recorder.finish(3.0 * SACCADE, &mut stream))
 }
 
+/// Refuses more gesture trials than there are official users and lights to name recordings after.
+pub(super) fn check_dvs_gesture(parts: &[SplitPart; 2]) -> Result<(), SyntheticError> {
+    for (part, users) in parts.iter().zip(USERS) {
+        let most = users.count() * LIGHTS.len() * arms::CLASSES;
+        if part.samples > most {
+            return Err(SyntheticError::TooManyTrials { split: part.name, asked: part.samples, most });
+        }
+    }
+    Ok(())
+}
+
 /// Writes the trial lists and, for every recording, `userNN_<light>.aedat` with `userNN_<light>_labels.csv`: eleven
 /// trials, one of each gesture, in the order of the classes. A trial lasts 0.5 to 1 s (the real ones about 6 s).
 pub(super) fn write_dvs_gesture(
@@ -84,10 +95,6 @@ pub(super) fn write_dvs_gesture(
     let array = PixelArray::new(dvs128(0.36), &mut Stream::named(seed, "synthetic/dvsgesture/sensor"));
     for (part, users) in parts.iter().zip(&USERS) {
         let users: Vec<usize> = users.clone().collect();
-        let most = users.len() * LIGHTS.len() * arms::CLASSES;
-        if part.samples > most {
-            return Err(SyntheticError::TooManyTrials { split: part.name, asked: part.samples, most });
-        }
         let recordings: Vec<Recording> = (0..part.samples.div_ceil(arms::CLASSES))
             .map(|number| {
                 let first = number * arms::CLASSES;
@@ -146,7 +153,7 @@ impl Recording {
 /// 0.4 s (the real ones 1.2 s).
 pub(super) fn write_dvs_cifar10(seed: u64, size: &Size, tree: Tree<'_>) -> Result<(), SyntheticError> {
     let files = (size.train + size.test).div_ceil(CIFAR10_CLASSES.len());
-    let array = PixelArray::new(dvs128(0.24), &mut Stream::named(seed, "synthetic/dvscifar10/sensor"));
+    let array = PixelArray::new(dvs128(0.27), &mut Stream::named(seed, "synthetic/dvscifar10/sensor"));
     for name in CIFAR10_CLASSES {
         tree.folder(name)?;
     }
@@ -197,8 +204,8 @@ fn enlarge(picture: &Picture, side: usize, factor: usize, margin: usize) -> Vec<
         for &(column, right) in &taps {
             let at = row * textures::SIDE + column;
             let upper = logs[at] + right * (logs[at + 1] - logs[at]);
-            let lower =
-                logs[at + textures::SIDE] + right * (logs[at + textures::SIDE + 1] - logs[at + textures::SIDE]);
+            let lower = logs[at + textures::SIDE]
+                + right * (logs[at + textures::SIDE + 1] - logs[at + textures::SIDE]);
             log.push(upper + down * (lower - upper));
         }
     }

@@ -5,7 +5,7 @@
 //! many samples were asked for, nor on the thread that draws it.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_core::{Rng, SeedableRng};
 
 /// Separates these keys from every other use of the same seed in the project.
 const CONTEXT: &str = "bpsta-datasets 2026 synthetic stand-ins: random stream";

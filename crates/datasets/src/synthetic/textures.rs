@@ -23,8 +23,8 @@ impl Picture {
         let size = stream.between(10.5, 13.5);
         let wave = TAU / stream.between(6.0, 8.0);
         let phase = [stream.between(-0.25, 0.25) * TAU, stream.between(-0.25, 0.25) * TAU];
-        let light = stream.between(0.62, 0.85);
-        let colours = [light, light - stream.between(0.3, 0.45), stream.between(0.3, 0.6)]
+        let light = stream.between(0.68, 0.85);
+        let colours = [light, light - stream.between(0.34, 0.45), stream.between(0.3, 0.6)]
             .map(|brightness| tint(brightness, class, stream));
         let slope = [0.006 * stream.bell(), 0.006 * stream.bell()];
 

@@ -25,8 +25,11 @@ use crate::{AdamW, Input, Layer, NetworkSpec, Neuron, Parameters, Result, Stimul
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
 
-/// Samples in a shard on a CPU. Fixed: it shapes the order of summation, and so the bits.
-const CPU_SHARD: usize = 4;
+/// Values that the largest map of a shard should stay within on a CPU: its tensors then fit a core's cache, and candle
+/// (0.11) leaves their operations to the calling thread, where from 65,536 values on it takes a global lock.
+const SHARD_VALUES: usize = 48 * 1024;
+/// Samples in a shard on a CPU, at most.
+const MAX_SHARD: usize = 8;
 
 /// Tensors of one shard over time, `[C, n, H, W]` (or features `[F, n]`) each.
 ///
@@ -124,6 +127,8 @@ impl Reference {
     pub fn new(spec: NetworkSpec, neuron: Neuron, parameters: Parameters, device: Device) -> Result<Self> {
         spec.shapes()?;
         neuron.validate()?;
+        // Threads share out shards; a matrix product that shares itself out once more only gets in their way.
+        gemm::set_threading_threshold(usize::MAX);
         Ok(Self { spec, neuron, parameters, device })
     }
 
@@ -144,7 +149,12 @@ impl Reference {
     pub fn stimuli(&self, values: &[f32], frames: usize, time_steps: usize) -> Result<Stimuli> {
         let Input { channels, height, width, .. } = self.spec.input;
         let sample = (frames * channels * height * width).max(1);
-        let shard = if self.device.is_cpu() { CPU_SHARD } else { (values.len() / sample).max(1) };
+        // By the network alone, never by the threads: the cut shapes the order of summation, and so the bits.
+        let largest = self.spec.shapes()?.iter().map(|shape| shape.iter().product()).max().unwrap_or(1);
+        let shard = match self.device.is_cpu() {
+            true => (SHARD_VALUES / largest).clamp(1, MAX_SHARD),
+            false => values.len() / sample,
+        };
         Stimuli::new(values, frames, time_steps, self.spec.input, shard, self.dtype(), &self.device)
     }
 

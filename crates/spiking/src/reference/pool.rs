@@ -1,7 +1,7 @@
 //! Pooling as PyTorch does it.
 //!
 //! Spikes are 0 and 1, so ties are the rule: the whole gradient goes to the first maximum of a window in
-//! row-major order. candle's own backward shares it out wrongly, which is why it is written here.
+//! row-major order. candle's own backward shares it out wrongly, so only its forward is used.
 
 use candle_core::Tensor;
 
@@ -9,78 +9,56 @@ use crate::Result;
 
 /// Maximum of each window; rows and columns that fill no window are left out.
 pub(super) fn max(x: &Tensor, size: usize) -> Result<Tensor> {
-    reduce(x, size, |best, next| best.maximum(next))
+    Ok(x.max_pool2d(size)?)
 }
 
 /// Mean of each window; rows and columns that fill no window are left out.
 pub(super) fn average(x: &Tensor, size: usize) -> Result<Tensor> {
-    Ok((reduce(x, size, |total, next| total + next)? / (size * size) as f64)?)
+    Ok(x.avg_pool2d(size)?)
 }
 
 /// Gives each window's gradient to its first maximum.
 pub(super) fn max_backward(grad: &Tensor, input: &Tensor, output: &Tensor, size: usize) -> Result<Tensor> {
-    let mut unclaimed = grad.clone();
-    let mut parts = Vec::with_capacity(size * size);
-    for place in places(input, size)? {
-        // 1 where this place holds the maximum: the output is never below it.
-        let is_max = (place - output)?.sign()?.affine(1.0, 1.0)?;
-        let part = (&unclaimed * is_max)?;
-        unclaimed = (unclaimed - &part)?;
-        parts.push(part);
-    }
-    scatter(&parts, input, size)
+    let covered = covered(input, size)?;
+    // Each maximum scores by its place, the first of a window highest: the best score is its alone.
+    let score = equal(&covered, &spread(output, size)?)?.broadcast_mul(&places(&covered, size)?)?;
+    let first = equal(&score, &spread(&score.max_pool2d(size)?, size)?)?;
+    uncover(&(first * spread(grad, size)?)?, input)
 }
 
 /// Shares each window's gradient out evenly.
 pub(super) fn average_backward(grad: &Tensor, input: &Tensor, size: usize) -> Result<Tensor> {
-    let part = (grad / (size * size) as f64)?;
-    scatter(&vec![part; size * size], input, size)
+    uncover(&spread(&(grad / (size * size) as f64)?, size)?, input)
 }
 
-fn reduce(
-    x: &Tensor,
-    size: usize,
-    join: impl Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
-) -> Result<Tensor> {
-    let places = places(x, size)?;
-    let mut result = places[0].clone();
-    for next in &places[1..] {
-        result = join(&result, next)?;
-    }
-    Ok(result)
+/// The part of a map that windows cover.
+fn covered(x: &Tensor, size: usize) -> Result<Tensor> {
+    let (_, _, h, w) = x.dims4()?;
+    Ok(x.narrow(2, 0, h / size * size)?.narrow(3, 0, w / size * size)?.contiguous()?)
 }
 
-/// For each place of a window, row by row, the map of the values that stand there: `size * size` tensors of
-/// `[C, n, H / size, W / size]`.
-fn places(x: &Tensor, size: usize) -> Result<Vec<Tensor>> {
-    let (c, n, h, w) = x.dims4()?;
-    let (rows, columns) = (h / size, w / size);
-    let whole = x.narrow(2, 0, rows * size)?.narrow(3, 0, columns * size)?.contiguous()?;
-    let windows = whole.reshape((c * n * rows, size, columns, size))?;
-    let mut places = Vec::with_capacity(size * size);
-    for row in 0..size {
-        for column in 0..size {
-            let place = windows.narrow(1, row, 1)?.narrow(3, column, 1)?.contiguous()?;
-            places.push(place.reshape((c, n, rows, columns))?);
-        }
-    }
-    Ok(places)
+/// Back to the whole map; what no window covered gets 0.
+fn uncover(x: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let (_, _, h, w) = like.dims4()?;
+    let (_, _, rows, columns) = x.dims4()?;
+    Ok(x.pad_with_zeros(2, 0, h - rows)?.pad_with_zeros(3, 0, w - columns)?)
 }
 
-/// The inverse of [`places`]; what no window covered gets 0.
-fn scatter(places: &[Tensor], like: &Tensor, size: usize) -> Result<Tensor> {
-    let (c, n, h, w) = like.dims4()?;
-    let (rows, columns) = (h / size, w / size);
-    let lines: Vec<Tensor> = places
-        .chunks(size)
-        .map(|line| {
-            let line: Vec<Tensor> = line
-                .iter()
-                .map(|place| place.reshape((c * n * rows, columns, 1)))
-                .collect::<candle_core::Result<_>>()?;
-            Tensor::cat(&line, 2)?.reshape((c * n * rows, 1, columns * size))
-        })
-        .collect::<candle_core::Result<_>>()?;
-    let whole = Tensor::cat(&lines, 1)?.reshape((c, n, rows * size, columns * size))?;
-    Ok(whole.pad_with_zeros(2, 0, h - rows * size)?.pad_with_zeros(3, 0, w - columns * size)?)
+/// Each window's value at all of its places.
+fn spread(x: &Tensor, size: usize) -> Result<Tensor> {
+    let (_, _, h, w) = x.dims4()?;
+    Ok(x.upsample_nearest2d(h * size, w * size)?)
+}
+
+/// 1 where `x` meets `upper`, which it never passes, and 0 elsewhere.
+fn equal(x: &Tensor, upper: &Tensor) -> Result<Tensor> {
+    Ok((x - upper)?.sign()?.affine(1.0, 1.0)?)
+}
+
+/// `size * size` at the first place of each window, row by row down to 1 at the last: `[1, 1, H, W]`.
+fn places(like: &Tensor, size: usize) -> Result<Tensor> {
+    let (_, _, h, w) = like.dims4()?;
+    let place = |i: usize| (size * size - (i / w % size * size + i % w % size)) as f32;
+    let places: Vec<f32> = (0..h * w).map(place).collect();
+    Ok(Tensor::from_vec(places, (1, 1, h, w), like.device())?.to_dtype(like.dtype())?)
 }

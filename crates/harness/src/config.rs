@@ -1,0 +1,132 @@
+//! Everything that shapes the numbers of one run, in one canonical form.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bpsta_datasets::{DatasetId, Subset};
+use bpsta_spiking::{Architecture, Input, NetworkSpec, Neuron, Schedule, SpikingError, Variant};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::{Profile, Result};
+
+/// Raised whenever the code gives other numbers than before for one configuration: older runs are then no longer reused.
+pub const CODE_VERSION: u32 = 1;
+
+/// The device of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// The reference engine on the CPU.
+    Cpu,
+    /// The reference engine on an NVIDIA GPU, by its number.
+    Cuda(usize),
+}
+
+impl DeviceKind {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`SpikingError::Device`] where there is none, or the program was built without CUDA.
+    pub fn open(self) -> Result<Device> {
+        let Self::Cuda(index) = self else { return Ok(Device::Cpu) };
+        let refuse = |why: String| SpikingError::Device { device: self.to_string(), why };
+        if !cfg!(feature = "cuda") {
+            let why = "this program was built without CUDA; build it with `--features cuda` where the CUDA \
+                toolkit is installed, or use --device cpu";
+            return Err(refuse(why.to_owned()).into());
+        }
+        Ok(Device::new_cuda(index).map_err(|error| refuse(error.to_string()))?)
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for DeviceKind {
+    type Err = SpikingError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, SpikingError> {
+        let cuda = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+        match (text, cuda) {
+            ("cpu", _) => Ok(Self::Cpu),
+            (_, Some(index)) => Ok(Self::Cuda(index)),
+            _ => Err(SpikingError::UnknownName {
+                kind: "device",
+                found: text.to_owned(),
+                expected: "cpu, cuda:N".to_owned(),
+            }),
+        }
+    }
+}
+
+/// One run, complete: what it computes follows from this alone. Threads are not in it, since they do not change a bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// See [`CODE_VERSION`].
+    pub code_version: u32,
+    /// The profile that asked for it.
+    pub profile: Profile,
+    /// The data set.
+    pub dataset: DatasetId,
+    /// Hash of the manifest of its files.
+    pub manifest_hash: String,
+    /// Whether the data are a synthetic stand-in.
+    pub synthetic: bool,
+    /// Which part of the official set is there; none if all of it, or a stand-in.
+    pub subset: Option<Subset>,
+    /// How events become frames, such as `number:8`; none for static images, whose pixels enter at every time step.
+    pub framing: Option<String>,
+    /// Augmentation of the training data.
+    pub augmentation: String,
+    /// The paper's network.
+    pub network: Architecture,
+    /// Which of its forms.
+    pub variant: Variant,
+    /// Its width factor.
+    pub width: f64,
+    /// What enters it.
+    pub input: Input,
+    /// Classes it votes on.
+    pub classes: usize,
+    /// Its cells and their gradient rule.
+    pub neuron: Neuron,
+    /// Simulation length T.
+    pub time_steps: usize,
+    /// Seed of all random streams.
+    pub seed: u64,
+    /// Epochs of training.
+    pub epochs: usize,
+    /// Samples in a batch; the last, smaller one of an epoch is dropped.
+    pub batch_size: usize,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// Epochs of ANN warm-up.
+    pub ann_warm_up_epochs: usize,
+    /// The device.
+    pub device: DeviceKind,
+}
+
+impl RunConfig {
+    /// 16 hexadecimal digits of BLAKE3 over the canonical JSON.
+    pub fn run_id(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        blake3::hash(&json).to_hex()[..16].to_owned()
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// Those of [`NetworkSpec::paper`].
+    pub fn spec(&self) -> Result<NetworkSpec> {
+        Ok(NetworkSpec::paper(self.network, self.variant, self.width, self.input, self.classes)?)
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong in an experiment, in words.
+
+use std::path::PathBuf;
+
+use bpsta_datasets::{DatasetError, DatasetId};
+use bpsta_spiking::SpikingError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum HarnessError {
+    /// An experiment file that cannot be read as one.
+    #[error("{}: {why}", path.display())]
+    Experiment {
+        /// The file.
+        path: PathBuf,
+        /// Key, line and column, and what was expected.
+        why: String,
+    },
+    /// A profile that the experiment does not have.
+    #[error("{}: there is no profile `{profile}`; it has {there}", path.display())]
+    NoProfile {
+        /// The file.
+        path: PathBuf,
+        /// The profile asked for.
+        profile: String,
+        /// The profiles there are.
+        there: String,
+    },
+    /// Options that leave nothing to do.
+    #[error("no cell is left: profile `{profile}` has {there}")]
+    NothingPlanned {
+        /// The profile.
+        profile: String,
+        /// The cells it has.
+        there: String,
+    },
+    /// A real data set that is not there.
+    #[error(
+        "{dataset} is not in {}: import an unpacked official tree with \
+         `cargo xtask data import {dataset} --from DIR`, or run `--profile quick` on stand-ins", folder.display()
+    )]
+    NoData {
+        /// The data set.
+        dataset: DatasetId,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// A run whose loss is no number any more.
+    #[error("run {run_id}: the loss of epoch {epoch} is {loss}: training diverged, lower the learning rate")]
+    Diverged {
+        /// The run.
+        run_id: String,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// A batch that is larger than the training split.
+    #[error("{dataset}: a batch of {batch} is larger than the {train} training samples")]
+    Batch {
+        /// The data set.
+        dataset: DatasetId,
+        /// Samples in a batch.
+        batch: usize,
+        /// Samples to train on.
+        train: usize,
+    },
+    /// A record that is not one, or of another schema.
+    #[error("{}: not a record of schema {expected}: {why}; move it away or run `tidy`", path.display())]
+    BadRecord {
+        /// The file.
+        path: PathBuf,
+        /// The schema this program writes.
+        expected: u32,
+        /// What is wrong.
+        why: String,
+    },
+    /// Nothing that could be accepted.
+    #[error("no finished runs of {artefact} in {}: run `cargo xtask reproduce {artefact}` first", folder.display())]
+    NothingToAccept {
+        /// The artefact.
+        artefact: String,
+        /// The run store.
+        folder: PathBuf,
+    },
+    /// A file or folder that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A data frame that cannot be written.
+    #[error("the table of runs cannot be written: {0}")]
+    Table(#[from] polars::error::PolarsError),
+    /// An error of the data sets.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// An error of the networks.
+    #[error(transparent)]
+    Spiking(#[from] SpikingError),
+}
+
+impl HarnessError {
+    /// For `map_err` on file operations at `path`.
+    pub(crate) fn io(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,110 @@
+//! Runs a plan: what is finished stays, what is missing is trained, the table is written.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bpsta_datasets::{Dataset, Store};
+
+use crate::store::write_whole;
+use crate::table::{runs_csv, table_markdown};
+use crate::train::train;
+use crate::{Plan, PlannedCell, Record, Result, RunStore};
+
+/// What happens while a plan is run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A cell was finished by an earlier call.
+    AlreadyFinished {
+        /// Its record.
+        record: &'a Record,
+    },
+    /// A cell starts.
+    Started {
+        /// The cell.
+        cell: &'a PlannedCell,
+        /// Its place among the cells that are run now, from 1.
+        number: usize,
+        /// How many are run now.
+        of: usize,
+    },
+    /// Training goes on.
+    Advanced {
+        /// Share of all the work of this call that is done, 0 to 1.
+        done: f64,
+        /// Seconds that the rest will take if it goes on as before.
+        seconds_left: f64,
+    },
+    /// A cell is finished and its record written.
+    Finished {
+        /// Its record.
+        record: &'a Record,
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// What a call of [`reproduce`] left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The records of all cells of the plan, in its order.
+    pub records: Vec<Record>,
+    /// The table in Markdown.
+    pub table: String,
+    /// Where the table was written.
+    pub table_path: PathBuf,
+    /// Where one line per run was written, as CSV.
+    pub csv_path: PathBuf,
+}
+
+/// Runs every cell of the plan that the store has no record of, and renders the table from all records.
+///
+/// # Errors
+/// Those of the data, the networks and the store. What was finished before an error stays finished.
+pub fn reproduce(
+    plan: &Plan,
+    data: &Store,
+    runs: &RunStore,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome> {
+    let mut records = Vec::with_capacity(plan.cells.len());
+    for cell in &plan.cells {
+        let finished = runs.finished(&cell.run_id)?;
+        if let Some(record) = &finished {
+            tell(Event::AlreadyFinished { record });
+        }
+        records.push(finished);
+    }
+    let missing: Vec<usize> = (0..records.len()).filter(|index| records[*index].is_none()).collect();
+    let all_work: f64 = missing.iter().map(|index| plan.cells[*index].work).sum();
+    let started = Instant::now();
+    let mut done_work = 0.0;
+    // Neighbouring cells mostly meet the same data: they are loaded once.
+    let mut loaded: Option<((String, Option<String>), Dataset)> = None;
+    for (number, &index) in missing.iter().enumerate() {
+        let cell = &plan.cells[index];
+        tell(Event::Started { cell, number: number + 1, of: missing.len() });
+        let key = (cell.config.manifest_hash.clone(), cell.config.framing.clone());
+        if loaded.as_ref().is_none_or(|(at, _)| *at != key) {
+            loaded = Some((key, data.load(&cell.manifest, cell.framing)?));
+        }
+        let Some((_, dataset)) = &loaded else { continue };
+        let mut advanced = |share: f64| {
+            done_work += share * cell.work;
+            let done = (done_work / all_work).clamp(f64::MIN_POSITIVE, 1.0);
+            let seconds_left = started.elapsed().as_secs_f64() * (1.0 - done) / done;
+            tell(Event::Advanced { done, seconds_left });
+        };
+        let record = train(cell, dataset, &mut advanced)?;
+        let path = runs.finish(&record)?;
+        tell(Event::Finished { record: &record, path });
+        records[index] = Some(record);
+    }
+    let records: Vec<Record> = records.into_iter().flatten().collect();
+    let table = table_markdown(plan, &records)?;
+    let name = format!("{}.{}", plan.experiment.artefact, plan.profile);
+    let tables = runs.root().join("tables");
+    let (table_path, csv_path) = (tables.join(format!("{name}.md")), tables.join(format!("{name}.csv")));
+    write_whole(&table_path, table.as_bytes())?;
+    write_whole(&csv_path, &runs_csv(&records)?)?;
+    Ok(Outcome { records, table, table_path, csv_path })
+}

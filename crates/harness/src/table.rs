@@ -1,0 +1,178 @@
+//! The table of an experiment: our rows beside the paper's.
+
+use std::fmt::Write;
+
+use bpsta_datasets::DatasetId;
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
+
+use crate::{Plan, Record, Result};
+
+const COLUMNS: [&str; 10] = [
+    "row",
+    "network",
+    "T",
+    "as printed %",
+    "last epoch %",
+    "best test epoch %",
+    "firing rate",
+    "spikes/sample",
+    "train ms/sample",
+    "test ms/sample",
+];
+
+/// The table in Markdown: a section for each data set, with our rows and then the paper's.
+///
+/// # Errors
+/// [`crate::HarnessError::NoProfile`]; never for a plan that was made.
+pub fn table_markdown(plan: &Plan, records: &[Record]) -> Result<String> {
+    let experiment = &plan.experiment;
+    let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
+    let _ = writeln!(text, "Profile `{}`: {}\n", plan.profile, plan.settings()?.about.trim());
+    let _ = writeln!(
+        text,
+        "Accuracy in % on the test split. \"best test epoch\" is chosen on the test split itself, as the paper chose what it \
+         prints; \"last epoch\" is not. Over several seeds: mean ± standard deviation. Firing rate: spikes over cells and \
+         time steps, all LIF layers. Times are this machine's, in batches.\n"
+    );
+    for entry in &experiment.dataset {
+        let ours: Vec<&Record> =
+            records.iter().filter(|record| record.config.dataset == entry.id).collect();
+        if let Some(first) = ours.first() {
+            let _ = writeln!(text, "## {}\n", first.data);
+            section(&mut text, plan, entry.id, &ours);
+        }
+    }
+    let synthetic = records.iter().any(|record| record.synthetic);
+    if synthetic {
+        text.push_str(
+            "Rows marked \"synthetic stand-in\" were trained and tested on generated data. They show that the program works; \
+             they say nothing about the paper's numbers.\n",
+        );
+    }
+    Ok(text)
+}
+
+fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record]) {
+    let mut groups: Vec<Vec<&Record>> = Vec::new();
+    for record in ours {
+        let same = |group: &&mut Vec<&Record>| {
+            let first = group[0];
+            (first.width, first.time_steps, &first.rule) == (record.width, record.time_steps, &record.rule)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(record),
+            None => groups.push(vec![record]),
+        }
+    }
+    let mut layers: Vec<(&str, String)> = Vec::new();
+    for group in &groups {
+        let name = network(group[0]);
+        if !layers.iter().any(|(_, known)| *known == name) {
+            layers.push((&group[0].layers, name));
+        }
+    }
+    for (layers, name) in &layers {
+        let _ = writeln!(text, "- {name}: `{layers}`");
+    }
+    text.push('\n');
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(COLUMNS);
+    for group in &groups {
+        let first = group[0];
+        let mark = if first.synthetic {
+            ", synthetic stand-in"
+        } else if first.subset.is_some() {
+            ", subset"
+        } else {
+            ""
+        };
+        let of = |value: fn(&Record) -> f64, digits| spread(group, value, digits);
+        table.add_row([
+            format!("ours: {}{mark}{}", first.rule, seeds(group)),
+            network(first),
+            first.time_steps.to_string(),
+            String::new(),
+            of(|record| record.accuracy.last, 2),
+            of(|record| record.accuracy.best_test, 2),
+            of(|record| record.firing_rate, 4),
+            of(|record| record.spikes_per_sample, 0),
+            of(|record| record.train_ms_per_sample, 2),
+            of(|record| record.test_ms_per_sample, 2),
+        ]);
+    }
+    for value in plan.experiment.paper.iter().filter(|value| value.dataset == dataset) {
+        let mut row = vec![format!("paper: {} ({})", value.model, value.place), String::new(), String::new()];
+        row.push(format!("{:.2}", value.accuracy));
+        row.resize(COLUMNS.len(), String::new());
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let _ = writeln!(text, "{table}\n");
+}
+
+fn network(record: &Record) -> String {
+    match record.width {
+        1.0 => record.network.clone(),
+        width => format!("{}, width {width}", record.network),
+    }
+}
+
+fn seeds(group: &[&Record]) -> String {
+    if group.len() == 1 { String::new() } else { format!(", {} seeds", group.len()) }
+}
+
+/// The mean, and the sample standard deviation where there are several.
+fn spread(group: &[&Record], value: fn(&Record) -> f64, digits: usize) -> String {
+    let values: Vec<f64> = group.iter().map(|record| value(record)).collect();
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    if values.len() == 1 {
+        return format!("{mean:.digits$}");
+    }
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    format!("{mean:.digits$} ± {:.digits$}", variance.sqrt())
+}
+
+/// One line per run, as CSV.
+///
+/// # Errors
+/// [`crate::HarnessError::Table`].
+pub fn runs_csv(records: &[Record]) -> Result<Vec<u8>> {
+    let texts = |name: &str, value: fn(&Record) -> String| {
+        Column::new(name.into(), records.iter().map(value).collect::<Vec<_>>())
+    };
+    let numbers = |name: &str, value: fn(&Record) -> f64| {
+        Column::new(name.into(), records.iter().map(value).collect::<Vec<_>>())
+    };
+    let wholes = |name: &str, value: fn(&Record) -> u64| {
+        Column::new(name.into(), records.iter().map(value).collect::<Vec<_>>())
+    };
+    let columns = vec![
+        texts("run_id", |record| record.run_id.clone()),
+        texts("profile", |record| record.profile.clone()),
+        texts("dataset", |record| record.dataset.clone()),
+        texts("data", |record| record.data.clone()),
+        Column::new("synthetic".into(), records.iter().map(|record| record.synthetic).collect::<Vec<_>>()),
+        texts("network", |record| record.network.clone()),
+        numbers("width", |record| record.width),
+        wholes("time_steps", |record| record.time_steps as u64),
+        texts("rule", |record| record.rule.clone()),
+        wholes("seed", |record| record.seed),
+        numbers("accuracy_last", |record| record.accuracy.last),
+        numbers("accuracy_best_test", |record| record.accuracy.best_test),
+        wholes("best_test_epoch", |record| record.accuracy.best_test_epoch as u64),
+        numbers("firing_rate", |record| record.firing_rate),
+        numbers("spikes_per_sample", |record| record.spikes_per_sample),
+        numbers("train_ms_per_sample", |record| record.train_ms_per_sample),
+        numbers("test_ms_per_sample", |record| record.test_ms_per_sample),
+        texts("parameters_hash", |record| record.parameters_hash.clone()),
+    ];
+    let mut frame = DataFrame::new(records.len(), columns)?;
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).finish(&mut frame)?;
+    Ok(bytes)
+}

@@ -1,0 +1,187 @@
+//! One cell: trained from its seed, evaluated after each epoch.
+
+use std::time::Instant;
+
+use bpsta_datasets::{Dataset, Split};
+use bpsta_spiking::reference::{Mode, Reference};
+use bpsta_spiking::{AdamW, NetworkSpec, Parameters, Streams};
+
+use crate::{Accuracy, EpochRecord, HarnessError, LayerSpikes, PlannedCell, RECORD_SCHEMA, Record, Result};
+
+/// Trains and evaluates a cell. `advanced` is told the share of the cell's work done since it was last told.
+pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut(f64)) -> Result<Record> {
+    let started = Instant::now();
+    let config = &cell.config;
+    let device = config.device.open()?;
+    let streams = Streams::new(config.seed);
+    let spec = config.spec()?;
+    let parameters = Parameters::initial(&spec, &streams, &device)?;
+    let mut engine = Reference::new(spec.clone(), config.neuron, parameters, device)?;
+    let mut optimizer = AdamW::new(config.weight_decay);
+    let steps = data.train.len() / config.batch_size;
+    // As the plan weighs them: a training sample is three passes, a test sample one.
+    let share = 1.0 / (config.epochs * (3 * data.train.len() + data.test.len())) as f64;
+
+    let mut epochs = Vec::with_capacity(config.epochs);
+    let mut tested = Tested::default();
+    for epoch in 0..config.epochs {
+        let ann_warm_up = epoch < config.ann_warm_up_epochs && data.time_steps == 1;
+        let (mode, time_steps) =
+            if ann_warm_up { (Mode::Analogue, 1) } else { (Mode::Spiking, config.time_steps) };
+        let order = streams.permutation(&format!("shuffle/{epoch}"), data.train.len());
+        let mut dropout = streams.stream(&format!("dropout/{epoch}"));
+        let (mut loss, mut correct, mut seconds) = (0.0, 0, 0.0);
+        for (step, batch) in order.chunks_exact(config.batch_size).enumerate() {
+            let (values, labels) = read(&data.train, batch)?;
+            let clock = Instant::now();
+            let stimuli = engine.stimuli(&values, data.time_steps, time_steps)?;
+            let rate = config.schedule.at(epoch, config.epochs, step, steps);
+            let report =
+                engine.train_step(&stimuli, &labels, mode, &mut dropout, &mut optimizer, rate)?;
+            seconds += clock.elapsed().as_secs_f64();
+            loss += report.loss / steps as f64;
+            correct += report.correct;
+            advanced(share * (3 * batch.len()) as f64);
+        }
+        if !loss.is_finite() {
+            return Err(HarnessError::Diverged { run_id: cell.run_id.clone(), epoch: epoch + 1, loss });
+        }
+        tested = test(&engine, data, mode, time_steps, config.batch_size, &mut |samples| {
+            advanced(share * samples as f64);
+        })?;
+        let trained = (steps * config.batch_size) as f64;
+        epochs.push(EpochRecord {
+            epoch: epoch + 1,
+            learning_rate: config.schedule.at(epoch, config.epochs, 0, steps),
+            ann_warm_up,
+            train_loss: loss,
+            train_accuracy: 100.0 * correct as f64 / trained,
+            test_loss: tested.loss,
+            test_accuracy: 100.0 * tested.correct as f64 / data.test.len() as f64,
+            firing_rate: tested.firing_rate(&spec, data.test.len(), time_steps)?,
+            train_ms_per_sample: 1e3 * seconds / trained,
+            test_ms_per_sample: 1e3 * tested.seconds / data.test.len() as f64,
+        });
+    }
+    let parameters_hash = engine.parameters().hash()?;
+    record(cell, data, &spec, epochs, &tested, parameters_hash, started.elapsed().as_secs_f64())
+}
+
+/// What an evaluation of the test split saw.
+#[derive(Default)]
+struct Tested {
+    loss: f64,
+    correct: usize,
+    spikes: Vec<(usize, u64)>,
+    seconds: f64,
+}
+
+impl Tested {
+    fn total_spikes(&self) -> f64 {
+        self.spikes.iter().map(|(_, spikes)| *spikes as f64).sum()
+    }
+
+    fn firing_rate(&self, spec: &NetworkSpec, samples: usize, time_steps: usize) -> Result<f64> {
+        let cells: usize = spec.lif_cells()?.iter().map(|(_, cells)| cells).sum();
+        Ok(self.total_spikes() / (cells * samples * time_steps) as f64)
+    }
+}
+
+fn test(
+    engine: &Reference,
+    data: &Dataset,
+    mode: Mode,
+    time_steps: usize,
+    batch_size: usize,
+    tested_samples: &mut dyn FnMut(usize),
+) -> Result<Tested> {
+    let mut all = Tested::default();
+    let indices: Vec<usize> = (0..data.test.len()).collect();
+    for batch in indices.chunks(batch_size) {
+        let (values, labels) = read(&data.test, batch)?;
+        let clock = Instant::now();
+        let stimuli = engine.stimuli(&values, data.time_steps, time_steps)?;
+        let seen = engine.evaluate(&stimuli, &labels, mode)?;
+        all.seconds += clock.elapsed().as_secs_f64();
+        all.loss += seen.loss * batch.len() as f64 / data.test.len() as f64;
+        all.correct += seen.predictions.iter().zip(&labels).filter(|(found, label)| found == label).count();
+        if all.spikes.is_empty() {
+            all.spikes = seen.spikes;
+        } else {
+            for (total, (_, spikes)) in all.spikes.iter_mut().zip(seen.spikes) {
+                total.1 += spikes;
+            }
+        }
+        tested_samples(batch.len());
+    }
+    Ok(all)
+}
+
+fn read(split: &Split, indices: &[usize]) -> Result<(Vec<f32>, Vec<u32>)> {
+    let mut values = Vec::with_capacity(indices.len() * split.sample_len());
+    split.read(indices, &mut values)?;
+    Ok((values, indices.iter().map(|index| u32::from(split.labels()[*index])).collect()))
+}
+
+fn record(
+    cell: &PlannedCell,
+    data: &Dataset,
+    spec: &NetworkSpec,
+    epochs: Vec<EpochRecord>,
+    tested: &Tested,
+    parameters_hash: String,
+    wall_seconds: f64,
+) -> Result<Record> {
+    let config = &cell.config;
+    let samples = data.test.len();
+    let mut accuracy = Accuracy { last: 0.0, best_test: f64::NEG_INFINITY, best_test_epoch: 0 };
+    for epoch in &epochs {
+        accuracy.last = epoch.test_accuracy;
+        if epoch.test_accuracy > accuracy.best_test {
+            accuracy.best_test = epoch.test_accuracy;
+            accuracy.best_test_epoch = epoch.epoch;
+        }
+    }
+    let cells = spec.lif_cells()?;
+    let layer_spikes = tested.spikes.iter().map(|(layer, spikes)| {
+        let cells = cells.iter().find(|(index, _)| index == layer).map_or(0, |(_, cells)| *cells);
+        let spikes_per_sample = *spikes as f64 / samples as f64;
+        let firing_rate = spikes_per_sample / (cells * config.time_steps) as f64;
+        LayerSpikes { layer: *layer, cells, spikes_per_sample, firing_rate }
+    });
+    Ok(Record {
+        schema: RECORD_SCHEMA,
+        run_id: cell.run_id.clone(),
+        dataset: config.dataset.to_string(),
+        rule: config.neuron.rule.to_string(),
+        time_steps: config.time_steps,
+        seed: config.seed,
+        profile: config.profile.to_string(),
+        synthetic: config.synthetic,
+        subset: config.subset.clone(),
+        data: cell.manifest.describe(),
+        network: config.network.to_string(),
+        width: config.width,
+        layers: spec.to_string(),
+        parameters: spec.parameter_count()?,
+        accuracy,
+        firing_rate: tested.firing_rate(spec, samples, config.time_steps)?,
+        spikes_per_sample: tested.total_spikes() / samples as f64,
+        layer_spikes: layer_spikes.collect(),
+        train_ms_per_sample: median(epochs.iter().map(|epoch| epoch.train_ms_per_sample)),
+        test_ms_per_sample: median(epochs.iter().map(|epoch| epoch.test_ms_per_sample)),
+        wall_seconds,
+        threads: rayon::current_num_threads(),
+        parameters_hash,
+        samples: [data.train.len() / config.batch_size * config.batch_size, samples],
+        config: config.clone(),
+        epochs,
+        completed: true,
+    })
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
