@@ -1,1 +1,51 @@
-fn main() {}
+//! The command line of the harness: parses, calls one function, prints.
+
+mod accept;
+mod data;
+mod reproduce;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reproduces the tables of arXiv 2110.08858 (spiking networks trained with BPSA and BPTA).
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the cells of one of the paper's tables and render it beside the paper's rows
+    Reproduce(reproduce::ReproduceArgs),
+    /// Promote finished runs and their table from the run store into results/
+    Accept(accept::AcceptArgs),
+    /// List, import, verify, inspect and frame data sets
+    Data(data::DataArgs),
+    /// Check the invariants of ARCHITECTURE.md that a command can check
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Accept(args) => accept::run(&args),
+        Command::Data(args) => data::run(args),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "where the command line says what went wrong")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

@@ -158,7 +158,7 @@ fn record(
         seed: config.seed,
         profile: config.profile.to_string(),
         synthetic: config.synthetic,
-        subset: config.subset.clone(),
+        subset: config.subset,
         data: cell.manifest.describe(),
         network: config.network.to_string(),
         width: config.width,

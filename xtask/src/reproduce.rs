@@ -1,0 +1,205 @@
+//! `cargo xtask reproduce`: the plan, the progress, the table.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line prints")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bpsta_datasets::{DatasetId, Progress, Registry, Store};
+use bpsta_harness::{DeviceKind, Event, Experiment, Options, Plan, Profile, RunStore, reproduce};
+use bpsta_spiking::Rule;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Which cells, on what, from where, to where.
+#[derive(Debug, Args)]
+pub(crate) struct CellArgs {
+    /// The artefact of the paper: a file of experiments/
+    #[arg(default_value = "table2", value_parser = ["table1", "table2"])]
+    artefact: String,
+    /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. paper: the paper's protocol
+    #[arg(long, default_value = "quick")]
+    profile: Profile,
+    /// The data folder
+    #[arg(long, value_name = "DIR", env = "BPSTA_DATA", default_value = "data")]
+    data: PathBuf,
+    /// The run store
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) results: PathBuf,
+    /// Only this data set (may be repeated): mnist, cifar10, nmnist, dvsgesture, dvscifar10
+    #[arg(long, value_name = "D")]
+    dataset: Vec<DatasetId>,
+    /// Only this rule (may be repeated): baseline, spatial, temporal, both
+    #[arg(long, value_name = "R")]
+    rule: Vec<Rule>,
+    /// Time steps in place of the profile's (may be repeated)
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    time_steps: Vec<u16>,
+    /// Number of seeds, from 1 on, in place of the profile's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// Epochs in place of the profile's
+    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceArgs {
+    #[command(flatten)]
+    cells: CellArgs,
+    /// Threads to train on; the results are the same bits on any number. All cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl CellArgs {
+    /// The plan that these options ask for, and the data it needs.
+    pub(crate) fn plan(&self) -> anyhow::Result<(Plan, Store)> {
+        let registry = Registry::load(Path::new("datasets.toml"))
+            .context("run this from the root of the repository")?;
+        let store = Store::open(&self.data, &registry).with_progress(|progress| {
+            if let Progress::Notice(text) = progress {
+                eprintln!("note: {text}");
+            }
+        });
+        let experiment = Experiment::load(Path::new("experiments"), &self.artefact)?;
+        let options = Options {
+            profile: self.profile,
+            datasets: self.dataset.clone(),
+            rules: self.rule.clone(),
+            time_steps: self.time_steps.iter().map(|steps| usize::from(*steps)).collect(),
+            seeds: self.seeds,
+            epochs: self.epochs.map(|epochs| epochs as usize),
+            device: self.device,
+            data: self.data.clone(),
+        };
+        Ok((Plan::new(experiment, &options, &registry, &store)?, store))
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
+    let threads = match args.threads {
+        Some(threads) => threads.get(),
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let started = Instant::now();
+    let (plan, store) = args.cells.plan()?;
+    print_plan(&plan, threads);
+    if args.dry_run {
+        return Ok(());
+    }
+    let bar = ProgressBar::new(1000);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")?);
+    let mut cell_name = String::new();
+    let outcome = reproduce(&plan, &store, &RunStore::new(&args.cells.results), &mut |event| match event {
+        Event::AlreadyFinished { record } => {
+            say(&bar, &format!("finished before: {} ({})", name(&record.config), record.run_id));
+        }
+        Event::Started { cell, number, of } => {
+            cell_name = format!("cell {number}/{of}: {}", name(&cell.config));
+            bar.set_message(cell_name.clone());
+        }
+        Event::Advanced { done, seconds_left } => {
+            bar.set_position((done * 1000.0) as u64);
+            bar.set_message(format!("{cell_name}, {} left", duration(seconds_left)));
+        }
+        Event::Finished { record, path } => say(
+            &bar,
+            &format!(
+                "{cell_name}: {:.2} % after the last epoch, {:.2} % at the best test epoch, firing rate {:.3}, \
+                 {} -> {}",
+                record.accuracy.last,
+                record.accuracy.best_test,
+                record.firing_rate,
+                duration(record.wall_seconds),
+                path.display()
+            ),
+        ),
+    })?;
+    bar.finish_and_clear();
+    println!("\n{}", outcome.table);
+    println!("table: {}", outcome.table_path.display());
+    println!("runs:  {}", outcome.csv_path.display());
+    println!("time:  {}", duration(started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// A line above the bar; a plain line where there is no terminal.
+fn say(bar: &ProgressBar, line: &str) {
+    if bar.is_hidden() {
+        eprintln!("{line}");
+    } else {
+        bar.println(line);
+    }
+}
+
+fn print_plan(plan: &Plan, threads: usize) {
+    let experiment = &plan.experiment;
+    println!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile);
+    let mut groups: BTreeMap<(usize, String), Vec<&bpsta_harness::PlannedCell>> = BTreeMap::new();
+    for cell in &plan.cells {
+        let place = experiment.dataset.iter().position(|entry| entry.id == cell.config.dataset);
+        let config = &cell.config;
+        let key = format!("{}, width {}", config.network, config.width);
+        groups.entry((place.unwrap_or_default(), key)).or_default().push(cell);
+    }
+    for ((_, network), cells) in &groups {
+        let config = &cells[0].config;
+        println!("\n  {}", cells[0].manifest.describe());
+        if let Ok(spec) = config.spec() {
+            let parameters = spec.parameter_count().unwrap_or_default();
+            println!("    network   {network}: {spec}, {parameters} parameters");
+        }
+        let unique = |values: Vec<String>| {
+            let mut seen: Vec<String> = Vec::new();
+            values.into_iter().for_each(|value| {
+                if !seen.contains(&value) {
+                    seen.push(value);
+                }
+            });
+            seen.join(", ")
+        };
+        let each = |f: fn(&bpsta_harness::RunConfig) -> String| {
+            unique(cells.iter().map(|cell| f(&cell.config)).collect())
+        };
+        println!(
+            "    cells     {}: rules {}; T = {}; seeds {}",
+            cells.len(),
+            each(|config| config.neuron.rule.to_string()),
+            each(|config| config.time_steps.to_string()),
+            each(|config| config.seed.to_string())
+        );
+        println!(
+            "    training  {} epochs, batches of {}, augmentation: {}, device {}, {threads} threads",
+            config.epochs, config.batch_size, config.augmentation, config.device
+        );
+    }
+    println!();
+}
+
+fn name(config: &bpsta_harness::RunConfig) -> String {
+    let data = if config.synthetic { " (synthetic stand-in)" } else { "" };
+    format!(
+        "{}{data} {} width {} T={} seed {}",
+        config.dataset, config.neuron.rule, config.width, config.time_steps, config.seed
+    )
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = Duration::from_secs_f64(seconds.clamp(0.0, 1e9)).as_secs();
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) => format!("{seconds:.1} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
