@@ -63,8 +63,8 @@ pub(crate) struct ReproduceArgs {
 impl CellArgs {
     /// The plan that these options ask for, and the data it needs.
     pub(crate) fn plan(&self) -> anyhow::Result<(Plan, Store)> {
-        let registry = Registry::load(Path::new("datasets.toml"))
-            .context("run this from the root of the repository")?;
+        let registry =
+            Registry::load(Path::new("datasets.toml")).context("run this from the root of the repository")?;
         let store = Store::open(&self.data, &registry).with_progress(|progress| {
             if let Progress::Notice(text) = progress {
                 eprintln!("note: {text}");

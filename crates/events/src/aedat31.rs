@@ -82,8 +82,7 @@ fn packet_at(bytes: &[u8], offset: usize) -> Result<Packet, DecodeErrorKind> {
     };
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let kind = u16::from_le_bytes([header[0], header[1]]);
-    let packet =
-        Packet { kind, size: word(4) as usize, overflow: word(12), capacity: word(16) as usize };
+    let packet = Packet { kind, size: word(4) as usize, overflow: word(12), capacity: word(16) as usize };
     if kind == POLARITY && packet.size != RECORD {
         return Err(DecodeErrorKind::Packet {
             offset,
@@ -126,8 +125,7 @@ pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {
         // A packet ends where the timestamps' upper half changes: its header holds that half for all of it.
         let overflow = events.t[first] >> 31;
         let run = events.t[first..].iter().take(PACKET_EVENTS).take_while(|t| *t >> 31 == overflow).count();
-        let overflow =
-            fits(first, "t", overflow, i64::from(u32::MAX >> 1), Format::Aedat31)?;
+        let overflow = fits(first, "t", overflow, i64::from(u32::MAX >> 1), Format::Aedat31)?;
         let count = run as u32;
         bytes.extend(POLARITY.to_le_bytes());
         bytes.extend(1u16.to_le_bytes());

@@ -64,7 +64,9 @@ pub enum DecodeErrorKind {
         format: Format,
     },
     /// A packet header that contradicts itself or the format.
-    #[error("byte {offset}: packet field `{field}` is {found}, expected {expected}; the file is damaged, copy it again")]
+    #[error(
+        "byte {offset}: packet field `{field}` is {found}, expected {expected}; the file is damaged, copy it again"
+    )]
     Packet {
         /// Where the packet starts.
         offset: usize,

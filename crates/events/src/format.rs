@@ -145,8 +145,11 @@ pub(crate) fn fits(
     largest: i64,
     format: Format,
 ) -> Result<u32, EncodeError> {
-    u32::try_from(value)
-        .ok()
-        .filter(|_| value <= largest)
-        .ok_or(EncodeError::Range { index, field, value, largest, format })
+    u32::try_from(value).ok().filter(|_| value <= largest).ok_or(EncodeError::Range {
+        index,
+        field,
+        value,
+        largest,
+        format,
+    })
 }

@@ -14,7 +14,11 @@ use safetensors::SafeTensors;
 fn shared() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("BPSTA_SHARED") {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-        assert!(folder.join("golden").is_dir(), "BPSTA_SHARED is set, but {} has no golden/", folder.display());
+        assert!(
+            folder.join("golden").is_dir(),
+            "BPSTA_SHARED is set, but {} has no golden/",
+            folder.display()
+        );
         return Some(folder);
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
@@ -117,6 +121,7 @@ fn a_real_recording_of_a_header_alone_has_no_events() {
     let bytes = std::fs::read(shared.join("data/aedat2/tonic_header_only_davis346red.aedat")).unwrap();
     let recording = decode(&bytes, Format::Aedat2).unwrap();
     assert!(recording.events.is_empty());
-    let error = frame(&recording.events, Format::Aedat2.sensor(), Framing::ByNumber { frames: 4 }).unwrap_err();
+    let error =
+        frame(&recording.events, Format::Aedat2.sensor(), Framing::ByNumber { frames: 4 }).unwrap_err();
     assert!(error.to_string().contains("no events"), "{error}");
 }

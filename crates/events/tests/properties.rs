@@ -108,11 +108,7 @@ fn damaged_recordings_are_named_by_offset() {
             format!("byte {packet}: packet field `capacity` is 1"),
         ),
         (patched(packet + 4, 9), Format::Aedat31, format!("byte {packet}: packet field `event size` is 9")),
-        (
-            patched(packet + 31, 0x7f),
-            Format::Aedat31,
-            format!("byte {}: event at x = 16257", packet + 28),
-        ),
+        (patched(packet + 31, 0x7f), Format::Aedat31, format!("byte {}: event at x = 16257", packet + 28)),
     ];
     for (bytes, format, expected) in cases {
         let error = decode(&bytes, format).unwrap_err().to_string();

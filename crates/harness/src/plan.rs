@@ -66,7 +66,12 @@ impl Plan {
     /// # Errors
     /// [`HarnessError::NoData`] for real data that were not imported, [`HarnessError::NothingPlanned`] where the options
     /// leave no cell, and those of data sets and networks.
-    pub fn new(experiment: Experiment, options: &Options, registry: &Registry, store: &Store) -> Result<Self> {
+    pub fn new(
+        experiment: Experiment,
+        options: &Options,
+        registry: &Registry,
+        store: &Store,
+    ) -> Result<Self> {
         let settings = experiment.settings(options.profile)?.clone();
         let mut cells = Vec::new();
         let mut manifests: BTreeMap<(DatasetId, usize), Manifest> = BTreeMap::new();
@@ -80,12 +85,14 @@ impl Plan {
                     manifests.insert(key, manifest(group, options, store)?);
                 }
                 let manifest = &manifests[&key];
-                let planner = Planner { experiment: &experiment, settings: &settings, entry, group, manifest };
+                let planner =
+                    Planner { experiment: &experiment, settings: &settings, entry, group, manifest };
                 cells.extend(planner.cells(options, registry)?);
             }
         }
         if cells.is_empty() {
-            let there = settings.cell.iter().map(|cell| format!("{} at T = {:?}", cell.dataset, cell.time_steps));
+            let there =
+                settings.cell.iter().map(|cell| format!("{} at T = {:?}", cell.dataset, cell.time_steps));
             return Err(HarnessError::NothingPlanned {
                 profile: options.profile.to_string(),
                 there: there.collect::<Vec<_>>().join(", "),
@@ -150,8 +157,7 @@ impl Planner<'_> {
         seed: u64,
     ) -> Result<PlannedCell> {
         let info = registry.get(self.entry.id);
-        let framing =
-            matches!(info.kind, Kind::Events).then_some(Framing::ByNumber { frames: time_steps });
+        let framing = matches!(info.kind, Kind::Events).then_some(Framing::ByNumber { frames: time_steps });
         let config = RunConfig {
             code_version: CODE_VERSION,
             profile: options.profile,

@@ -37,8 +37,7 @@ pub fn table_markdown(plan: &Plan, records: &[Record]) -> Result<String> {
          time steps, all LIF layers. Times are this machine's, in batches.\n"
     );
     for entry in &experiment.dataset {
-        let ours: Vec<&Record> =
-            records.iter().filter(|record| record.config.dataset == entry.id).collect();
+        let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
         if let Some(first) = ours.first() {
             let _ = writeln!(text, "## {}\n", first.data);
             section(&mut text, plan, entry.id, &ours);

@@ -36,8 +36,7 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
             let clock = Instant::now();
             let stimuli = engine.stimuli(&values, data.time_steps, time_steps)?;
             let rate = config.schedule.at(epoch, config.epochs, step, steps);
-            let report =
-                engine.train_step(&stimuli, &labels, mode, &mut dropout, &mut optimizer, rate)?;
+            let report = engine.train_step(&stimuli, &labels, mode, &mut dropout, &mut optimizer, rate)?;
             seconds += clock.elapsed().as_secs_f64();
             loss += report.loss / steps as f64;
             correct += report.correct;

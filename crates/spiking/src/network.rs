@@ -185,12 +185,7 @@ impl NetworkSpec {
         let scaled = |channels: usize| ((channels as f64 * width).round() as usize).max(1);
         let mut layers = Vec::new();
         let conv = |layers: &mut Vec<Layer>, channels: usize| {
-            layers.extend([
-                Layer::Conv { out: scaled(channels) },
-                Layer::BatchNorm,
-                Layer::Relu,
-                Layer::Lif,
-            ]);
+            layers.extend([Layer::Conv { out: scaled(channels) }, Layer::BatchNorm, Layer::Relu, Layer::Lif]);
         };
         let max_pool = Layer::MaxPool { size: 2 };
         let avg_pool = |size| Layer::AvgPool { size };
@@ -402,7 +397,8 @@ mod tests {
             NetworkSpec::paper(Architecture::Middle, Variant::Events, 1.0, NMNIST, 10).expect("a network");
         assert_eq!(middle.to_string(), "128C3-MP2-128C3-MP2-256C3-AP2-512C3-AP4-DP0.5-100FC-10Voting");
         assert_eq!(middle.shapes().expect("shapes").last(), Some(&[10, 1, 1]));
-        let large = NetworkSpec::paper(Architecture::Large, Variant::Events, 1.0, DVS, 11).expect("a network");
+        let large =
+            NetworkSpec::paper(Architecture::Large, Variant::Events, 1.0, DVS, 11).expect("a network");
         assert_eq!(
             large.to_string(),
             "128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP2-1024C3-AP4-DP0.5-110FC-10Voting"

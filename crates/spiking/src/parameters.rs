@@ -104,8 +104,7 @@ fn initial_buffers(spec: &NetworkSpec, dtype: DType, device: &Device) -> Result<
     for (index, layer) in spec.layers.iter().enumerate() {
         if matches!(layer, Layer::BatchNorm) {
             let channels = shapes[index][0];
-            buffers
-                .insert(format!("{index}.running_mean"), Tensor::zeros(channels, dtype, device)?);
+            buffers.insert(format!("{index}.running_mean"), Tensor::zeros(channels, dtype, device)?);
             buffers.insert(format!("{index}.running_var"), Tensor::ones(channels, dtype, device)?);
         }
     }

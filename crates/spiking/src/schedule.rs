@@ -50,8 +50,7 @@ mod tests {
 
     #[test]
     fn by_epoch_it_is_the_official_code_s() {
-        let schedule =
-            Schedule { learning_rate: 1e-3, warm_up_epochs: 5, cosine: CosineGranularity::Epoch };
+        let schedule = Schedule { learning_rate: 1e-3, warm_up_epochs: 5, cosine: CosineGranularity::Epoch };
         let rates: Vec<f64> = (0..8).map(|epoch| schedule.at(epoch, 30, 3, 10)).collect();
         let cosine = |e: f64| 1e-3 * 0.5 * (1.0 + (std::f64::consts::PI * e / 25.0).cos());
         let expected =

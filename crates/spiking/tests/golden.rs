@@ -93,7 +93,10 @@ impl Golden {
         if words.contains(&"bptt") {
             return Rule::Baseline;
         }
-        Rule::ALL.into_iter().find(|rule| named(*rule)).unwrap_or_else(|| panic!("{}: names no rule", self.name))
+        Rule::ALL
+            .into_iter()
+            .find(|rule| named(*rule))
+            .unwrap_or_else(|| panic!("{}: names no rule", self.name))
     }
 
     fn assert_close(&self, name: &str, found: &Tensor) {
@@ -165,7 +168,11 @@ fn check(golden: &Golden) {
         let expected = golden.f32s(&format!("spikes.{layer}"));
         let found = pass.spikes(layer.parse().unwrap()).unwrap().unwrap();
         assert_eq!(found.dims(), golden.shape(&format!("spikes.{layer}")), "{}", golden.name);
-        assert!(found.flatten_all().unwrap().to_vec1::<f32>().unwrap() == expected, "{}: {layer}", golden.name);
+        assert!(
+            found.flatten_all().unwrap().to_vec1::<f32>().unwrap() == expected,
+            "{}: {layer}",
+            golden.name
+        );
     }
     golden.assert_close("output", &pass.output().unwrap());
     let (loss, votes) = pass.loss(&labels, steps).unwrap();

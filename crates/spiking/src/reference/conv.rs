@@ -56,10 +56,7 @@ pub(super) fn backward_parameters(
         };
         let grads: Vec<Tensor> =
             grads.iter().map(|grad| grad.flatten_from(1)).collect::<candle_core::Result<_>>()?;
-        let weights = grads
-            .iter()
-            .zip(input.tensors())
-            .map(|(grad, x)| Ok(grad.matmul(&columns(x)?.t()?)?));
+        let weights = grads.iter().zip(input.tensors()).map(|(grad, x)| Ok(grad.matmul(&columns(x)?.t()?)?));
         Ok((sum(weights)?, sum(grads.iter().map(|grad| Ok(grad.sum(1)?)))?))
     };
     let shards: Vec<(Tensor, Tensor)> = input.par_iter().zip(grads).map(shard).collect::<Result<_>>()?;

@@ -313,8 +313,11 @@ impl Reference {
     ) -> Result<BTreeMap<String, Tensor>> {
         let mut gradients = BTreeMap::new();
         let mut grads: Shards = votes.into_iter().map(|vote| Trace(vec![vote; time_steps])).collect();
-        let first_trained =
-            self.spec.layers.iter().position(|layer| matches!(layer, Layer::Conv { .. } | Layer::Linear { .. }));
+        let first_trained = self
+            .spec
+            .layers
+            .iter()
+            .position(|layer| matches!(layer, Layer::Conv { .. } | Layer::Linear { .. }));
         for (index, saved) in pass.saved.into_iter().enumerate().rev() {
             let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
                 grads.par_iter().map(|trace| trace.map(f)).collect()
@@ -418,8 +421,10 @@ impl Pass {
     pub fn spikes(&self, layer: usize) -> Result<Option<Tensor>> {
         let Some(Saved::Lif { traces }) = self.saved.get(layer) else { return Ok(None) };
         let steps = (0..traces[0].spikes.len()).map(|t| {
-            let shards: Vec<Tensor> =
-                traces.iter().map(|trace| trace.spikes[t].transpose(0, 1)).collect::<candle_core::Result<_>>()?;
+            let shards: Vec<Tensor> = traces
+                .iter()
+                .map(|trace| trace.spikes[t].transpose(0, 1))
+                .collect::<candle_core::Result<_>>()?;
             Ok(Tensor::cat(&shards, 0)?.contiguous()?)
         });
         Ok(Some(Tensor::stack(&steps.collect::<Result<Vec<_>>>()?, 0)?))
@@ -438,7 +443,8 @@ impl Pass {
             let samples = votes.dim(1)?;
             let index = Tensor::new(&labels[first..first + samples], votes.device())?;
             first += samples;
-            let target = candle_nn::encoding::one_hot(index, classes, 1f32, 0f32)?.t()?.to_dtype(votes.dtype())?;
+            let target =
+                candle_nn::encoding::one_hot(index, classes, 1f32, 0f32)?.t()?.to_dtype(votes.dtype())?;
             let error = (votes - target.contiguous()?)?;
             loss += error.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             grads.push((error * (2.0 / (total * time_steps as f64)))?);

@@ -44,14 +44,12 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
     };
     let moments: Vec<Vec<(Tensor, Tensor, f64)>> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
     let count: f64 = moments.iter().map(|shard| shard[0].2).sum();
-    let mut statistics =
-        Statistics { mean: Vec::new(), unbiased: Vec::new(), biased: Vec::new(), count };
+    let mut statistics = Statistics { mean: Vec::new(), unbiased: Vec::new(), biased: Vec::new(), count };
     for t in 0..moments[0].len() {
         let at_t = || moments.iter().map(|shard| &shard[t]);
         let mean = (sum(at_t().map(|(mean, _, count)| Ok((mean * *count)?)))? / count)?;
-        let squares = sum(at_t().map(|(shard_mean, squares, count)| {
-            Ok((squares + ((shard_mean - &mean)?.sqr()? * *count)?)?)
-        }))?;
+        let squares = sum(at_t()
+            .map(|(shard_mean, squares, count)| Ok((squares + ((shard_mean - &mean)?.sqr()? * *count)?)?)))?;
         statistics.biased.push((&squares / count)?);
         statistics.unbiased.push((squares / (count - 1.0).max(1.0))?);
         statistics.mean.push(mean);
