@@ -1,6 +1,7 @@
 //! From an experiment and the user's options to the cells to run.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use bpsta_datasets::{DatasetId, Kind, Manifest, Registry, Store, synthetic};
@@ -81,10 +82,10 @@ impl Plan {
                     continue;
                 }
                 let key = (entry.id, group.stand_in.map_or(0, |size| size.train + size.test));
-                if !manifests.contains_key(&key) {
-                    manifests.insert(key, manifest(group, options, store)?);
-                }
-                let manifest = &manifests[&key];
+                let manifest = match manifests.entry(key) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(empty) => empty.insert(manifest(group, options, store)?),
+                };
                 let planner =
                     Planner { experiment: &experiment, settings: &settings, entry, group, manifest };
                 cells.extend(planner.cells(options, registry)?);

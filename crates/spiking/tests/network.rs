@@ -1,0 +1,201 @@
+//! Whole networks: gradients against finite differences, the same bits on any number of threads, direct encoding, pooling.
+
+use std::collections::BTreeMap;
+
+use bpsta_spiking::reference::{Mode, Reference};
+use bpsta_spiking::{
+    AdamW, Architecture, Input, Layer, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
+};
+use candle_core::{DType, Device, Tensor};
+use proptest::prelude::*;
+
+/// A network of every layer over a map of odd size, so that pools leave a row and a column over.
+fn spec(channels: usize, size: usize) -> NetworkSpec {
+    let input = Input { channels, height: size, width: size, stride: 1 };
+    let conv = |out| [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
+    let mut layers = Vec::from(conv(3));
+    layers.push(Layer::MaxPool { size: 2 });
+    layers.extend(conv(4));
+    layers.extend([Layer::AvgPool { size: 2 }, Layer::Flatten, Layer::NeuronDropout { probability: 0.3 }]);
+    layers.extend([Layer::Linear { out: 6 }, Layer::Lif, Layer::Vote { voters: 2 }]);
+    NetworkSpec { input, layers }
+}
+
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let order = Streams::new(seed).permutation("values", count);
+    order.into_iter().map(|place| place as f32 / count as f32 * 2.0 - 0.7).collect()
+}
+
+/// Parameters as f64, so that differences are exact enough to compare with.
+fn doubles(spec: &NetworkSpec, seed: u64) -> Parameters {
+    let drawn = Parameters::initial(spec, &Streams::new(seed), &Device::Cpu).unwrap();
+    let doubles: BTreeMap<String, Tensor> = drawn
+        .trainable
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_dtype(DType::F64).unwrap()))
+        .collect();
+    Parameters::from_tensors(spec, doubles, &Device::Cpu).unwrap()
+}
+
+fn moved(parameters: &Parameters, name: &str, at: usize, by: f64) -> Parameters {
+    let mut next = parameters.clone();
+    let tensor = &parameters.trainable[name];
+    let mut values = tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    values[at] += by;
+    next.trainable.insert(name.to_owned(), Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap());
+    next
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// With cells that pass their input on the network is smooth but for kinks, and finite differences hold: this checks convolution, batch
+    /// norm, ReLU, both pools, dropout, linear, vote and loss. The cells' own gradients are checked in rules.rs.
+    #[test]
+    fn gradients_are_finite_differences(
+        channels in 1usize..3, size in 6usize..10, samples in 2usize..10, steps in 1usize..4, seed in 0u64..1000
+    ) {
+        let spec = spec(channels, size);
+        let parameters = doubles(&spec, seed);
+        let input = values(samples * steps * channels * size * size, seed);
+        let labels: Vec<u32> = (0..samples as u32).map(|sample| sample % 3).collect();
+        let forward = |parameters: &Parameters| {
+            let mut engine =
+                Reference::new(spec.clone(), Neuron::paper(Rule::Both), parameters.clone(), Device::Cpu).unwrap();
+            let stimuli = engine.stimuli(&input, steps, steps).unwrap();
+            let pass = engine.forward(&stimuli, Mode::Analogue, &mut Streams::new(seed).stream("dropout")).unwrap();
+            let (loss, votes) = pass.loss(&labels, steps).unwrap();
+            (engine, pass, loss, votes)
+        };
+        let (engine, pass, _, votes) = forward(&parameters);
+        let gradients = engine.backward(pass, votes, steps).unwrap();
+        let (mut compared, mut asked) = (0, 0);
+        for (name, gradient) in &gradients {
+            let found = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            for at in [0, found.len() / 2, found.len() - 1] {
+                let difference = |h: f64| {
+                    (forward(&moved(&parameters, name, at, h)).2 - forward(&moved(&parameters, name, at, -h)).2) / (2.0 * h)
+                };
+                // A kink (of ReLU or a pool) between the two sides shows as disagreement of two steps.
+                let (wide, narrow) = (difference(1e-5), difference(1e-6));
+                asked += 1;
+                if (wide - narrow).abs() < 1e-6 {
+                    compared += 1;
+                    prop_assert!((found[at] - narrow).abs() < 1e-5, "{name}[{at}]: {} {narrow}", found[at]);
+                }
+            }
+        }
+        prop_assert!(compared * 2 > asked, "{compared} of {asked} compared: the rest lay at kinks");
+    }
+}
+
+fn train(threads: usize, rule: Rule) -> String {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let input = Input { channels: 2, height: 34, width: 34, stride: 1 };
+        let spec = NetworkSpec::paper(Architecture::Middle, Variant::Events, 0.0625, input, 10).unwrap();
+        let streams = Streams::new(7);
+        let parameters = Parameters::initial(&spec, &streams, &Device::Cpu).unwrap();
+        let mut engine = Reference::new(spec, Neuron::paper(rule), parameters, Device::Cpu).unwrap();
+        let (mut optimizer, mut dropout) = (AdamW::new(1e-4), streams.stream("dropout/0"));
+        let batch: Vec<f32> = values(13 * 4 * 2 * 34 * 34, 1).iter().map(|value| value.max(0.0)).collect();
+        let labels: Vec<u32> = (0..13).map(|sample| sample % 10).collect();
+        let stimuli = engine.stimuli(&batch, 4, 4).unwrap();
+        for _ in 0..5 {
+            engine.train_step(&stimuli, &labels, Mode::Spiking, &mut dropout, &mut optimizer, 1e-3).unwrap();
+        }
+        engine.parameters().hash().unwrap()
+    })
+}
+
+#[test]
+fn one_seed_gives_the_same_bits_on_one_two_and_three_threads() {
+    let mut hashes = Vec::new();
+    for rule in Rule::ALL {
+        let one = train(1, rule);
+        assert_eq!(one, train(2, rule), "{rule}");
+        assert_eq!(one, train(3, rule), "{rule}");
+        hashes.push(one);
+    }
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 4, "the rules train different networks");
+}
+
+#[test]
+fn direct_encoding_is_the_image_at_every_time_step() {
+    let spec = spec(1, 8);
+    let labels = [0, 1, 2];
+    let image = values(3 * 64, 3);
+    let repeated: Vec<f32> = image.chunks(64).flat_map(|one| one.repeat(4)).collect();
+    let run = |batch: &[f32], frames: usize| {
+        let parameters = doubles(&spec, 5);
+        let mut engine =
+            Reference::new(spec.clone(), Neuron::paper(Rule::Temporal), parameters, Device::Cpu).unwrap();
+        let stimuli = engine.stimuli(batch, frames, 4).unwrap();
+        let pass = engine.forward(&stimuli, Mode::Spiking, &mut Streams::new(1).stream("dropout")).unwrap();
+        let (loss, votes) = pass.loss(&labels, 4).unwrap();
+        let gradients = engine.backward(pass, votes, 4).unwrap();
+        (loss, gradients, engine.parameters().buffers.clone())
+    };
+    let (once, each) = (run(&image, 1), run(&repeated, 4));
+    assert!((once.0 - each.0).abs() < 1e-12);
+    for (left, right) in [(&once.1, &each.1), (&once.2, &each.2)] {
+        for (name, tensor) in left {
+            let distance = (tensor - &right[name]).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(distance.to_scalar::<f64>().unwrap() < 1e-12, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_first_of_equal_maxima_takes_the_gradient() {
+    // A network that is one max-pool between two linear stages would hide it: ask for the layer's own gradient through a
+    // convolution that passes its input on.
+    let input = Input { channels: 1, height: 4, width: 4, stride: 1 };
+    let layers = vec![
+        Layer::Conv { out: 1 },
+        Layer::MaxPool { size: 2 },
+        Layer::Flatten,
+        Layer::Linear { out: 4 },
+        Layer::Vote { voters: 1 },
+    ];
+    let spec = NetworkSpec { input, layers };
+    let mut tensors: BTreeMap<String, Tensor> = Parameters::initial(&spec, &Streams::new(1), &Device::Cpu)
+        .unwrap()
+        .trainable
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.zeros_like().unwrap().to_dtype(DType::F64).unwrap()))
+        .collect();
+    // The convolution is 0 everywhere: all places of a window tie. The linear layer passes each window on.
+    let eye = Tensor::eye(4, DType::F64, &Device::Cpu).unwrap();
+    tensors.insert("3.weight".to_owned(), eye);
+    let parameters = Parameters::from_tensors(&spec, tensors, &Device::Cpu).unwrap();
+    let mut engine = Reference::new(spec, Neuron::paper(Rule::Both), parameters, Device::Cpu).unwrap();
+    let image: Vec<f32> = (1..=16).map(|value| value as f32).collect();
+    let stimuli = engine.stimuli(&image, 1, 1).unwrap();
+    let pass = engine.forward(&stimuli, Mode::Spiking, &mut Streams::new(1).stream("dropout")).unwrap();
+    let ones = Tensor::ones((4, 1), DType::F64, &Device::Cpu).unwrap();
+    let gradients = engine.backward(pass, vec![ones], 1).unwrap();
+    let kernel = gradients["0.weight"].flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    // The middle of the kernel sees the first pixel of each window: 1, 3, 9 and 11.
+    assert_eq!(kernel[4], 1.0 + 3.0 + 9.0 + 11.0);
+    // The place to its right sees their right neighbours, and the one above the pixels above, zero outside.
+    assert_eq!(kernel[5], 2.0 + 4.0 + 10.0 + 12.0);
+    assert_eq!(kernel[1], 0.0 + 0.0 + 5.0 + 7.0);
+}
+
+#[test]
+fn wrong_lengths_and_names_are_errors() {
+    let spec = spec(2, 8);
+    let parameters = Parameters::initial(&spec, &Streams::new(1), &Device::Cpu).unwrap();
+    let engine = Reference::new(spec.clone(), Neuron::paper(Rule::Both), parameters, Device::Cpu).unwrap();
+    let error = engine.stimuli(&[0.0; 100], 4, 4).unwrap_err().to_string();
+    assert!(error.contains("100 values") && error.contains("[4, 2, 8, 8]"), "{error}");
+    let error = Parameters::from_tensors(&spec, BTreeMap::new(), &Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("parameter `0.bias`: found none"), "{error}");
+    let error = "bptt".parse::<Rule>().unwrap_err().to_string();
+    assert!(error.contains("expected one of baseline, spatial, temporal, both"), "{error}");
+    let broken = Neuron { threshold: 0.0, ..Neuron::paper(Rule::Both) };
+    assert!(broken.validate().unwrap_err().to_string().contains("threshold = 0"));
+}
