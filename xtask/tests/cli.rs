@@ -1,0 +1,100 @@
+//! The program as a user meets it: help, plans, and errors with their exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn xtask(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .current_dir(root())
+        .env_remove("BPSTA_DATA")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn fails(arguments: &[&str], expected: &[&str]) {
+    let output = xtask(arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    assert!(!message.contains("panicked"), "{message}");
+    for part in expected {
+        assert!(message.contains(part), "{arguments:?}: `{message}` lacks `{part}`");
+    }
+}
+
+#[test]
+fn help_is_as_it_was() {
+    insta::assert_snapshot!("help", out(&xtask(&["--help"])));
+    insta::assert_snapshot!("help_reproduce", out(&xtask(&["reproduce", "--help"])));
+    insta::assert_snapshot!("help_data", out(&xtask(&["data", "--help"])));
+}
+
+#[test]
+fn the_plan_names_cells_networks_and_stand_ins() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let output = xtask(&["reproduce", "table2", "--dry-run", "--threads", "2", "--data", data]);
+    assert!(output.status.success());
+    insta::assert_snapshot!("plan_table2_quick", out(&output));
+}
+
+#[test]
+fn words_that_mean_nothing_are_refused() {
+    fails(&["reproduce", "table2", "--rule", "bptt"], &["unknown rule `bptt`", "baseline, spatial"]);
+    fails(&["reproduce", "table2", "--dataset", "minst"], &["minst", "mnist"]);
+    fails(&["reproduce", "table3"], &["table3", "table1", "table2"]);
+    fails(&["reproduce", "table2", "--time-steps", "0"], &["--time-steps", "1..=1024"]);
+    fails(&["reproduce", "table2", "--device", "gpu"], &["unknown device `gpu`", "cuda:N"]);
+}
+
+#[test]
+fn damaged_files_of_every_format_are_errors_with_file_and_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let idx = |magic: u32, count: u32| {
+        let mut bytes = magic.to_be_bytes().to_vec();
+        bytes.extend(count.to_be_bytes());
+        bytes.extend([0; 7]);
+        bytes
+    };
+    let cases: [(&str, Vec<u8>, Option<&str>, &str); 9] = [
+        ("empty.bin", vec![], Some("nmnist-bin"), "byte 0"),
+        ("cut.bin", vec![0; 12], Some("nmnist-bin"), "byte 10"),
+        ("empty.aedat", vec![], Some("aedat2"), "byte 0"),
+        ("magic.aedat", b"#!AER-DAT1.0\r\n".to_vec(), Some("aedat2"), "byte 0"),
+        ("cut.aedat", b"#!AER-DAT2.0\r\n\0\0\0".to_vec(), None, "byte 14"),
+        ("header.aedat", b"#!AER-DAT3.1\r\n#nothing\r\n".to_vec(), None, "byte 24"),
+        ("packet.aedat", b"#!AER-DAT3.1\r\n#!END-HEADER\r\n\x01\0".to_vec(), None, "byte 28"),
+        ("labels-idx1-ubyte", idx(0x801, 100), Some("idx"), "byte"),
+        ("data_batch_1.bin", vec![0; 100], Some("cifar10-bin"), "byte 0"),
+    ];
+    for (name, bytes, format, offset) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut arguments = vec!["data", "inspect", path.to_str().unwrap()];
+        if let Some(format) = format {
+            arguments.extend(["--format", format]);
+        }
+        fails(&arguments, &[name, offset]);
+    }
+}
+
+#[test]
+fn framing_a_damaged_file_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, output) = (folder.path().join("cut.bin"), folder.path().join("frames.h5"));
+    std::fs::write(&file, [0; 12]).unwrap();
+    let (file, output) = (file.to_str().unwrap(), output.to_str().unwrap());
+    fails(
+        &["data", "frame", "--file", file, "--time-steps", "4", "--split", "number", "--output", output],
+        &["cut.bin", "byte 10"],
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the damaged file alone");
+}
