@@ -1,4 +1,5 @@
 //! The program as a user meets it: help, plans, and errors with their exit codes.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

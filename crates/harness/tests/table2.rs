@@ -1,4 +1,5 @@
 //! The main job as a library call: the quick profile's table, resuming, thread counts, and what is refused.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 

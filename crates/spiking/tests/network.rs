@@ -1,4 +1,5 @@
 //! Whole networks: gradients against finite differences, the same bits on any number of threads, direct encoding, pooling.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! The gradient rules against two independent forms: the scalar recursion of the paper, and autograd over the forward pass written
 //! with stop-gradients.
+#![allow(clippy::unwrap_used)]
 
 use bpsta_spiking::reference::{Trace, lif_backward, lif_forward};
 use bpsta_spiking::{Neuron, Reset, Rule};
