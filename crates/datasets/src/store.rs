@@ -4,7 +4,7 @@
 //! DIR/<id>/manifest.json                              written last: the import is complete
 //! DIR/<id>/raw/...                                    the official files, unpacked
 //! DIR/<id>/frames/<key>.h5, <key>.h5.b3               frame caches and their checksums
-//! DIR/synthetic/<id>/<train>-<test>-<seed>/...        the same for a stand-in
+//! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator
 //! ```
 
 use std::fs;
@@ -148,7 +148,7 @@ impl Store {
         Manifest::read(&self.data_dir.join(id.as_str()).join(MANIFEST))
     }
 
-    /// The stand-ins of a data set that were generated so far, sorted by folder name.
+    /// The stand-ins of a data set that this version of the generator made so far, sorted by folder name.
     ///
     /// # Errors
     /// When a manifest is there but cannot be read.
@@ -160,7 +160,7 @@ impl Store {
         let mut folders = Vec::new();
         for entry in fs::read_dir(&parent).context("list", &parent)? {
             let path = entry.context("list", &parent)?.path();
-            if path.is_dir() {
+            if path.is_dir() && path.to_string_lossy().ends_with(&stand_in_suffix()) {
                 folders.push(path);
             }
         }
@@ -277,5 +277,10 @@ impl Store {
 }
 
 fn stand_in_name(size: Counts, seed: u64) -> String {
-    format!("{}-{}-{seed}", size.train, size.test)
+    format!("{}-{}-{seed}{}", size.train, size.test, stand_in_suffix())
+}
+
+/// Ends the folders of this generator's stand-ins: those of an older one are left alone, and never taken for these.
+fn stand_in_suffix() -> String {
+    format!("-v{}", synthetic::VERSION)
 }

@@ -32,6 +32,10 @@ use std::path::{Path, PathBuf};
 use crate::DatasetId;
 use tree::Tree;
 
+/// Version of the generator. A change of what it writes for some size and seed raises it, so that no stand-in of an older
+/// program is taken for one of this.
+pub const VERSION: u32 = 1;
+
 /// How many samples to generate, over all classes. Sample `i` of a split has class `i` modulo the number of classes,
 /// so the classes are as balanced as the count permits.
 ///

@@ -48,7 +48,7 @@ fn every_data_set_has_a_stand_in_that_loads() {
 fn a_stand_in_is_generated_once_and_is_the_same_everywhere() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = store(one.path()).synthetic(DatasetId::Nmnist, &SIZE, 1).unwrap();
-    let marker = one.path().join("data/synthetic/nmnist/22-11-1/marker");
+    let marker = one.path().join(format!("data/synthetic/nmnist/22-11-1-v{}/marker", synthetic::VERSION));
     std::fs::write(&marker, "").unwrap();
     assert_eq!(store(one.path()).synthetic(DatasetId::Nmnist, &SIZE, 1).unwrap(), first);
     assert!(marker.exists(), "it was not generated again");
