@@ -1,7 +1,7 @@
 //! Generated data go the way of the real ones.
 
 use bpsta_datasets::synthetic::Size;
-use bpsta_datasets::{DatasetError, DatasetId, Kind, Store};
+use bpsta_datasets::{DatasetError, DatasetId, Kind, Store, synthetic};
 use bpsta_events::Framing;
 
 use crate::tree::{registry, store};
