@@ -61,7 +61,7 @@ fn a_stand_in_is_generated_once_and_is_the_same_everywhere() {
 fn a_stand_in_never_passes_for_the_official_data() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
-    bpsta_datasets::synthetic::generate(DatasetId::Nmnist, &SIZE, 1, &tree).unwrap();
+    synthetic::generate(DatasetId::Nmnist, &SIZE, 1, &tree).unwrap();
     let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err();
     assert!(matches!(error, DatasetError::NotRecognised { .. }), "{error}");
     assert!(error.to_string().contains("generated"), "{error}");
