@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bpsta_datasets::{Dataset, Split};
-use bpsta_spiking::reference::{Mode, Reference};
+use bpsta_spiking::reference::Reference;
 use bpsta_spiking::{AdamW, NetworkSpec, Parameters, Streams};
 
 use crate::{Accuracy, EpochRecord, HarnessError, LayerSpikes, PlannedCell, RECORD_SCHEMA, Record, Result};

@@ -4,10 +4,13 @@
 //!
 //! A [`NetworkSpec`] says what a network is, [`Neuron`] how its cells fire and learn, and
 //! [`Parameters`] what it has learnt. None of the three knows how it is computed: that is the part of an
-//! engine. [`reference::Reference`] is the portable one, made of candle tensor operations.
+//! [`Engine`]. [`reference::Reference`] is the portable one, made of candle tensor operations, for any device;
+//! [`cpu::Cpu`] is the fast one, made of kernels of our own.
 //!
 //! This crate knows no data set and reads no file.
 
+pub mod cpu;
+mod engine;
 mod error;
 mod network;
 mod neuron;
@@ -18,6 +21,7 @@ pub mod reference;
 mod schedule;
 mod stimuli;
 
+pub use engine::{Batch, Engine, Evaluation, Mode, StepReport};
 pub use error::SpikingError;
 pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant};
 pub use neuron::{Neuron, Reset, Rule};

@@ -76,6 +76,18 @@ impl Parameters {
         Ok(Self { trainable: tensors, buffers: initial_buffers(spec, dtype, device)? })
     }
 
+    /// A parameter or buffer by its name.
+    ///
+    /// # Errors
+    /// [`SpikingError::Parameter`] where there is none.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        self.trainable.get(name).or_else(|| self.buffers.get(name)).ok_or_else(|| SpikingError::Parameter {
+            name: name.to_owned(),
+            found: "none".to_owned(),
+            expected: "one".to_owned(),
+        })
+    }
+
     /// BLAKE3 over names, shapes and little-endian f32 values of all parameters and then all buffers, in the order of
     /// their names.
     ///

@@ -35,21 +35,8 @@ impl Stimuli {
         device: &Device,
     ) -> Result<Self> {
         let Input { channels, height, width, stride } = input;
+        count_samples(values, frames, time_steps, input)?;
         let sample = frames * channels * height * width;
-        if sample == 0
-            || values.is_empty()
-            || !values.len().is_multiple_of(sample)
-            || (frames != 1 && frames != time_steps)
-        {
-            return Err(SpikingError::Length {
-                what: "the stimulus",
-                found: values.len(),
-                expected: sample,
-                shape: format!(
-                    "a multiple of [{frames}, {channels}, {height}, {width}], for {time_steps} time steps"
-                ),
-            });
-        }
         let (rows, columns) = input.map();
         let samples: Vec<&[f32]> = values.chunks_exact(sample).collect();
         let mut shards = Vec::new();
@@ -87,4 +74,25 @@ impl Stimuli {
     pub fn time_steps(&self) -> usize {
         self.time_steps
     }
+}
+
+/// Samples in `values`, each `[frames, C, H, W]`.
+pub(crate) fn count_samples(
+    values: &[f32],
+    frames: usize,
+    time_steps: usize,
+    input: Input,
+) -> Result<usize> {
+    let Input { channels, height, width, .. } = input;
+    let sample = frames * channels * height * width;
+    let whole = sample > 0 && !values.is_empty() && values.len().is_multiple_of(sample);
+    if whole && (frames == 1 || frames == time_steps) {
+        return Ok(values.len() / sample);
+    }
+    Err(SpikingError::Length {
+        what: "the stimulus",
+        found: values.len(),
+        expected: sample,
+        shape: format!("a multiple of [{frames}, {channels}, {height}, {width}], for {time_steps} time steps"),
+    })
 }

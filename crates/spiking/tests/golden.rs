@@ -9,8 +9,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bpsta_spiking::reference::{Mode, Reference};
-use bpsta_spiking::{AdamW, Input, Layer, NetworkSpec, Neuron, Parameters, Rule, Streams};
+use bpsta_spiking::reference::Reference;
+use bpsta_spiking::cpu::{self, Cpu};
+use bpsta_spiking::{
+    AdamW, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
+};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 
@@ -123,11 +126,21 @@ impl Golden {
     }
 }
 
-fn check(golden: &Golden) {
-    let [samples, steps, channels, height, width] = *golden.shape("input") else {
+/// The network, the step and its parameters before it, as a golden file states them.
+struct Step {
+    spec: NetworkSpec,
+    neuron: Neuron,
+    parameters: Parameters,
+    input: Vec<f32>,
+    time_steps: usize,
+    labels: Vec<u32>,
+}
+
+fn step(golden: &Golden) -> Step {
+    let [samples, time_steps, channels, height, width] = *golden.shape("input") else {
         panic!("{}: input is not [N, T, C, H, W]", golden.name)
     };
-    assert_eq!(steps as f64, golden.constant("time_steps"), "{}", golden.name);
+    assert_eq!(time_steps as f64, golden.constant("time_steps"), "{}", golden.name);
     let out = |layer: &str| golden.shape(&format!("param.{layer}.weight"))[0];
     let classes = golden.shape("output")[1];
     let conv = |layer| [Layer::Conv { out: out(layer) }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
@@ -159,31 +172,40 @@ fn check(golden: &Golden) {
     let parameters = Parameters::from_tensors(&spec, given, &device).unwrap();
     let labels: Vec<u32> = golden.tensors["labels"].1.iter().map(|label| *label as u32).collect();
     assert_eq!(labels.len(), samples);
+    Step { spec, neuron, parameters, input: golden.f32s("input"), time_steps, labels }
+}
 
-    let mut engine = Reference::new(spec, neuron, parameters, device).unwrap();
-    let stimuli = engine.stimuli(&golden.f32s("input"), steps, steps).unwrap();
-    let mut dropout = Streams::new(0).stream("dropout");
-    let pass = engine.forward(&stimuli, Mode::Spiking, &mut dropout).unwrap();
+fn assert_spikes(golden: &Golden, spikes: impl Fn(usize) -> Tensor) {
     for layer in golden.under("spikes.") {
-        let expected = golden.f32s(&format!("spikes.{layer}"));
-        let found = pass.spikes(layer.parse().unwrap()).unwrap().unwrap();
-        assert_eq!(found.dims(), golden.shape(&format!("spikes.{layer}")), "{}", golden.name);
-        assert!(
-            found.flatten_all().unwrap().to_vec1::<f32>().unwrap() == expected,
-            "{}: {layer}",
-            golden.name
-        );
+        let name = format!("spikes.{layer}");
+        let found = spikes(layer.parse().unwrap());
+        assert_eq!(found.dims(), golden.shape(&name), "{}", golden.name);
+        let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(found == golden.f32s(&name), "{}: {layer}", golden.name);
     }
-    golden.assert_close("output", &pass.output().unwrap());
-    let (loss, votes) = pass.loss(&labels, steps).unwrap();
-    golden.assert_close("loss", &Tensor::new(&[loss as f32], &Device::Cpu).unwrap());
-    let gradients = engine.backward(pass, votes, steps).unwrap();
+}
+
+fn assert_gradients(golden: &Golden, gradients: &BTreeMap<String, Tensor>) {
     let mut met = 0;
     for name in golden.under("grad.") {
         golden.assert_close(&format!("grad.{name}"), &gradients[name]);
         met += 1;
     }
     assert_eq!(met, gradients.len(), "{}: gradients", golden.name);
+}
+
+fn check_reference(golden: &Golden) {
+    let Step { spec, neuron, parameters, input, time_steps: steps, labels } = step(golden);
+    let mut engine = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
+    let stimuli = engine.stimuli(&input, steps, steps).unwrap();
+    let mut dropout = Streams::new(0).stream("dropout");
+    let pass = engine.forward(&stimuli, Mode::Spiking, &mut dropout).unwrap();
+    assert_spikes(golden, |layer| pass.spikes(layer).unwrap().unwrap());
+    golden.assert_close("output", &pass.output().unwrap());
+    let (loss, votes) = pass.loss(&labels, steps).unwrap();
+    golden.assert_close("loss", &Tensor::new(&[loss as f32], &Device::Cpu).unwrap());
+    let gradients = engine.backward(pass, votes, steps).unwrap();
+    assert_gradients(golden, &gradients);
     for name in golden.under("running_after.") {
         golden.assert_close(&format!("running_after.{name}"), &engine.parameters().buffers[name]);
     }
@@ -217,11 +239,45 @@ fn after_adamw(
     parameters
 }
 
+/// The CPU engine on one path; its AdamW is fused, so a whole step is compared, but for rounding noise as above.
+fn check_cpu(golden: &Golden, path: cpu::Path) {
+    let Step { spec, neuron, parameters, input, time_steps, labels } = step(golden);
+    let decay = golden.constant("weight_decay");
+    let engine = || Cpu::new(spec.clone(), neuron, &parameters, decay, path).unwrap();
+    let batch = Batch { values: &input, frames: time_steps, time_steps, labels: &labels };
+    let mut dropout = Streams::new(0).stream("dropout");
+    let probe = engine().probe(&batch, &mut dropout).unwrap();
+    assert_spikes(golden, |layer| probe.spikes[&layer].clone());
+    golden.assert_close("output", &probe.output);
+    golden.assert_close("loss", &Tensor::new(&[probe.loss as f32], &Device::Cpu).unwrap());
+    assert_gradients(golden, &probe.gradients);
+
+    let mut engine = engine();
+    engine.train_step(&batch, Mode::Spiking, &mut dropout, golden.constant("lr")).unwrap();
+    let after = engine.parameters().unwrap();
+    for name in golden.under("running_after.") {
+        golden.assert_close(&format!("running_after.{name}"), &after.buffers[name]);
+    }
+    for (name, value) in &after.trainable {
+        let theirs = &golden.tensors[&format!("grad.{name}")].1;
+        golden.assert_close_where(&format!("after_adamw.{name}"), value, |i| theirs[i].abs() > NOISE);
+    }
+}
+
 #[test]
-fn golden_training_steps_are_met() {
+fn golden_training_steps_are_met_by_the_cpu_engine_on_every_path() {
+    for path in golden_files() {
+        for simd in cpu::Path::available() {
+            check_cpu(&Golden::read(&path), simd);
+        }
+    }
+}
+
+#[test]
+fn golden_training_steps_are_met_by_the_reference() {
     let files = golden_files();
     for path in &files {
-        check(&Golden::read(path));
+        check_reference(&Golden::read(path));
     }
     let rules: Vec<Rule> = files.iter().map(|path| Golden::read(path).rule()).collect();
     eprintln!("met {} golden files, rules {rules:?}", files.len());

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use bpsta_spiking::reference::{Mode, Reference};
-use bpsta_spiking::{
+use bpsta_spiking::reference::Reference;
+use bpsta_spiking::{Mode, 
     AdamW, Architecture, Input, Layer, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
 };
 use candle_core::{DType, Device, Tensor};

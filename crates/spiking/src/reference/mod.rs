@@ -21,7 +21,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::random::unit;
-use crate::{AdamW, Input, Layer, NetworkSpec, Neuron, Parameters, Result, Stimuli};
+use crate::{
+    AdamW, Batch, Engine, Evaluation, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Result, StepReport,
+    Stimuli,
+};
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
 
@@ -62,15 +65,6 @@ impl Trace {
 
 type Shards = Vec<Trace>;
 
-/// How LIF layers behave in a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// They spike.
-    Spiking,
-    /// They pass their input through: the official code's ANN warm-up, run for one time step.
-    Analogue,
-}
-
 /// What a layer keeps for its backward pass.
 enum Saved {
     Conv { input: Shards },
@@ -88,26 +82,6 @@ enum Saved {
 pub struct Pass {
     votes: Vec<Tensor>,
     saved: Vec<Saved>,
-}
-
-/// What one training step did.
-#[derive(Debug, Clone, Copy)]
-pub struct StepReport {
-    /// Mean squared error before the step, over batch and classes.
-    pub loss: f64,
-    /// Samples whose largest vote was their class.
-    pub correct: usize,
-}
-
-/// What an evaluation saw.
-#[derive(Debug, Clone)]
-pub struct Evaluation {
-    /// Mean squared error over batch and classes.
-    pub loss: f64,
-    /// The class with the largest vote, per sample; the first of equals.
-    pub predictions: Vec<u32>,
-    /// Spikes of each LIF layer over all samples and time steps, as `(layer index, spikes)`.
-    pub spikes: Vec<(usize, u64)>,
 }
 
 /// A network with its parameters on a device.
@@ -402,6 +376,46 @@ impl Reference {
             self.parameters.buffers.insert(name, running);
         }
         Ok(())
+    }
+}
+
+/// The reference as an [`Engine`]: the network with its optimizer.
+#[derive(Debug, Clone)]
+pub struct Trainer {
+    engine: Reference,
+    optimizer: AdamW,
+}
+
+impl Trainer {
+    /// AdamW starts from rest.
+    pub fn new(engine: Reference, weight_decay: f64) -> Self {
+        Self { engine, optimizer: AdamW::new(weight_decay) }
+    }
+
+    fn stimuli(&self, batch: &Batch<'_>) -> Result<Stimuli> {
+        batch.check(self.engine.spec.input, self.engine.spec.classes()?)?;
+        self.engine.stimuli(batch.values, batch.frames, batch.time_steps)
+    }
+}
+
+impl Engine for Trainer {
+    fn train_step(
+        &mut self,
+        batch: &Batch<'_>,
+        mode: Mode,
+        dropout: &mut ChaCha8Rng,
+        learning_rate: f64,
+    ) -> Result<StepReport> {
+        let stimuli = self.stimuli(batch)?;
+        self.engine.train_step(&stimuli, batch.labels, mode, dropout, &mut self.optimizer, learning_rate)
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
+        self.engine.evaluate(&self.stimuli(batch)?, batch.labels, mode)
+    }
+
+    fn parameters(&self) -> Result<Parameters> {
+        Ok(self.engine.parameters.clone())
     }
 }
 

@@ -1,0 +1,91 @@
+"""The three networks as data, and the file both sides start from.
+
+A layer's index is its index in a `torch.nn.Sequential`, so parameters go by the same names on every side.
+"""
+
+from dataclasses import dataclass
+
+from safetensors.torch import load_file
+
+THRESHOLD, DECAY, ALPHA = 0.5, 0.9, 0.2
+VOTERS = 10
+
+Layers = list[tuple]  # (kind, *sizes)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is computed: the layers, the stride of the door, and whether one image stands for all time steps."""
+
+    layers: Layers
+    stride: int
+    direct: bool
+
+
+def paper_network(name: str, width: float) -> Network:
+    """The paper's networks as its code builds them, every hidden layer scaled by `width`.
+
+    small sees 1x28x28 images, middle 2x34x34 frames, large 2x128x128 frames of which it takes every second pixel.
+    """
+
+    def scaled(channels: int) -> int:
+        return max(1, int(channels * width + 0.5))
+
+    layers: Layers = []
+    channels = {"small": 1, "middle": 2, "large": 2}[name]
+
+    def conv(*outs: int) -> None:
+        nonlocal channels
+        for out in map(scaled, outs):
+            layers.extend([("conv", channels, out), ("norm", out), ("relu",), ("lif",)])
+            channels = out
+
+    if name == "small":
+        conv(128)
+        layers.append(("max", 2))
+        conv(128, 256)
+        layers.extend([("avg", 2), ("flatten",), ("linear", channels * 7 * 7, scaled(2048))])
+        layers.extend([("relu",), ("dropout",), ("lif",)])
+        features = scaled(2048)
+    elif name == "middle":
+        conv(128)
+        layers.append(("max", 2))
+        conv(128)
+        layers.append(("max", 2))
+        conv(256)
+        layers.append(("avg", 2))
+        conv(512)
+        layers.extend([("avg", 4), ("flatten",), ("dropout",)])
+        features = channels
+    else:
+        conv(128, 128)
+        layers.append(("max", 2))
+        conv(128)
+        layers.append(("max", 2))
+        conv(256)
+        layers.append(("max", 2))
+        conv(512)
+        layers.append(("avg", 2))
+        conv(1024)
+        layers.extend([("avg", 4), ("flatten",), ("dropout",)])
+        features = channels
+    classes = 11 if name == "large" else 10
+    layers.extend([("linear", features, VOTERS * classes), ("lif",), ("vote",)])
+    return Network(layers, stride=2 if name == "large" else 1, direct=name == "small")
+
+
+class Case:
+    """Weights, data and results of one step, as `cargo xtask bench step --save` writes them."""
+
+    def __init__(self, file: str):
+        tensors = load_file(file)
+        self.parameters = _under("param.", tensors)
+        self.buffers = _under("buffer.", tensors)
+        self.gradients = _under("grad.", tensors)
+        self.masks = {int(index): mask for index, mask in _under("mask.", tensors).items()}
+        self.input, self.labels = tensors["input"], tensors["labels"]
+        self.output = tensors["output"]
+
+
+def _under(prefix: str, tensors: dict) -> dict:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

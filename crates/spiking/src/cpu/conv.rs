@@ -1,0 +1,737 @@
+//! A stage of convolution, batch norm, ReLU, cells and pool, forward and backward, shared out over threads.
+//!
+//! Maps lie in blocks of 16 channels, `[block][sample][time step][pixel][16]`; spikes are a `u16` a pixel and block.
+//! What threads share out never sums across tasks but in an order that the network and the batch fix.
+
+use rayon::prelude::*;
+
+use super::kernels::neuron::{Affine, Cells, Fire, Learn, Places, Routes};
+use super::kernels::norm::{Moments, Unnormalise};
+use super::kernels::product::{Product, Row, Start, Term};
+use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TAPS};
+use super::plan::{ConvStage, Pool};
+use super::scratch::{with_floats, with_lanes};
+use super::simd::{LANES, Path};
+use super::weights::{Update, Weights};
+use crate::Neuron;
+
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f32 = 0.1;
+/// Pixels of sums that one task works on before it goes on to the next input block: 512 KiB, which a core's cache holds.
+const TASK_PIXELS: usize = 8192;
+/// Pixels that share one reading of the weights in the input gradient.
+const GROUP_PIXELS: usize = 256;
+/// Tasks that a weight gradient is cut into where it has fewer blocks.
+const GRADIENT_TASKS: usize = 32;
+
+/// What enters a convolution: maps with a border of one zero pixel.
+#[derive(Debug, Clone)]
+pub(super) enum Maps {
+    /// Spikes, `[block][sample][time step][padded pixel]`.
+    Spikes(Vec<u16>),
+    /// Real numbers, `[block][sample][plane][padded pixel][lane]`: an input's own channels in one block, or blocks of 16.
+    Real { values: Vec<f32>, lanes: usize },
+}
+
+/// The samples and time steps of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Extent {
+    pub(super) samples: usize,
+    pub(super) steps: usize,
+    /// Planes of input that a sample has: its time steps, or 1 if it is the same at each.
+    pub(super) planes: usize,
+}
+
+/// Where the statistics of batch norm come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Statistics {
+    Batch,
+    Running,
+}
+
+/// The stage with its weights and its memory.
+#[derive(Debug, Clone)]
+pub(super) struct Conv {
+    pub(super) stage: ConvStage,
+    pub(super) input: Maps,
+    pub(super) weight: Weights,
+    pub(super) bias: Weights,
+    pub(super) gamma: Weights,
+    pub(super) beta: Weights,
+    pub(super) running_mean: Vec<f32>,
+    pub(super) running_var: Vec<f32>,
+    /// Spikes of all cells, `[block][sample][time step][pixel]`.
+    pub(super) spikes: Vec<u16>,
+    lists: Lists,
+    extent: Extent,
+    /// Output of the convolution.
+    output: Vec<f32>,
+    /// `[block][sample][plane][2][16]`: the moments of each plane forward, the sums of its gradients backward.
+    sums: Vec<f32>,
+    /// `[block][plane][16]` each.
+    mean: Vec<f32>,
+    inverse: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+/// Places and offsets that follow from the stage alone.
+#[derive(Debug, Clone)]
+struct Lists {
+    pixels: Vec<Pixel>,
+    /// Pixels as rows of a dense product: into the padded input, out to the plane of sums.
+    forward_rows: Vec<Row>,
+    /// (tap, lane) as terms.
+    forward_terms: Vec<Term>,
+    /// (tap, lane) as rows of the weight gradient, and pixels as its terms.
+    gradient_rows: Vec<Row>,
+    gradient_terms: Vec<Term>,
+    /// The pixels of some planes as rows of the input gradient, and (tap, output lane) as its terms.
+    back_rows: Vec<Row>,
+    back_terms: Vec<Term>,
+    /// Each pixel's place in a padded plane.
+    places: Vec<u32>,
+    /// The pixels of a padded plane's border.
+    border: Vec<u32>,
+    /// Each pixel's place behind the pool; none without a pool.
+    routes: Option<Vec<u32>>,
+}
+
+impl Lists {
+    fn new(stage: &ConvStage, lanes: usize, first: bool) -> Self {
+        let row = stage.width + 2;
+        let padded = |pixel: usize| pixel / stage.width * row + pixel % stage.width;
+        let tap_at = |tap: usize| tap / 3 * row + tap % 3;
+        let pixels = 0..stage.pixels();
+        let u32s = |value: usize| value as u32;
+        let taps_and = |lanes: usize| (0..TAPS * lanes).map(move |i| (i / lanes, i % lanes));
+        let group = if first { 0 } else { (GROUP_PIXELS / stage.pixels()).max(1) };
+        // Behind the convolution before, maps lie sample by sample; see `Conv::backward`.
+        let plane_behind = stage.inputs.div_ceil(LANES) * stage.pixels();
+        let (rows_behind, columns_behind) = stage.pooled();
+        let size = stage.pool.size();
+        let route = |pixel: usize| {
+            let (y, x) = (pixel / stage.width / size, pixel % stage.width / size);
+            if y < rows_behind && x < columns_behind { u32s(y * columns_behind + x) } else { Routes::NOWHERE }
+        };
+        Self {
+            pixels: pixels.clone().map(|p| Pixel { padded: u32s(padded(p)), flat: u32s(p) }).collect(),
+            forward_rows: pixels
+                .clone()
+                .map(|p| Row { a: u32s(padded(p) * lanes), c: u32s(p * LANES) })
+                .collect(),
+            forward_terms: taps_and(lanes)
+                .map(|(tap, lane)| Term {
+                    a: u32s(tap_at(tap) * lanes + lane),
+                    b: u32s((tap * lanes + lane) * LANES),
+                })
+                .collect(),
+            gradient_rows: taps_and(lanes)
+                .map(|(tap, lane)| Row {
+                    a: u32s(tap_at(tap) * lanes + lane),
+                    c: u32s((tap * lanes + lane) * LANES),
+                })
+                .collect(),
+            gradient_terms: pixels
+                .clone()
+                .map(|p| Term { a: u32s(padded(p) * lanes), b: u32s((padded(p) + row + 1) * LANES) })
+                .collect(),
+            back_rows: (0..group * stage.pixels())
+                .map(|i| {
+                    let (plane, p) = (i / stage.pixels(), i % stage.pixels());
+                    Row {
+                        a: u32s((plane * stage.padded() + padded(p)) * LANES),
+                        c: u32s((plane * plane_behind + p) * LANES),
+                    }
+                })
+                .collect(),
+            back_terms: taps_and(LANES)
+                .map(|(tap, lane)| Term {
+                    a: u32s(tap_at(tap) * LANES + lane),
+                    b: u32s((tap * LANES + lane) * LANES),
+                })
+                .collect(),
+            places: pixels.clone().map(|p| u32s(padded(p) + row + 1)).collect(),
+            border: (0..stage.padded())
+                .filter(|place| {
+                    let (y, x) = (place / row, place % row);
+                    y == 0 || y > stage.height || x == 0 || x > stage.width
+                })
+                .map(u32s)
+                .collect(),
+            routes: (stage.pool != Pool::None).then(|| pixels.map(route).collect()),
+        }
+    }
+}
+
+/// Room that all stages share in the backward pass.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Room {
+    /// Gradients before the norm, padded, blocks of 16: `[block][sample][plane][padded pixel][16]`.
+    behind_norm: Vec<f32>,
+    /// Gradients behind a stage's pool, sample by sample: `[sample][time step][block][pixel][16]`.
+    pub(super) behind_pool: Vec<f32>,
+    /// Weight gradients, one after another for each part of the batch.
+    parts: Vec<f32>,
+    /// Weights for the input gradient, `[output block][input block][tap][output lane][input lane]`.
+    turned: Vec<f32>,
+    /// `[block][plane][4][16]`.
+    terms: Vec<f32>,
+}
+
+impl Conv {
+    /// A stage whose input is the network's (`first`), spikes, or the real numbers of an average pool.
+    pub(super) fn new(stage: ConvStage, before: Option<Pool>) -> Self {
+        let (input, lanes) = match before {
+            None => (Maps::Real { values: Vec::new(), lanes: stage.inputs }, stage.inputs),
+            Some(Pool::Average(_)) => (Maps::Real { values: Vec::new(), lanes: LANES }, LANES),
+            Some(_) => (Maps::Spikes(Vec::new()), LANES),
+        };
+        let channels = stage.blocks() * LANES;
+        Self {
+            input,
+            weight: Weights::new(stage.inputs.div_ceil(lanes) * stage.blocks() * TAPS * lanes * LANES),
+            bias: Weights::new(channels),
+            gamma: Weights::new(channels),
+            beta: Weights::new(channels),
+            running_mean: vec![0.0; channels],
+            running_var: vec![0.0; channels],
+            spikes: Vec::new(),
+            lists: Lists::new(&stage, lanes, before.is_none()),
+            extent: Extent::default(),
+            output: Vec::new(),
+            sums: Vec::new(),
+            mean: Vec::new(),
+            inverse: Vec::new(),
+            scale: Vec::new(),
+            shift: Vec::new(),
+            stage,
+        }
+    }
+
+    /// Lanes of an input block.
+    pub(super) fn lanes(&self) -> usize {
+        match self.input {
+            Maps::Spikes(_) => LANES,
+            Maps::Real { lanes, .. } => lanes,
+        }
+    }
+
+    fn input_blocks(&self) -> usize {
+        self.stage.inputs.div_ceil(self.lanes())
+    }
+
+    /// Makes room for a batch; none is made twice for the same extent.
+    pub(super) fn make_room(&mut self, extent: Extent) {
+        if self.extent == extent {
+            return;
+        }
+        self.extent = extent;
+        let (stage, blocks) = (self.stage, self.stage.blocks());
+        let planes = extent.samples * extent.planes;
+        let input = self.input_blocks() * planes * stage.padded();
+        // A border once written zero stays zero: planes keep their places whatever the extent.
+        match &mut self.input {
+            Maps::Spikes(spikes) => spikes.resize(input, 0),
+            Maps::Real { values, lanes } => values.resize(input * *lanes, 0.0),
+        }
+        self.output.resize(blocks * planes * stage.pixels() * LANES, 0.0);
+        self.sums.resize(blocks * planes * 2 * LANES, 0.0);
+        self.spikes.resize(blocks * extent.samples * extent.steps * stage.pixels(), 0);
+        for vector in [&mut self.mean, &mut self.inverse, &mut self.scale, &mut self.shift] {
+            vector.resize(blocks * extent.planes * LANES, 0.0);
+        }
+    }
+
+    /// From `input` to `spikes`.
+    pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, statistics: Statistics) {
+        self.convolve(path, statistics);
+        match statistics {
+            Statistics::Batch => self.take_statistics(),
+            Statistics::Running => self.take_running(),
+        }
+        self.fire(path, neuron);
+    }
+
+    fn convolve(&mut self, path: Path, statistics: Statistics) {
+        let (stage, blocks, lanes) = (self.stage, self.stage.blocks(), self.lanes());
+        let planes = self.extent.samples * self.extent.planes;
+        let chunk = (TASK_PIXELS / stage.pixels()).max(1);
+        let plane = stage.pixels() * LANES;
+        let (padded, row) = (stage.padded(), stage.width + 2);
+        let (input, lists, input_blocks) = (&self.input, &self.lists, self.input_blocks());
+        let (weights, bias) = (&self.weight.values, &self.bias.values);
+        let block_weights = TAPS * lanes * LANES;
+        let outputs = self.output.par_chunks_mut(planes * plane);
+        let moments = self.sums.par_chunks_mut(planes * 2 * LANES);
+        outputs.zip(moments).enumerate().for_each(|(block, (output, moments))| {
+            let bias = &bias[block * LANES..][..LANES];
+            let outputs = output.par_chunks_mut(chunk * plane);
+            outputs.zip(moments.par_chunks_mut(chunk * 2 * LANES)).enumerate().for_each(
+                |(index, (sums, moments))| {
+                    let (first, count) = (index * chunk, sums.len() / plane);
+                    for from in 0..input_blocks {
+                        let weights = &weights[(from * blocks + block) * block_weights..][..block_weights];
+                        let at = (from * planes + first) * padded;
+                        match input {
+                            Maps::Spikes(spikes) => with_floats(TABLE, |table| {
+                                path.run(SpikeProduct {
+                                    spikes: &spikes[at..][..count * padded],
+                                    sums,
+                                    weights,
+                                    bias: (from == 0).then_some(bias),
+                                    pixels: &lists.pixels,
+                                    padded,
+                                    row,
+                                    table,
+                                });
+                            }),
+                            Maps::Real { values, .. } => {
+                                for (sums, a) in sums
+                                    .chunks_mut(plane)
+                                    .zip(values[at * lanes..].chunks(padded * lanes))
+                                {
+                                    path.run(Product {
+                                        a,
+                                        b: weights,
+                                        c: sums,
+                                        rows: &lists.forward_rows,
+                                        terms: &lists.forward_terms,
+                                        vectors: 1,
+                                        b_stride: 0,
+                                        c_stride: 0,
+                                        start: if from == 0 { Start::Bias(bias) } else { Start::Sum },
+                                    });
+                                }
+                            }
+                        }
+                    }
+                    if statistics == Statistics::Batch {
+                        for (plane, moments) in sums.chunks(plane).zip(moments.chunks_mut(2 * LANES)) {
+                            path.run(Moments { plane, moments });
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// Mean and variance of each channel and plane over the batch, and the running averages after them.
+    fn take_statistics(&mut self) {
+        let Extent { samples, steps, planes } = self.extent;
+        let pixels = self.stage.pixels() as f64;
+        let count = samples as f64 * pixels;
+        for block in 0..self.stage.blocks() {
+            for plane in 0..planes {
+                for lane in 0..LANES {
+                    let moments = |sample: usize| {
+                        let at = ((block * samples + sample) * planes + plane) * 2 * LANES + lane;
+                        (f64::from(self.sums[at]), f64::from(self.sums[at + LANES]))
+                    };
+                    let mean = (0..samples).map(|sample| moments(sample).0).sum::<f64>() / count;
+                    let squares: f64 = (0..samples)
+                        .map(|sample| {
+                            let (sum, squares) = moments(sample);
+                            squares + pixels * (sum / pixels - mean).powi(2)
+                        })
+                        .sum();
+                    let channel = block * LANES + lane;
+                    let at = (block * planes + plane) * LANES + lane;
+                    self.set_affine(at, channel, mean, squares / count);
+                    let (mean, unbiased) = (mean as f32, (squares / (count - 1.0).max(1.0)) as f32);
+                    for _ in 0..steps / planes {
+                        for (running, batch) in [
+                            (&mut self.running_mean[channel], mean),
+                            (&mut self.running_var[channel], unbiased),
+                        ] {
+                            *running = *running * (1.0 - MOMENTUM) + batch * MOMENTUM;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_running(&mut self) {
+        let planes = self.extent.planes;
+        for at in 0..self.stage.blocks() * planes * LANES {
+            let channel = at / LANES / planes * LANES + at % LANES;
+            let (mean, var) = (self.running_mean[channel], self.running_var[channel]);
+            self.set_affine(at, channel, f64::from(mean), f64::from(var));
+        }
+    }
+
+    fn set_affine(&mut self, at: usize, channel: usize, mean: f64, variance: f64) {
+        let inverse = 1.0 / (variance + EPSILON).sqrt();
+        let scale = f64::from(self.gamma.values[channel]) * inverse;
+        self.mean[at] = mean as f32;
+        self.inverse[at] = inverse as f32;
+        self.scale[at] = scale as f32;
+        self.shift[at] = (f64::from(self.beta.values[channel]) - mean * scale) as f32;
+    }
+
+    /// The cells of one block of one sample.
+    fn cells(&self, block: usize, sample: usize) -> Cells<'_> {
+        let Extent { samples, steps, planes } = self.extent;
+        let size = planes * self.stage.pixels() * LANES;
+        Cells {
+            input: &self.output[(block * samples + sample) * size..][..size],
+            affine: Some(Affine {
+                scale: &self.scale[block * planes * LANES..][..planes * LANES],
+                shift: &self.shift[block * planes * LANES..][..planes * LANES],
+            }),
+            pixels: self.stage.pixels(),
+            steps,
+            constant: planes < steps,
+        }
+    }
+
+    fn fire(&mut self, path: Path, neuron: &Neuron) {
+        let Extent { samples, steps, .. } = self.extent;
+        let mut spikes = std::mem::take(&mut self.spikes);
+        spikes.par_chunks_mut(steps * self.stage.pixels()).enumerate().for_each(|(index, spikes)| {
+            let cells = self.cells(index / samples, index % samples);
+            path.run(Fire { cells, neuron, spikes });
+        });
+        self.spikes = spikes;
+    }
+
+    /// Pools the spikes into the next convolution's input.
+    pub(super) fn pool_into(&self, next: &mut Maps) {
+        let stage = &self.stage;
+        let ((rows, columns), size) = (stage.pooled(), stage.pool.size());
+        let (padded, row) = ((rows + 2) * (columns + 2), columns + 2);
+        let planes = self.spikes.par_chunks(stage.pixels());
+        match next {
+            Maps::Spikes(next) => {
+                planes.zip(next.par_chunks_mut(padded)).with_min_len(16).for_each(|(spikes, next)| {
+                    for y in 0..rows {
+                        for x in 0..columns {
+                            let window = stage.window(y, x).map(|pixel| spikes[pixel]);
+                            next[(y + 1) * row + x + 1] = window.fold(0, |any, spikes| any | spikes);
+                        }
+                    }
+                });
+            }
+            Maps::Real { values, .. } => {
+                let share = 1.0 / (size * size) as f32;
+                planes.zip(values.par_chunks_mut(padded * LANES)).with_min_len(16).for_each(|(spikes, next)| {
+                    for y in 0..rows {
+                        for x in 0..columns {
+                            let place = ((y + 1) * row + x + 1) * LANES;
+                            stage.average(spikes, y, x, share, &mut next[place..][..LANES]);
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    /// Pools the spikes into rows of features, `[sample][time step][feature]`.
+    pub(super) fn pool_into_features(&self, features: &mut [f32]) {
+        let stage = &self.stage;
+        let (rows, columns) = stage.pooled();
+        let blocks = stage.blocks();
+        let steps = self.extent.samples * self.extent.steps;
+        let share = match stage.pool {
+            Pool::Average(size) => 1.0 / (size * size) as f32,
+            Pool::Max(_) | Pool::None => 1.0,
+        };
+        let wide = blocks * rows * columns * LANES;
+        features.par_chunks_mut(wide).enumerate().for_each(|(step, features)| {
+            for (place, feature) in features.chunks_mut(LANES).enumerate() {
+                let (block, y, x) = (place / (rows * columns), place / columns % rows, place % columns);
+                let spikes = &self.spikes[(block * steps + step) * stage.pixels()..][..stage.pixels()];
+                match stage.pool {
+                    Pool::Average(_) => stage.average(spikes, y, x, share, feature),
+                    Pool::Max(_) | Pool::None => {
+                        let any = stage.window(y, x).fold(0, |any, pixel| any | spikes[pixel]);
+                        spread(any, share, feature);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The lanes of each pixel that a max-pool's gradient reaches: the first maximum of a window in row-major order, which is
+    /// the first spike, or the first pixel of a window without one.
+    fn first_maxima(&self, spikes: &[u16], lanes: &mut [u16]) {
+        let stage = &self.stage;
+        let (rows, columns) = stage.pooled();
+        for (spikes, lanes) in spikes.chunks(stage.pixels()).zip(lanes.chunks_mut(stage.pixels())) {
+            for y in 0..rows {
+                for x in 0..columns {
+                    let mut before = 0;
+                    for pixel in stage.window(y, x) {
+                        lanes[pixel] = spikes[pixel] & !before;
+                        before |= spikes[pixel];
+                    }
+                    if let Some(first) = stage.window(y, x).next() {
+                        lanes[first] |= !before;
+                    }
+                }
+            }
+        }
+    }
+
+    /// From the gradients behind the pool (`room.behind_pool`) to weights that moved, and, but for the first stage, to the
+    /// gradients behind the pool of the stage before.
+    pub(super) fn backward(&mut self, path: Path, neuron: &Neuron, update: Update, first: bool, room: &mut Room) {
+        self.learn(path, neuron, room);
+        let (gamma, beta) = self.norm_gradients(room);
+        let bias = self.unnormalise(path, room);
+        if !first {
+            self.input_gradients(path, room);
+        }
+        self.weight_gradients(path, room);
+        let weights = self.weight.values.len();
+        self.weight.update(path, update, &room.parts[..weights]);
+        self.bias.update(path, update, &bias);
+        self.gamma.update(path, update, &gamma);
+        self.beta.update(path, update, &beta);
+    }
+
+    fn learn(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
+        let Extent { samples, steps, planes } = self.extent;
+        let (stage, blocks) = (self.stage, self.stage.blocks());
+        let padded = stage.padded();
+        let (rows, columns) = stage.pooled();
+        let behind = rows * columns;
+        grow(&mut room.behind_norm, blocks * samples * planes * padded * LANES);
+        let mut all_sums = std::mem::take(&mut self.sums);
+        let grads = &room.behind_pool;
+        let outs = room.behind_norm.par_chunks_mut(planes * padded * LANES).take(blocks * samples);
+        let sums = all_sums.par_chunks_mut(planes * 2 * LANES);
+        outs.zip(sums).enumerate().for_each(|(index, (out, sums))| {
+            let (block, sample) = (index / samples, index % samples);
+            for plane in out.chunks_mut(padded * LANES) {
+                for place in &self.lists.border {
+                    plane[*place as usize * LANES..][..LANES].fill(0.0);
+                }
+            }
+            let mut run = |lanes: Option<&[u16]>, factor: f32| {
+                with_floats(steps * 4 * LANES, |potentials| {
+                    path.run(Learn {
+                        cells: self.cells(block, sample),
+                        neuron,
+                        grads: &grads[(sample * steps * blocks + block) * behind * LANES..],
+                        routes: Routes {
+                            of: self.lists.routes.as_deref(),
+                            places: behind,
+                            step: blocks * behind,
+                            lanes,
+                            factor,
+                        },
+                        mean: Some(&self.mean[block * planes * LANES..][..planes * LANES]),
+                        out,
+                        places: Places { of: Some(&self.lists.places), plane: padded },
+                        sums,
+                        potentials,
+                    });
+                });
+            };
+            match stage.pool {
+                Pool::None => run(None, 1.0),
+                Pool::Average(size) => run(None, 1.0 / (size * size) as f32),
+                Pool::Max(_) => with_lanes(steps * stage.pixels(), |lanes| {
+                    self.first_maxima(&self.spikes[index * steps * stage.pixels()..][..lanes.len()], lanes);
+                    run(Some(lanes), 1.0);
+                }),
+            }
+        });
+        self.sums = all_sums;
+    }
+
+    /// Gradients of the norm's weight and bias; leaves the terms of [`Unnormalise`] in the room.
+    fn norm_gradients(&self, room: &mut Room) -> (Vec<f32>, Vec<f32>) {
+        let Extent { samples, planes, .. } = self.extent;
+        let blocks = self.stage.blocks();
+        let count = (samples * self.stage.pixels()) as f64;
+        let (mut gamma, mut beta) = (vec![0.0; blocks * LANES], vec![0.0; blocks * LANES]);
+        grow(&mut room.terms, blocks * planes * 4 * LANES);
+        for block in 0..blocks {
+            for lane in 0..LANES {
+                let channel = block * LANES + lane;
+                let (mut of_gamma, mut of_beta) = (0.0, 0.0);
+                for plane in 0..planes {
+                    let (mut plain, mut weighted) = (0.0, 0.0);
+                    for sample in 0..samples {
+                        let at = ((block * samples + sample) * planes + plane) * 2 * LANES + lane;
+                        plain += f64::from(self.sums[at]);
+                        weighted += f64::from(self.sums[at + LANES]);
+                    }
+                    let at = (block * planes + plane) * LANES + lane;
+                    let inverse = f64::from(self.inverse[at]);
+                    of_beta += plain;
+                    of_gamma += weighted * inverse;
+                    let scale = f64::from(self.gamma.values[channel]) * inverse;
+                    let terms = &mut room.terms[(block * planes + plane) * 4 * LANES..][..4 * LANES];
+                    terms[lane] = scale as f32;
+                    terms[LANES + lane] = (-scale * weighted * inverse * inverse / count) as f32;
+                    terms[2 * LANES + lane] = self.mean[at];
+                    terms[3 * LANES + lane] = (-scale * plain / count) as f32;
+                }
+                gamma[channel] = of_gamma as f32;
+                beta[channel] = of_beta as f32;
+            }
+        }
+        (gamma, beta)
+    }
+
+    /// The gradients before the norm, in place; gives the gradient of the convolution's bias, which the norm makes
+    /// rounding around zero.
+    fn unnormalise(&mut self, path: Path, room: &mut Room) -> Vec<f32> {
+        let Extent { samples, planes, .. } = self.extent;
+        let (stage, blocks) = (self.stage, self.stage.blocks());
+        let (padded, plane) = (stage.padded(), stage.pixels() * LANES);
+        let grads = room.behind_norm.par_chunks_mut(padded * LANES).take(blocks * samples * planes);
+        let inputs = self.output.par_chunks(plane);
+        let sums = self.sums.par_chunks_mut(2 * LANES);
+        grads.zip(inputs).zip(sums).enumerate().for_each(|(index, ((grads, input), sum))| {
+            let (block, plane) = (index / planes / samples, index % planes);
+            path.run(Unnormalise {
+                input,
+                terms: &room.terms[(block * planes + plane) * 4 * LANES..][..4 * LANES],
+                grads,
+                places: Places { of: Some(&self.lists.places), plane: padded },
+                sum,
+            });
+        });
+        let mut bias = vec![0.0; blocks * LANES];
+        for (channel, bias) in bias.iter_mut().enumerate() {
+            let (block, lane) = (channel / LANES, channel % LANES);
+            let of_block = &self.sums[block * samples * planes * 2 * LANES..][..samples * planes * 2 * LANES];
+            *bias = of_block.chunks(2 * LANES).map(|sums| f64::from(sums[lane])).sum::<f64>() as f32;
+        }
+        bias
+    }
+
+    /// The gradients behind the pool of the stage before: the convolution turned round.
+    fn input_gradients(&self, path: Path, room: &mut Room) {
+        let Extent { samples, planes, .. } = self.extent;
+        let (stage, blocks, input_blocks) = (self.stage, self.stage.blocks(), self.input_blocks());
+        let (padded, pixels) = (stage.padded(), stage.pixels());
+        grow(&mut room.turned, blocks * input_blocks * BLOCK);
+        for (index, turned) in room.turned.chunks_mut(BLOCK).take(blocks * input_blocks).enumerate() {
+            let (block, from) = (index / input_blocks, index % input_blocks);
+            let weights = &self.weight.values[(from * blocks + block) * BLOCK..][..BLOCK];
+            for (i, value) in turned.iter_mut().enumerate() {
+                let (tap, output, input) = (i / LANES / LANES, i / LANES % LANES, i % LANES);
+                *value = weights[((TAPS - 1 - tap) * LANES + input) * LANES + output];
+            }
+        }
+        let wide = input_blocks * pixels * LANES;
+        let group = self.lists.back_rows.len() / pixels;
+        let all = samples * planes;
+        grow(&mut room.behind_pool, all * wide);
+        let (grads, turned) = (&room.behind_norm, &room.turned);
+        room.behind_pool[..all * wide].par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
+            let count = out.len() / wide;
+            for block in 0..blocks {
+                path.run(Product {
+                    a: &grads[(block * all + index * group) * padded * LANES..][..count * padded * LANES],
+                    b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
+                    c: out,
+                    rows: &self.lists.back_rows[..count * pixels],
+                    terms: &self.lists.back_terms,
+                    vectors: input_blocks,
+                    b_stride: BLOCK,
+                    c_stride: pixels * LANES,
+                    start: if block == 0 { Start::Zero } else { Start::Sum },
+                });
+            }
+        });
+    }
+
+    /// Leaves the gradients of the weights at the head of `room.parts`.
+    fn weight_gradients(&self, path: Path, room: &mut Room) {
+        let Extent { samples, planes, .. } = self.extent;
+        let (stage, blocks, lanes) = (self.stage, self.stage.blocks(), self.lanes());
+        let (padded, row, all) = (stage.padded(), stage.width + 2, samples * planes);
+        let pairs = self.input_blocks() * blocks;
+        // By the network and the batch alone: the cut shapes the order of summation.
+        let part = all.div_ceil(GRADIENT_TASKS.div_ceil(pairs));
+        let parts = all.div_ceil(part);
+        let size = TAPS * lanes * LANES;
+        grow(&mut room.parts, parts * pairs * size);
+        let (grads, lists) = (&room.behind_norm, &self.lists);
+        let tasks = room.parts.par_chunks_mut(size).take(parts * pairs);
+        tasks.enumerate().for_each(|(index, weights)| {
+            let (first, from, block) = (index / pairs * part, index % pairs / blocks, index % blocks);
+            let count = part.min(all - first);
+            let at = (from * all + first) * padded;
+            let grads = &grads[(block * all + first) * padded * LANES..][..count * padded * LANES];
+            match &self.input {
+                Maps::Spikes(spikes) => with_floats(TABLE, |table| {
+                    path.run(SpikeGradient {
+                        spikes: &spikes[at..][..count * padded],
+                        grads,
+                        weights,
+                        pixels: &lists.pixels,
+                        padded,
+                        row,
+                        table,
+                    });
+                }),
+                Maps::Real { values, .. } => {
+                    weights.fill(0.0);
+                    let planes = values[at * lanes..][..count * padded * lanes].chunks(padded * lanes);
+                    for (a, b) in planes.zip(grads.chunks(padded * LANES)) {
+                        path.run(Product {
+                            a,
+                            b,
+                            c: weights,
+                            rows: &lists.gradient_rows,
+                            terms: &lists.gradient_terms,
+                            vectors: 1,
+                            b_stride: 0,
+                            c_stride: 0,
+                            start: Start::Sum,
+                        });
+                    }
+                }
+            }
+        });
+        let (head, rest) = room.parts[..parts * pairs * size].split_at_mut(pairs * size);
+        for part in rest.chunks(pairs * size) {
+            for (sum, value) in head.iter_mut().zip(part) {
+                *sum += value;
+            }
+        }
+    }
+}
+
+impl ConvStage {
+    /// The pixels of a window, row by row.
+    fn window(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
+        let (size, width) = (self.pool.size(), self.width);
+        (0..size * size).map(move |i| (y * size + i / size) * width + x * size + i % size)
+    }
+
+    /// The share of a window that fired, for 16 channels.
+    fn average(&self, spikes: &[u16], y: usize, x: usize, share: f32, out: &mut [f32]) {
+        let mut counts = [0u16; LANES];
+        for pixel in self.window(y, x) {
+            for (lane, count) in counts.iter_mut().enumerate() {
+                *count += spikes[pixel] >> lane & 1;
+            }
+        }
+        for (out, count) in out.iter_mut().zip(counts) {
+            *out = f32::from(count) * share;
+        }
+    }
+}
+
+/// 16 spikes as `value` or 0.
+pub(super) fn spread(spikes: u16, value: f32, out: &mut [f32]) {
+    for (lane, out) in out.iter_mut().enumerate() {
+        *out = if spikes >> lane & 1 == 1 { value } else { 0.0 };
+    }
+}
+
+/// Makes a vector at least so long; its memory stays for the next batch.
+pub(super) fn grow(vector: &mut Vec<f32>, len: usize) {
+    if vector.len() < len {
+        vector.resize(len, 0.0);
+    }
+}

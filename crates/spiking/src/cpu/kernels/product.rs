@@ -1,0 +1,211 @@
+//! Matrix products over gathered rows: what dense convolutions, their weight gradients and linear layers have in common.
+//!
+//! `C[m][q] = start + sum over r of A[row[m] + step[r]] * B[r][q]`, where q counts vectors of 16 lanes. A convolution has
+//! pixels for m and (tap, channel) for r; its weight gradient has them the other way round; a linear layer has rows and
+//! features. Each sum runs over r in the order given, one fused multiply-add after another, however the tiles are cut.
+
+use super::super::simd::{Kernel, LANES, Simd};
+
+/// One row of C: where its values of A begin, and where it lies in C.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Row {
+    pub(in crate::cpu) a: u32,
+    pub(in crate::cpu) c: u32,
+}
+
+/// One term of the sums: its place in A, counted from a row's, and its row of B.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Term {
+    pub(in crate::cpu) a: u32,
+    pub(in crate::cpu) b: u32,
+}
+
+/// What a sum starts from.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) enum Start<'a> {
+    /// 0.
+    Zero,
+    /// What stands in C.
+    Sum,
+    /// 16 values for each q.
+    Bias(&'a [f32]),
+}
+
+/// See the head of this file; all places count f32.
+pub(in crate::cpu) struct Product<'a> {
+    pub(in crate::cpu) a: &'a [f32],
+    pub(in crate::cpu) b: &'a [f32],
+    pub(in crate::cpu) c: &'a mut [f32],
+    pub(in crate::cpu) rows: &'a [Row],
+    pub(in crate::cpu) terms: &'a [Term],
+    /// Vectors in a row of C.
+    pub(in crate::cpu) vectors: usize,
+    /// From a vector of B to the next one of its row.
+    pub(in crate::cpu) b_stride: usize,
+    /// From a vector of C to the next one of its row.
+    pub(in crate::cpu) c_stride: usize,
+    pub(in crate::cpu) start: Start<'a>,
+}
+
+impl Kernel for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if self.rows.is_empty() || self.vectors == 0 {
+            return;
+        }
+        self.check();
+        let mut this = self;
+        let mut q = 0;
+        while q < this.vectors {
+            q += match this.vectors - q {
+                4.. if S::MANY_REGISTERS => this.tiles::<S, 6, 4>(s, q),
+                2.. if S::MANY_REGISTERS => this.tiles::<S, 8, 2>(s, q),
+                _ if S::MANY_REGISTERS => this.tiles::<S, 8, 1>(s, q),
+                _ => this.tiles::<S, 6, 1>(s, q),
+            };
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Every place that [`Self::tile`] touches lies inside its slice.
+    fn check(&self) {
+        let most = |places: &mut dyn Iterator<Item = u32>| places.max().unwrap_or_default() as usize;
+        let last_a = most(&mut self.rows.iter().map(|row| row.a)) + most(&mut self.terms.iter().map(|term| term.a));
+        let last_b = most(&mut self.terms.iter().map(|term| term.b)) + (self.vectors - 1) * self.b_stride + LANES;
+        let last_c = most(&mut self.rows.iter().map(|row| row.c)) + (self.vectors - 1) * self.c_stride + LANES;
+        assert!(self.terms.is_empty() || (last_a < self.a.len() && last_b <= self.b.len()), "a product reads outside");
+        assert!(last_c <= self.c.len(), "a product writes outside");
+        if let Start::Bias(bias) = self.start {
+            assert!(bias.len() >= self.vectors * LANES, "a product has too short a bias");
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, q: usize) -> usize {
+        let rows = self.rows;
+        for tile in rows.chunks(P) {
+            // A short tile repeats its last row, whose sums come out the same, and writes it once.
+            let at: [Row; P] = std::array::from_fn(|p| tile[p.min(tile.len() - 1)]);
+            self.tile::<S, P, Q>(s, &at, tile.len(), q);
+        }
+        Q
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, rows: &[Row; P], count: usize, q: usize) {
+        // SAFETY: `check` found the largest place of each kind inside its slice, and the tile's q + Q stays within `vectors`.
+        unsafe {
+            let c = self.c.as_mut_ptr().add(q * self.c_stride);
+            let b = self.b.as_ptr().add(q * self.b_stride);
+            let a: [*const f32; P] = std::array::from_fn(|p| self.a.as_ptr().wrapping_add(rows[p].a as usize));
+            let mut sums = [[s.splat(0.0); Q]; P];
+            match self.start {
+                Start::Zero => (),
+                Start::Sum => {
+                    for p in 0..P {
+                        for i in 0..Q {
+                            sums[p][i] = s.load(c.add(rows[p].c as usize + i * self.c_stride));
+                        }
+                    }
+                }
+                Start::Bias(bias) => {
+                    for i in 0..Q {
+                        let bias = s.load(bias.as_ptr().add((q + i) * LANES));
+                        for row in &mut sums {
+                            row[i] = bias;
+                        }
+                    }
+                }
+            }
+            for term in self.terms {
+                let (to, from) = (term.a as usize, b.add(term.b as usize));
+                let weights: [S::V; Q] = std::array::from_fn(|i| s.load(from.add(i * self.b_stride)));
+                for p in 0..P {
+                    let value = s.splat(*a[p].add(to));
+                    for i in 0..Q {
+                        sums[p][i] = s.fma(value, weights[i], sums[p][i]);
+                    }
+                }
+            }
+            for p in 0..count {
+                for i in 0..Q {
+                    s.store(c.add(rows[p].c as usize + i * self.c_stride), sums[p][i]);
+                }
+            }
+        }
+    }
+}
+
+/// `C[m][k] = sum over q and lanes of A[m][q] * B[k][q]`: products of rows with rows, as the input gradient of a linear layer
+/// needs them. The lanes are summed by [`Simd::sum`] at the end.
+pub(in crate::cpu) struct RowProduct<'a> {
+    pub(in crate::cpu) a: &'a [f32],
+    pub(in crate::cpu) b: &'a [f32],
+    pub(in crate::cpu) c: &'a mut [f32],
+    /// Rows of A and of C.
+    pub(in crate::cpu) rows: usize,
+    /// Rows of B, and values in a row of C.
+    pub(in crate::cpu) columns: usize,
+    /// Vectors in a row of A and of B.
+    pub(in crate::cpu) vectors: usize,
+    /// From a row of A to the next.
+    pub(in crate::cpu) a_row: usize,
+    /// From a vector of A to the next one of its row.
+    pub(in crate::cpu) a_vector: usize,
+    /// From a vector of B to the next one of its row; its rows lie one after another, 16 values apart.
+    pub(in crate::cpu) b_vector: usize,
+    /// From a row of C to the next.
+    pub(in crate::cpu) c_row: usize,
+}
+
+impl Kernel for RowProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        if self.rows == 0 || self.columns == 0 || self.vectors == 0 {
+            return;
+        }
+        let last_a = (self.rows - 1) * self.a_row + (self.vectors - 1) * self.a_vector + LANES;
+        assert!(last_a <= self.a.len(), "a product reads outside");
+        let last_b = (self.vectors - 1) * self.b_vector + self.columns * LANES;
+        assert!(last_b <= self.b.len(), "a product reads outside");
+        assert!((self.rows - 1) * self.c_row + self.columns <= self.c.len(), "a product writes outside");
+        if S::MANY_REGISTERS { self.tiles::<S, 4, 5>(s) } else { self.tiles::<S, 2, 2>(s) }
+    }
+}
+
+impl RowProduct<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, const P: usize, const Q: usize>(&mut self, s: S) {
+        for row in (0..self.rows).step_by(P) {
+            for column in (0..self.columns).step_by(Q) {
+                let at: [usize; P] = std::array::from_fn(|p| (row + p).min(self.rows - 1));
+                let of: [usize; Q] = std::array::from_fn(|q| (column + q).min(self.columns - 1));
+                let mut sums = [[s.splat(0.0); Q]; P];
+                for vector in 0..self.vectors {
+                    // SAFETY: `run` found the last row and vector of both inside their slices.
+                    unsafe {
+                        let b: [S::V; Q] = std::array::from_fn(|q| {
+                            s.load(self.b.as_ptr().add(vector * self.b_vector + of[q] * LANES))
+                        });
+                        for p in 0..P {
+                            let a = s.load(self.a.as_ptr().add(at[p] * self.a_row + vector * self.a_vector));
+                            for q in 0..Q {
+                                sums[p][q] = s.fma(a, b[q], sums[p][q]);
+                            }
+                        }
+                    }
+                }
+                for p in 0..P.min(self.rows - row) {
+                    for q in 0..Q.min(self.columns - column) {
+                        self.c[(row + p) * self.c_row + column + q] = s.sum(sums[p][q]);
+                    }
+                }
+            }
+        }
+    }
+}

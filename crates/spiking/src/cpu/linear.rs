@@ -1,0 +1,314 @@
+//! A stage of linear layer and cells, with or without ReLU and dropout, forward and backward.
+//!
+//! Weights lie in panels of 64 features. Backward takes a panel once from memory: it gives the gradient of its features, then the
+//! gradient of its weights, which AdamW uses up before the next panel.
+
+use rayon::prelude::*;
+
+use super::conv::{Extent, grow};
+use super::kernels::adamw::Move;
+use super::kernels::neuron::{Cells, Fire, Learn, Places, Routes};
+use super::kernels::product::{Product, Row, RowProduct, Start, Term};
+use super::plan::LinearStage;
+use super::scratch::with_floats;
+use super::simd::{LANES, Path};
+use super::weights::{PANEL, Update, Weights};
+use crate::Neuron;
+
+/// Blocks of outputs that share one reading of a feature, where there are many.
+const WIDE: usize = 4;
+
+/// Gradients of the spikes of a stage.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SpikeGrads<'a> {
+    /// The same at every time step, `[block][sample][16]`.
+    Constant(&'a [f32]),
+    /// By panels of the next stage's features, `[panel][sample][time step][feature of the panel]`.
+    Panels(&'a [f32]),
+}
+
+/// The stage with its weights and its memory.
+#[derive(Debug, Clone)]
+pub(super) struct Linear {
+    pub(super) stage: LinearStage,
+    pub(super) weight: Weights,
+    pub(super) bias: Weights,
+    /// What enters, behind the dropout, `[sample][time step][feature]`.
+    pub(super) input: Vec<f32>,
+    /// Factors of the features of a sample, `[sample][feature]`; empty without dropout.
+    pub(super) mask_before: Vec<f32>,
+    /// Factors of the outputs of a sample, `[block][sample][16]`; empty without dropout.
+    pub(super) mask_behind: Vec<f32>,
+    /// Spikes, `[block][sample][time step]`.
+    pub(super) spikes: Vec<u16>,
+    /// Gradients of the features, `[panel][sample][time step][feature of the panel]`.
+    pub(super) input_grads: Vec<f32>,
+    extent: Extent,
+    /// What enters the cells, `[block][sample][time step][16]`.
+    current: Vec<f32>,
+    /// Its gradient.
+    grads: Vec<f32>,
+    /// Samples and time steps as rows of the product, and as terms of the weight gradient.
+    rows: Vec<Row>,
+    row_terms: Vec<Term>,
+    /// Features of a panel as terms of the product, and as rows of the weight gradient.
+    terms: Vec<Term>,
+    feature_rows: Vec<Row>,
+}
+
+impl Linear {
+    pub(super) fn new(stage: LinearStage) -> Self {
+        let feature = |i: usize| (i as u32, (i * LANES) as u32);
+        Self {
+            weight: Weights::new(stage.inputs * stage.blocks() * LANES),
+            bias: Weights::new(stage.blocks() * LANES),
+            input: Vec::new(),
+            mask_before: Vec::new(),
+            mask_behind: Vec::new(),
+            spikes: Vec::new(),
+            input_grads: Vec::new(),
+            extent: Extent::default(),
+            current: Vec::new(),
+            grads: Vec::new(),
+            rows: Vec::new(),
+            row_terms: Vec::new(),
+            terms: (0..PANEL).map(feature).map(|(a, b)| Term { a, b }).collect(),
+            feature_rows: (0..PANEL).map(feature).map(|(a, c)| Row { a, c }).collect(),
+            stage,
+        }
+    }
+
+    /// Makes room for a batch; none is made twice for the same extent.
+    pub(super) fn make_room(&mut self, extent: Extent) {
+        if self.extent == extent {
+            return;
+        }
+        self.extent = extent;
+        let (stage, rows) = (self.stage, extent.samples * extent.steps);
+        self.input.resize(rows * stage.inputs, 0.0);
+        self.current.resize(stage.blocks() * rows * LANES, 0.0);
+        self.spikes.resize(stage.blocks() * rows, 0);
+        let row = |row: usize| ((row * stage.inputs) as u32, (row * LANES) as u32);
+        self.rows = (0..rows).map(row).map(|(a, c)| Row { a, c }).collect();
+        self.row_terms = (0..rows).map(row).map(|(a, b)| Term { a, b }).collect();
+    }
+
+    fn row_count(&self) -> usize {
+        self.extent.samples * self.extent.steps
+    }
+
+    /// From `input` to `spikes`.
+    pub(super) fn forward(&mut self, path: Path, neuron: &Neuron) {
+        let (stage, rows) = (self.stage, self.row_count());
+        let Extent { samples, steps, .. } = self.extent;
+        if !self.mask_before.is_empty() {
+            for (row, features) in self.input.chunks_mut(stage.inputs).enumerate() {
+                let mask = &self.mask_before[row / steps * stage.inputs..][..stage.inputs];
+                features.iter_mut().zip(mask).for_each(|(feature, factor)| *feature *= factor);
+            }
+        }
+        let wide = if stage.blocks() >= 4 * WIDE { WIDE } else { 1 };
+        let input = &self.input;
+        let (weights, bias, mask) = (&self.weight.values, &self.bias.values, &self.mask_behind);
+        let (row_list, terms) = (&self.rows, &self.terms);
+        let size = rows * LANES;
+        self.current.par_chunks_mut(wide * size).enumerate().for_each(|(index, current)| {
+            let first = index * wide;
+            let blocks = current.len() / size;
+            for (panel, weights) in weights.chunks(PANEL * stage.blocks() * LANES).enumerate() {
+                let features = weights.len() / stage.blocks() / LANES;
+                path.run(Product {
+                    a: &input[panel * PANEL..],
+                    b: &weights[first * features * LANES..],
+                    c: current,
+                    rows: row_list,
+                    terms: &terms[..features],
+                    vectors: blocks,
+                    b_stride: features * LANES,
+                    c_stride: size,
+                    start: if panel == 0 { Start::Bias(&bias[first * LANES..]) } else { Start::Sum },
+                });
+            }
+            for (block, current) in current.chunks_mut(size).enumerate() {
+                if stage.relu {
+                    current.iter_mut().for_each(|value| *value = value.max(0.0));
+                }
+                if !mask.is_empty() {
+                    let mask = &mask[(first + block) * samples * LANES..];
+                    for (row, values) in current.chunks_mut(LANES).enumerate() {
+                        let mask = &mask[row / steps * LANES..][..LANES];
+                        values.iter_mut().zip(mask).for_each(|(value, factor)| *value *= factor);
+                    }
+                }
+            }
+        });
+        let mut spikes = std::mem::take(&mut self.spikes);
+        spikes.par_chunks_mut(steps).with_min_len(64).enumerate().for_each(|(index, spikes)| {
+            path.run(Fire { cells: self.cells(index), neuron, spikes });
+        });
+        self.spikes = spikes;
+    }
+
+    /// The cells of one block of one sample; `index` counts samples within blocks.
+    fn cells(&self, index: usize) -> Cells<'_> {
+        let steps = self.extent.steps;
+        let input = &self.current[index * steps * LANES..][..steps * LANES];
+        Cells { input, affine: None, pixels: 1, steps, constant: false }
+    }
+
+    /// The spikes as rows of features of the next stage.
+    pub(super) fn spread_into(&self, features: &mut [f32]) {
+        let (blocks, rows) = (self.stage.blocks(), self.row_count());
+        for (row, features) in features.chunks_mut(blocks * LANES).enumerate() {
+            for (block, values) in features.chunks_mut(LANES).enumerate() {
+                super::conv::spread(self.spikes[block * rows + row], 1.0, values);
+            }
+        }
+    }
+
+    /// From the gradients of the spikes to weights that moved, and to `input_grads`.
+    pub(super) fn backward(&mut self, path: Path, neuron: &Neuron, update: Update, above: SpikeGrads<'_>) {
+        self.learn(path, neuron, above);
+        let (stage, rows) = (self.stage, self.row_count());
+        let size = rows * LANES;
+        let mut bias = vec![0.0; stage.blocks() * LANES];
+        for (channel, bias) in bias.iter_mut().enumerate() {
+            let of_block = &self.grads[channel / LANES * size..][..size];
+            let lane = channel % LANES;
+            *bias = of_block.iter().skip(lane).step_by(LANES).map(|grad| f64::from(*grad)).sum::<f64>() as f32;
+        }
+        self.panels(path, update);
+        self.bias.update(path, update, &bias);
+    }
+
+    fn learn(&mut self, path: Path, neuron: &Neuron, above: SpikeGrads<'_>) {
+        let (stage, rows) = (self.stage, self.row_count());
+        let Extent { samples, steps, .. } = self.extent;
+        let mut grads = std::mem::take(&mut self.grads);
+        grow(&mut grads, stage.blocks() * rows * LANES);
+        let tasks = grads.par_chunks_mut(steps * LANES).take(stage.blocks() * samples).with_min_len(64);
+        tasks.enumerate().for_each(|(index, out)| {
+            let (block, sample) = (index / samples, index % samples);
+            let (grads, step) = match above {
+                SpikeGrads::Constant(grads) => (&grads[index * LANES..], 0),
+                SpikeGrads::Panels(grads) => {
+                    let panel = block * LANES / PANEL;
+                    let features = PANEL.min(stage.blocks() * LANES - panel * PANEL);
+                    let at = panel * PANEL * rows + sample * steps * features + block * LANES % PANEL;
+                    (&grads[at..], features / LANES)
+                }
+            };
+            with_floats((steps * 4 + 2 * steps) * LANES, |room| {
+                let (potentials, sums) = room.split_at_mut(steps * 4 * LANES);
+                path.run(Learn {
+                    cells: self.cells(index),
+                    neuron,
+                    grads,
+                    routes: Routes { of: None, places: 1, step, lanes: None, factor: 1.0 },
+                    mean: None,
+                    out,
+                    places: Places { of: None, plane: 1 },
+                    sums,
+                    potentials,
+                });
+            });
+            let current = self.cells(index).input;
+            for (t, grads) in out.chunks_mut(LANES).enumerate() {
+                if !self.mask_behind.is_empty() {
+                    let mask = &self.mask_behind[index * LANES..][..LANES];
+                    grads.iter_mut().zip(mask).for_each(|(grad, factor)| *grad *= factor);
+                }
+                if stage.relu {
+                    // A value that dropout silenced is 0 here, and so is its gradient already.
+                    let current = &current[t * LANES..][..LANES];
+                    for (grad, current) in grads.iter_mut().zip(current) {
+                        *grad = if *current > 0.0 { *grad } else { 0.0 };
+                    }
+                }
+            }
+        });
+        self.grads = grads;
+    }
+
+    /// Each panel's feature gradients, then its weights' gradients and what becomes of them.
+    fn panels(&mut self, path: Path, update: Update) {
+        let (stage, rows) = (self.stage, self.row_count());
+        let (blocks, size) = (stage.blocks(), self.row_count() * LANES);
+        let panel_size = PANEL * blocks * LANES;
+        self.input_grads.resize(rows * stage.inputs, 0.0);
+        let (input, grads) = (&self.input, &self.grads);
+        let (feature_rows, row_terms) = (&self.feature_rows, &self.row_terms);
+        let to_features = |weights: &[f32], out: &mut [f32]| {
+            let features = weights.len() / blocks / LANES;
+            path.run(RowProduct {
+                a: grads,
+                b: weights,
+                c: out,
+                rows,
+                columns: features,
+                vectors: blocks,
+                a_row: LANES,
+                a_vector: size,
+                b_vector: features * LANES,
+                c_row: features,
+            });
+        };
+        // The gradient of the weights between a panel and some blocks from `first` on.
+        let to_weights = |panel: usize, first: usize, features: usize, out: &mut [f32]| {
+            path.run(Product {
+                a: &input[panel * PANEL..],
+                b: &grads[first * size..],
+                rows: &feature_rows[..features],
+                terms: row_terms,
+                vectors: out.len() / features / LANES,
+                b_stride: size,
+                c_stride: features * LANES,
+                start: Start::Zero,
+                c: out,
+            });
+        };
+        let weights = &mut self.weight;
+        let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
+        match update {
+            Update::Adam(step) => {
+                let moving = weights.values.par_chunks_mut(panel_size);
+                let moments = weights.first.par_chunks_mut(panel_size).zip(weights.second.par_chunks_mut(panel_size));
+                input_grads.zip(moving).zip(moments).for_each(|(((panel, out), weights), (first, second))| {
+                    to_features(weights, out);
+                    let features = weights.len() / blocks / LANES;
+                    let some = WIDE * features * LANES;
+                    let moments = first.chunks_mut(some).zip(second.chunks_mut(some));
+                    for (index, (weights, (first, second))) in weights.chunks_mut(some).zip(moments).enumerate() {
+                        with_floats(weights.len(), |grads| {
+                            to_weights(panel, index * WIDE, features, grads);
+                            path.run(Move { step, grads, weights, first, second });
+                        });
+                    }
+                });
+            }
+            Update::Keep => {
+                weights.kept.resize(weights.values.len(), 0.0);
+                let kept = weights.kept.par_chunks_mut(panel_size).zip(weights.values.par_chunks(panel_size));
+                input_grads.zip(kept).for_each(|((panel, out), (kept, weights))| {
+                    to_features(weights, out);
+                    to_weights(panel, 0, weights.len() / blocks / LANES, kept);
+                });
+            }
+        }
+    }
+
+    /// The gradients of the features by rows, `[sample][time step][feature]`, before the dropout.
+    pub(super) fn input_grads_into(&self, rows_out: &mut [f32]) {
+        let (stage, rows, steps) = (self.stage, self.row_count(), self.extent.steps);
+        rows_out[..rows * stage.inputs].par_chunks_mut(stage.inputs).enumerate().for_each(|(row, out)| {
+            for (panel, out) in out.chunks_mut(PANEL).enumerate() {
+                let at = panel * PANEL * rows + row * out.len();
+                out.copy_from_slice(&self.input_grads[at..][..out.len()]);
+            }
+            if !self.mask_before.is_empty() {
+                let mask = &self.mask_before[row / steps * stage.inputs..][..stage.inputs];
+                out.iter_mut().zip(mask).for_each(|(grad, factor)| *grad *= factor);
+            }
+        });
+    }
+}

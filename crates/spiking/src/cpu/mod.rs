@@ -1,0 +1,445 @@
+//! The CPU engine: kernels of its own over fixed memory, the same bits on any number of threads and on any path.
+//!
+//! It runs the networks that [`NetworkSpec`] describes and [`reference`](crate::reference) also runs, and is tested against it. What
+//! makes it fast: maps in blocks of 16 channels, spikes as bits, tables of sums instead of products where spikes
+//! enter ([`kernels::spikes`]), norm, ReLU and cells in one pass over all time steps ([`kernels::neuron`]), a first layer computed
+//! once where the image is the same at every time step, and AdamW fused into the gradient of linear weights.
+
+mod conv;
+#[allow(unsafe_code, reason = "kernels read and write through pointers that they have checked")]
+mod kernels;
+mod linear;
+mod plan;
+mod scratch;
+#[allow(unsafe_code, reason = "the paths of one instruction set each")]
+mod simd;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use conv::{Conv, Extent, Maps, Room, Statistics, grow};
+use kernels::adamw::AdamStep;
+use linear::{Linear, SpikeGrads};
+use plan::Plan;
+use simd::LANES;
+use weights::{Order, Update, Weights};
+
+use crate::optimizer::{BETA1, BETA2, EPSILON};
+use crate::random::unit;
+use crate::{Batch, Engine, Evaluation, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport};
+
+pub use simd::Path;
+
+/// The engine: a network, its weights and the memory of a batch.
+#[derive(Debug, Clone)]
+pub struct Cpu {
+    spec: NetworkSpec,
+    neuron: Neuron,
+    plan: Plan,
+    path: Path,
+    weight_decay: f64,
+    steps: u32,
+    convs: Vec<Conv>,
+    linears: Vec<Linear>,
+    room: Room,
+    extent: Extent,
+    /// Votes, `[sample][class]`.
+    votes: Vec<f32>,
+    /// Gradients of the output spikes, `[block][sample][16]`.
+    vote_grads: Vec<f32>,
+}
+
+/// One training step laid open, with nothing moved but the running statistics: for tests and comparisons.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Mean squared error over batch and classes.
+    pub loss: f64,
+    /// The votes' mean over time, `[N, classes]`.
+    pub output: Tensor,
+    /// Spikes by layer index, `[T, N, C, H, W]` (features: `[T, N, F]`).
+    pub spikes: BTreeMap<usize, Tensor>,
+    /// Gradients of all parameters by name.
+    pub gradients: BTreeMap<String, Tensor>,
+    /// Dropout masks by layer index, `[N, F]`: 0 or 1 / (1 - p).
+    pub masks: BTreeMap<usize, Tensor>,
+}
+
+impl Cpu {
+    /// An engine for a network with given parameters, on the given path; AdamW starts from rest.
+    ///
+    /// # Errors
+    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Order`] for layers in an order that only the
+    /// reference engine runs.
+    pub fn new(
+        spec: NetworkSpec,
+        neuron: Neuron,
+        parameters: &Parameters,
+        weight_decay: f64,
+        path: Path,
+    ) -> Result<Self> {
+        neuron.validate()?;
+        let plan = Plan::new(&spec)?;
+        let mut before = None;
+        let mut convs = Vec::with_capacity(plan.convs.len());
+        for stage in &plan.convs {
+            convs.push(Conv::new(*stage, before));
+            before = Some(stage.pool);
+        }
+        let linears = plan.linears.iter().map(|stage| Linear::new(*stage)).collect();
+        let mut engine = Self {
+            spec,
+            neuron,
+            plan,
+            path,
+            weight_decay,
+            steps: 0,
+            convs,
+            linears,
+            room: Room::default(),
+            extent: Extent::default(),
+            votes: Vec::new(),
+            vote_grads: Vec::new(),
+        };
+        engine.read(parameters)?;
+        Ok(engine)
+    }
+
+    /// The network.
+    pub fn spec(&self) -> &NetworkSpec {
+        &self.spec
+    }
+
+    /// The path its kernels run on.
+    pub fn path(&self) -> Path {
+        self.path
+    }
+
+    fn read(&mut self, parameters: &Parameters) -> Result<()> {
+        let plan = &self.plan;
+        for conv in &mut self.convs {
+            let (stage, lanes, norm) = (conv.stage, conv.lanes(), conv.stage.norm());
+            let layer = stage.layer;
+            let named = |index: usize, part: &str| parameters.get(&format!("{index}.{part}"));
+            Order::Conv(&stage, lanes).read(named(layer, "weight")?, &mut conv.weight.values)?;
+            Order::Channels.read(named(layer, "bias")?, &mut conv.bias.values)?;
+            Order::Channels.read(named(norm, "weight")?, &mut conv.gamma.values)?;
+            Order::Channels.read(named(norm, "bias")?, &mut conv.beta.values)?;
+            Order::Channels.read(named(norm, "running_mean")?, &mut conv.running_mean)?;
+            Order::Channels.read(named(norm, "running_var")?, &mut conv.running_var)?;
+        }
+        for (index, linear) in self.linears.iter_mut().enumerate() {
+            let layer = linear.stage.layer;
+            let named = |part: &str| parameters.get(&format!("{layer}.{part}"));
+            Order::Linear(plan, index).read(named("weight")?, &mut linear.weight.values)?;
+            Order::Channels.read(named("bias")?, &mut linear.bias.values)?;
+        }
+        Ok(())
+    }
+
+    /// All trainable tensors, made by `of` from the weights of each.
+    fn trainable(&self, of: impl Fn(&Weights) -> &[f32]) -> Result<BTreeMap<String, Tensor>> {
+        let shapes: BTreeMap<_, _> = self.spec.parameter_shapes()?.into_iter().collect();
+        let mut tensors = BTreeMap::new();
+        let mut put = |order: Order<'_>, name: String, weights: &Weights| -> Result<()> {
+            let tensor = order.write(of(weights), &shapes[&name])?;
+            tensors.insert(name, tensor);
+            Ok(())
+        };
+        for conv in &self.convs {
+            let (layer, norm) = (conv.stage.layer, conv.stage.norm());
+            put(Order::Conv(&conv.stage, conv.lanes()), format!("{layer}.weight"), &conv.weight)?;
+            put(Order::Channels, format!("{layer}.bias"), &conv.bias)?;
+            put(Order::Channels, format!("{norm}.weight"), &conv.gamma)?;
+            put(Order::Channels, format!("{norm}.bias"), &conv.beta)?;
+        }
+        for (index, linear) in self.linears.iter().enumerate() {
+            let layer = linear.stage.layer;
+            put(Order::Linear(&self.plan, index), format!("{layer}.weight"), &linear.weight)?;
+            put(Order::Channels, format!("{layer}.bias"), &linear.bias)?;
+        }
+        Ok(tensors)
+    }
+
+    /// Makes room for a batch and reads its stimuli.
+    fn load(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let samples = batch.check(self.spec.input, self.plan.classes)?;
+        if batch.time_steps > kernels::neuron::MOST_STEPS {
+            return Err(SpikingError::Range {
+                key: "time_steps",
+                found: batch.time_steps.to_string(),
+                expected: "at most 1024 on the CPU engine",
+            });
+        }
+        let steps = batch.time_steps;
+        let extent = Extent { samples, steps, planes: batch.frames };
+        self.extent = extent;
+        for (index, conv) in self.convs.iter_mut().enumerate() {
+            conv.make_room(if index == 0 { extent } else { Extent { planes: steps, ..extent } });
+        }
+        for linear in &mut self.linears {
+            linear.make_room(extent);
+        }
+        let input = self.spec.input;
+        let (height, width) = input.map();
+        let (channels, area) = (input.channels, input.height * input.width);
+        let Maps::Real { values, .. } = &mut self.convs[0].input else { unreachable!("the first input is real") };
+        let frames = batch.values.par_chunks(channels * area);
+        values.par_chunks_mut((height + 2) * (width + 2) * channels).zip(frames).for_each(|(map, frame)| {
+            for (channel, plane) in frame.chunks(area).enumerate() {
+                for y in 0..height {
+                    let row = &plane[y * input.stride * input.width..][..input.width];
+                    for (x, value) in row.iter().step_by(input.stride).enumerate() {
+                        map[((y + 1) * (width + 2) + x + 1) * channels + channel] = *value;
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Runs the loaded batch through the network; leaves the votes.
+    fn forward(&mut self, statistics: Statistics, mut dropout: Option<&mut ChaCha8Rng>) {
+        let (path, neuron) = (self.path, self.neuron);
+        for index in 0..self.convs.len() {
+            let (done, next) = self.convs.split_at_mut(index + 1);
+            let conv = &mut done[index];
+            conv.forward(path, &neuron, statistics);
+            match next.first_mut() {
+                Some(next) => conv.pool_into(&mut next.input),
+                None => conv.pool_into_features(&mut self.linears[0].input),
+            }
+        }
+        for index in 0..self.linears.len() {
+            self.draw_masks(index, dropout.as_deref_mut());
+            let (done, next) = self.linears.split_at_mut(index + 1);
+            let linear = &mut done[index];
+            linear.forward(path, &neuron);
+            if let Some(next) = next.first_mut() {
+                linear.spread_into(&mut next.input);
+            }
+        }
+        self.vote();
+    }
+
+    /// Draws the dropout masks of a linear stage sample by sample in PyTorch's order of features, as the reference does.
+    fn draw_masks(&mut self, index: usize, dropout: Option<&mut ChaCha8Rng>) {
+        let samples = self.extent.samples;
+        let (plan, linear) = (&self.plan, &mut self.linears[index]);
+        let stage = linear.stage;
+        linear.mask_before.clear();
+        linear.mask_behind.clear();
+        let Some(dropout) = dropout else { return };
+        let mut factor = |probability: f64| {
+            if f64::from(unit(dropout)) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
+        };
+        if let Some(probability) = stage.dropout_before {
+            linear.mask_before.resize(samples * stage.inputs, 0.0);
+            for mask in linear.mask_before.chunks_mut(stage.inputs) {
+                for feature in 0..plan.features(index) {
+                    mask[plan.feature(index, feature)] = factor(probability);
+                }
+            }
+        }
+        if let Some(probability) = stage.dropout_behind {
+            linear.mask_behind.resize(stage.blocks() * samples * LANES, 0.0);
+            for sample in 0..samples {
+                for output in 0..stage.outputs {
+                    let place = (output / LANES * samples + sample) * LANES + output % LANES;
+                    linear.mask_behind[place] = factor(probability);
+                }
+            }
+        }
+    }
+
+    /// The share of a class's voters that fired, over all time steps.
+    fn vote(&mut self) {
+        let Extent { samples, steps, .. } = self.extent;
+        let (classes, voters) = (self.plan.classes, self.plan.voters);
+        self.votes.resize(samples * classes, 0.0);
+        let Some(output) = self.linears.last() else { return };
+        for (index, vote) in self.votes.iter_mut().enumerate() {
+            let (sample, class) = (index / classes, index % classes);
+            let fired: u32 = (class * voters..(class + 1) * voters)
+                .map(|cell| {
+                    let at = (cell / LANES * samples + sample) * steps;
+                    output.spikes[at..][..steps].iter().map(|spikes| u32::from(spikes >> (cell % LANES) & 1)).sum::<u32>()
+                })
+                .sum();
+            *vote = fired as f32 / (voters * steps) as f32;
+        }
+    }
+
+    /// Mean squared error against the one-hot labels, and how many were met; leaves the gradients of the output spikes.
+    fn loss(&mut self, labels: &[u32]) -> (f64, Vec<u32>) {
+        let Extent { samples, steps, .. } = self.extent;
+        let (classes, voters) = (self.plan.classes, self.plan.voters);
+        let blocks = self.linears.last().map_or(0, |linear| linear.stage.blocks());
+        self.vote_grads.resize(blocks * samples * LANES, 0.0);
+        let share = (2.0 / ((samples * classes) as f64 * (steps * voters) as f64)) as f32;
+        let (mut loss, mut predictions) = (0.0, Vec::with_capacity(samples));
+        for (sample, votes) in self.votes.chunks(classes).enumerate() {
+            let mut best = 0;
+            for (class, vote) in votes.iter().enumerate() {
+                if *vote > votes[best] {
+                    best = class;
+                }
+                let error = vote - if labels[sample] as usize == class { 1.0 } else { 0.0 };
+                loss += f64::from(error * error);
+                for cell in class * voters..(class + 1) * voters {
+                    self.vote_grads[(cell / LANES * samples + sample) * LANES + cell % LANES] = error * share;
+                }
+            }
+            predictions.push(best as u32);
+        }
+        (loss / (samples * classes) as f64, predictions)
+    }
+
+    fn backward(&mut self, update: Update) {
+        let (path, neuron) = (self.path, self.neuron);
+        for index in (0..self.linears.len()).rev() {
+            let (head, tail) = self.linears.split_at_mut(index + 1);
+            let above = match tail.first() {
+                Some(next) => SpikeGrads::Panels(&next.input_grads),
+                None => SpikeGrads::Constant(&self.vote_grads),
+            };
+            head[index].backward(path, &neuron, update, above);
+        }
+        let first = &self.linears[0];
+        grow(&mut self.room.behind_pool, first.input.len());
+        first.input_grads_into(&mut self.room.behind_pool);
+        for (index, conv) in self.convs.iter_mut().enumerate().rev() {
+            conv.backward(path, &neuron, update, index == 0, &mut self.room);
+        }
+    }
+
+    /// The numbers of the next AdamW step.
+    fn adam(&mut self, learning_rate: f64) -> Update {
+        self.steps += 1;
+        let step = f64::from(self.steps);
+        Update::Adam(AdamStep {
+            beta1: BETA1 as f32,
+            beta2: BETA2 as f32,
+            one_minus_beta1: (1.0 - BETA1) as f32,
+            one_minus_beta2: (1.0 - BETA2) as f32,
+            second_correction: (1.0 / (1.0 - BETA2.powf(step)).sqrt()) as f32,
+            epsilon: EPSILON as f32,
+            keep: (1.0 - learning_rate * self.weight_decay) as f32,
+            rate: (learning_rate / (1.0 - BETA1.powf(step))) as f32,
+        })
+    }
+
+    /// A training step that keeps its gradients instead of moving the weights; the running statistics move.
+    ///
+    /// # Errors
+    /// Those of [`Engine::train_step`].
+    pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
+        self.load(batch)?;
+        self.forward(Statistics::Batch, Some(dropout));
+        let (loss, _) = self.loss(batch.labels);
+        self.backward(Update::Keep);
+        let (samples, classes) = (self.extent.samples, self.plan.classes);
+        let mut spikes = BTreeMap::new();
+        for conv in &self.convs {
+            let shape = [conv.stage.outputs, conv.stage.height, conv.stage.width];
+            spikes.insert(conv.stage.cells(), self.spikes_of(&conv.spikes, shape)?);
+        }
+        let mut masks = BTreeMap::new();
+        for (index, linear) in self.linears.iter().enumerate() {
+            let stage = linear.stage;
+            let layer = self.spikes_of(&linear.spikes, [stage.outputs, 1, 1])?;
+            spikes.insert(stage.cells, layer.flatten_from(2)?);
+            if !linear.mask_before.is_empty() {
+                let features = self.plan.features(index);
+                let at = |i: usize| i / features * stage.inputs + self.plan.feature(index, i % features);
+                let mask: Vec<f32> = (0..samples * features).map(|i| linear.mask_before[at(i)]).collect();
+                masks.insert(stage.layer - 1, Tensor::from_vec(mask, (samples, features), &Device::Cpu)?);
+            }
+            if !linear.mask_behind.is_empty() {
+                let of = stage.outputs;
+                let at = |i: usize| (i % of / LANES * samples + i / of) * LANES + i % of % LANES;
+                let mask: Vec<f32> = (0..samples * of).map(|i| linear.mask_behind[at(i)]).collect();
+                masks.insert(stage.cells - 1, Tensor::from_vec(mask, (samples, of), &Device::Cpu)?);
+            }
+        }
+        Ok(Probe {
+            loss,
+            output: Tensor::from_slice(&self.votes, (samples, classes), &Device::Cpu)?,
+            spikes,
+            gradients: self.trainable(|weights| &weights.kept)?,
+            masks,
+        })
+    }
+
+    /// `[T, N, C, H, W]` from `[block][sample][time step][pixel]`.
+    fn spikes_of(&self, spikes: &[u16], [channels, height, width]: [usize; 3]) -> Result<Tensor> {
+        let Extent { samples, steps, .. } = self.extent;
+        let pixels = height * width;
+        let value = |i: usize| {
+            let (pixel, channel) = (i % pixels, i / pixels % channels);
+            let (sample, t) = (i / pixels / channels % samples, i / pixels / channels / samples);
+            let at = ((channel / LANES * samples + sample) * steps + t) * pixels + pixel;
+            f32::from(spikes[at] >> (channel % LANES) & 1)
+        };
+        let values: Vec<f32> = (0..steps * samples * channels * pixels).map(value).collect();
+        Ok(Tensor::from_vec(values, (steps, samples, channels, height, width), &Device::Cpu)?)
+    }
+}
+
+impl Engine for Cpu {
+    fn train_step(
+        &mut self,
+        batch: &Batch<'_>,
+        mode: Mode,
+        dropout: &mut ChaCha8Rng,
+        learning_rate: f64,
+    ) -> Result<StepReport> {
+        refuse_analogue(mode)?;
+        self.load(batch)?;
+        self.forward(Statistics::Batch, Some(dropout));
+        let (loss, predictions) = self.loss(batch.labels);
+        let update = self.adam(learning_rate);
+        self.backward(update);
+        let correct = predictions.iter().zip(batch.labels).filter(|(found, label)| found == label).count();
+        Ok(StepReport { loss, correct })
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
+        refuse_analogue(mode)?;
+        self.load(batch)?;
+        self.forward(Statistics::Running, None);
+        let (loss, predictions) = self.loss(batch.labels);
+        let count = |spikes: &[u16]| spikes.par_iter().map(|spikes| u64::from(spikes.count_ones())).sum::<u64>();
+        let convs = self.convs.iter().map(|conv| (conv.stage.cells(), count(&conv.spikes)));
+        let linears = self.linears.iter().map(|linear| (linear.stage.cells, count(&linear.spikes)));
+        Ok(Evaluation { loss, predictions, spikes: convs.chain(linears).collect() })
+    }
+
+    fn parameters(&self) -> Result<Parameters> {
+        let mut buffers = BTreeMap::new();
+        for conv in &self.convs {
+            let (norm, channels) = (conv.stage.norm(), [conv.stage.outputs]);
+            for (part, values) in [("running_mean", &conv.running_mean), ("running_var", &conv.running_var)] {
+                buffers.insert(format!("{norm}.{part}"), Order::Channels.write(values, &channels)?);
+            }
+        }
+        Ok(Parameters { trainable: self.trainable(|weights| &weights.values)?, buffers })
+    }
+}
+
+/// Cells in analogue mode give real numbers, which this engine's maps do not hold.
+fn refuse_analogue(mode: Mode) -> Result<()> {
+    match mode {
+        Mode::Spiking => Ok(()),
+        Mode::Analogue => Err(SpikingError::Range {
+            key: "mode",
+            found: "analogue".to_owned(),
+            expected: "spiking cells on the CPU engine; the reference engine runs the ANN warm-up",
+        }),
+    }
+}

@@ -1,0 +1,187 @@
+//! A network as this engine runs it: stages of convolution or linear layer, norm, cells and pool.
+
+use crate::{Layer, NetworkSpec, Result, SpikingError};
+
+use super::simd::LANES;
+
+/// What a pool gives to the next stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pool {
+    /// Nothing is pooled.
+    None,
+    /// A spike where any of the window fired.
+    Max(usize),
+    /// The share of the window that fired.
+    Average(usize),
+}
+
+impl Pool {
+    pub(super) fn size(self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::Max(size) | Self::Average(size) => size,
+        }
+    }
+}
+
+/// Convolution, batch norm, ReLU, cells and perhaps a pool.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConvStage {
+    /// Index of the convolution; batch norm and cells follow at + 1 and + 3.
+    pub(super) layer: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) pool: Pool,
+}
+
+impl ConvStage {
+    pub(super) const fn norm(&self) -> usize {
+        self.layer + 1
+    }
+
+    pub(super) const fn cells(&self) -> usize {
+        self.layer + 3
+    }
+
+    /// Blocks of output channels.
+    pub(super) const fn blocks(&self) -> usize {
+        self.outputs.div_ceil(LANES)
+    }
+
+    pub(super) const fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Pixels of a map with a border of one.
+    pub(super) const fn padded(&self) -> usize {
+        (self.height + 2) * (self.width + 2)
+    }
+
+    /// Height and width behind the pool.
+    pub(super) fn pooled(&self) -> (usize, usize) {
+        (self.height / self.pool.size(), self.width / self.pool.size())
+    }
+}
+
+/// Perhaps dropout, a linear layer, perhaps ReLU, perhaps dropout, cells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LinearStage {
+    /// Index of the linear layer.
+    pub(super) layer: usize,
+    /// Probability of the dropout before it.
+    pub(super) dropout_before: Option<f64>,
+    pub(super) relu: bool,
+    /// Probability of the dropout behind it.
+    pub(super) dropout_behind: Option<f64>,
+    /// Index of the cells.
+    pub(super) cells: usize,
+    /// Features that enter, as this engine orders and pads them.
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+}
+
+impl LinearStage {
+    /// Blocks of outputs.
+    pub(super) const fn blocks(&self) -> usize {
+        self.outputs.div_ceil(LANES)
+    }
+}
+
+/// The stages of a network.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) convs: Vec<ConvStage>,
+    pub(super) linears: Vec<LinearStage>,
+    pub(super) voters: usize,
+    pub(super) classes: usize,
+}
+
+impl Plan {
+    /// Reads the stages off the layers.
+    pub(super) fn new(spec: &NetworkSpec) -> Result<Self> {
+        let shapes = spec.shapes()?;
+        let layers = spec.layers.as_slice();
+        let refuse = |index: usize| SpikingError::Order {
+            layer: index,
+            what: layers.get(index).map_or_else(|| "end".to_owned(), Layer::to_string),
+            why: "the CPU engine runs Conv-BN-ReLU-LIF with or without a pool, then Flatten, then Linear-LIF with or without ReLU \
+                  and dropout, then Vote; the reference engine runs any order",
+        };
+        let (mut convs, mut at) = (Vec::new(), 0);
+        while let [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif, rest @ ..] = &layers[at..] {
+            let pool = match rest.first() {
+                Some(Layer::MaxPool { size }) => Pool::Max(*size),
+                Some(Layer::AvgPool { size }) => Pool::Average(*size),
+                _ => Pool::None,
+            };
+            let [inputs, height, width] = shapes[at];
+            convs.push(ConvStage { layer: at, inputs, outputs: *out, height, width, pool });
+            at += if pool == Pool::None { 4 } else { 5 };
+        }
+        let Some(last) = convs.last() else { return Err(refuse(at)) };
+        if layers.get(at) != Some(&Layer::Flatten) {
+            return Err(refuse(at));
+        }
+        at += 1;
+        let (height, width) = last.pooled();
+        let mut inputs = last.blocks() * height * width * LANES;
+        let mut linears = Vec::new();
+        loop {
+            let dropout = |at: usize| match layers.get(at) {
+                Some(Layer::NeuronDropout { probability }) => Some(*probability),
+                _ => None,
+            };
+            let dropout_before = dropout(at);
+            let layer = at + usize::from(dropout_before.is_some());
+            let Some(Layer::Linear { out }) = layers.get(layer) else { break };
+            let relu = layers.get(layer + 1) == Some(&Layer::Relu);
+            let dropout_behind = dropout(layer + 1 + usize::from(relu));
+            let cells = layer + 1 + usize::from(relu) + usize::from(dropout_behind.is_some());
+            if layers.get(cells) != Some(&Layer::Lif) {
+                return Err(refuse(cells));
+            }
+            linears.push(LinearStage {
+                layer,
+                dropout_before,
+                relu,
+                dropout_behind,
+                cells,
+                inputs,
+                outputs: *out,
+            });
+            inputs = out.div_ceil(LANES) * LANES;
+            at = cells + 1;
+        }
+        match layers[at..] {
+            [Layer::Vote { voters }] if !linears.is_empty() => {
+                Ok(Self { convs, linears, voters, classes: spec.classes()? })
+            }
+            _ => Err(refuse(at)),
+        }
+    }
+
+    /// Where a feature of PyTorch's order (`[C, H, W]` row-major behind the last convolution) stands among the inputs of linear
+    /// stage `stage`.
+    pub(super) fn feature(&self, stage: usize, feature: usize) -> usize {
+        if stage > 0 {
+            return feature;
+        }
+        let last = self.convs.last().map_or((1, 1), ConvStage::pooled);
+        let map = last.0 * last.1;
+        let (channel, pixel) = (feature / map, feature % map);
+        (channel / LANES * map + pixel) * LANES + channel % LANES
+    }
+
+    /// Features that enter linear stage `stage`, as PyTorch counts them.
+    pub(super) fn features(&self, stage: usize) -> usize {
+        match stage.checked_sub(1) {
+            Some(before) => self.linears[before].outputs,
+            None => self.convs.last().map_or(0, |last| {
+                let (height, width) = last.pooled();
+                last.outputs * height * width
+            }),
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! Sixteen lanes of f32, on three paths that give the same bits.
+//!
+//! A kernel is written once over [`Simd`] and compiled three times: AVX-512 (one register a vector), AVX2 with FMA (two), and
+//! portable Rust. Each operation is IEEE-exact and lane by lane, [`Simd::sum`] adds in one fixed tree, and a product that
+//! is added is always fused: what a kernel gives follows from the order it is written in, not from the path it runs on.
+//!
+//! A value of a path type is the proof that this machine has the path: there is no other way to it than [`Path::best`] and
+//! [`Path::named`], which look.
+
+use std::fmt;
+
+use crate::{Result, SpikingError};
+
+/// Lanes of a vector, and channels of a block.
+pub(super) const LANES: usize = 16;
+
+/// Which instructions the kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Rust without intrinsics: any machine. Slow where the machine has no fused multiply-add at compile time.
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW, VL and DQ.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Path {
+    /// Names a path by its variable.
+    pub const VARIABLE: &'static str = "BPSTA_SIMD";
+
+    /// The paths of this machine, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut paths = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+            {
+                paths.push(Self::Avx512);
+            }
+            if avx2 && is_x86_feature_detected!("bmi2") {
+                paths.push(Self::Avx2);
+            }
+        }
+        paths.push(Self::Portable);
+        paths
+    }
+
+    /// The path that the variable `BPSTA_SIMD` names, or else the fastest.
+    ///
+    /// # Errors
+    /// [`SpikingError::Device`] for a path that this machine lacks, [`SpikingError::UnknownName`] for no path at all.
+    pub fn from_environment() -> Result<Self> {
+        match std::env::var(Self::VARIABLE) {
+            Ok(name) if !name.is_empty() => Self::named(&name),
+            _ => Ok(Self::available()[0]),
+        }
+    }
+
+    /// The path called `avx512`, `avx2` or `portable`.
+    ///
+    /// # Errors
+    /// As [`Path::from_environment`].
+    pub fn named(name: &str) -> Result<Self> {
+        const NAMES: [&str; 3] = ["avx512", "avx2", "portable"];
+        if !NAMES.contains(&name) {
+            return Err(SpikingError::UnknownName {
+                kind: Self::VARIABLE,
+                found: name.to_owned(),
+                expected: NAMES.join(", "),
+            });
+        }
+        let available = Self::available();
+        available.iter().copied().find(|path| path.to_string() == name).ok_or_else(|| SpikingError::Device {
+            device: format!("{}={name}", Self::VARIABLE),
+            why: format!("this machine has {}", available.iter().map(Self::to_string).collect::<Vec<_>>().join(", ")),
+        })
+    }
+
+    /// Runs a kernel on this path.
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Self::Portable => kernel.run(portable::Portable(())),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Path::Avx2` comes from `available` alone, which found these features.
+            Self::Avx2 => unsafe { x86::with_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Path::Avx512` comes from `available` alone, which found these features.
+            Self::Avx512 => unsafe { x86::with_avx512(kernel) },
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+        })
+    }
+}
+
+/// A computation over [`Simd`]. `run` must be `#[inline(always)]`, so that it is compiled for the path that calls it.
+pub(super) trait Kernel {
+    /// What it gives.
+    type Output;
+    /// Computes.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Sixteen lanes of f32.
+pub(super) trait Simd: Copy {
+    /// A vector.
+    type V: Copy;
+    /// Vectors that fit the registers as sums: a tile of 24 wants AVX-512.
+    const MANY_REGISTERS: bool;
+
+    /// The same value in all lanes.
+    fn splat(self, x: f32) -> Self::V;
+    /// Reads 16 values.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading 16 f32; no alignment is asked for.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Writes 16 values.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 f32; no alignment is asked for.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// a + b
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a - b
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a * b
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a / b
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a * b + c, rounded once
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Square root.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// The lanes where a >= b, lane 0 in the lowest bit.
+    fn ge(self, a: Self::V, b: Self::V) -> u16;
+    /// The lanes where a > b.
+    fn gt(self, a: Self::V, b: Self::V) -> u16;
+    /// v in the lanes of `mask`, 0 in the others.
+    fn only(self, mask: u16, v: Self::V) -> Self::V;
+    /// The sum of all lanes: lanes 8 apart are added, then those 4, 2 and 1 apart.
+    fn sum(self, v: Self::V) -> f32;
+
+    /// max(a, 0), and 0 for NaN.
+    #[inline(always)]
+    fn relu(self, a: Self::V) -> Self::V {
+        let positive = self.gt(a, self.splat(0.0));
+        self.only(positive, a)
+    }
+}
+
+mod portable {
+    use super::{LANES, Simd};
+
+    /// Rust without intrinsics.
+    #[derive(Clone, Copy)]
+    pub(in crate::cpu) struct Portable(pub(super) ());
+
+    #[inline(always)]
+    fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+        std::array::from_fn(|i| f(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn mask(a: [f32; LANES], b: [f32; LANES], holds: impl Fn(&f32, &f32) -> bool) -> u16 {
+        (0..LANES).fold(0, |mask, i| mask | u16::from(holds(&a[i], &b[i])) << i)
+    }
+
+    impl Simd for Portable {
+        type V = [f32; LANES];
+        const MANY_REGISTERS: bool = false;
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> Self::V {
+            [x; LANES]
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> Self::V {
+            // SAFETY: the caller's; an array of f32 has the alignment of f32.
+            unsafe { from.cast::<Self::V>().read() }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, v: Self::V) {
+            // SAFETY: the caller's.
+            unsafe { to.cast::<Self::V>().write(v) }
+        }
+        #[inline(always)]
+        fn add(self, a: Self::V, b: Self::V) -> Self::V {
+            zip(a, b, |a, b| a + b)
+        }
+        #[inline(always)]
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+            zip(a, b, |a, b| a - b)
+        }
+        #[inline(always)]
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+            zip(a, b, |a, b| a * b)
+        }
+        #[inline(always)]
+        fn div(self, a: Self::V, b: Self::V) -> Self::V {
+            zip(a, b, |a, b| a / b)
+        }
+        #[inline(always)]
+        fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        }
+        #[inline(always)]
+        fn sqrt(self, a: Self::V) -> Self::V {
+            a.map(f32::sqrt)
+        }
+        #[inline(always)]
+        fn ge(self, a: Self::V, b: Self::V) -> u16 {
+            mask(a, b, f32::ge)
+        }
+        #[inline(always)]
+        fn gt(self, a: Self::V, b: Self::V) -> u16 {
+            mask(a, b, f32::gt)
+        }
+        #[inline(always)]
+        fn only(self, mask: u16, v: Self::V) -> Self::V {
+            std::array::from_fn(|i| if mask >> i & 1 == 1 { v[i] } else { 0.0 })
+        }
+        #[inline(always)]
+        fn sum(self, mut v: Self::V) -> f32 {
+            let mut width = LANES / 2;
+            while width > 0 {
+                for i in 0..width {
+                    v[i] += v[i + width];
+                }
+                width /= 2;
+            }
+            v[0]
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! The methods below are compiled into kernels that run under `with_avx2` and `with_avx512` alone: a value of
+    //! `Avx2` or `Avx512` is made nowhere else, and its existence is what every SAFETY comment here rests on.
+
+    use std::arch::x86_64::*;
+
+    use super::{Kernel, Simd};
+
+    /// AVX2 and FMA: two registers a vector.
+    #[derive(Clone, Copy)]
+    pub(in crate::cpu) struct Avx2(());
+
+    /// AVX-512: one register a vector.
+    #[derive(Clone, Copy)]
+    pub(in crate::cpu) struct Avx512(());
+
+    /// # Safety
+    /// The machine must have these features.
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx2(()))
+    }
+
+    /// # Safety
+    /// The machine must have these features.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+    pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx512(()))
+    }
+
+    /// A lane-by-lane operation on both halves.
+    macro_rules! halves {
+        ($name:ident, $a:ident, $b:ident) => {{
+            // SAFETY: an `Avx2` exists.
+            unsafe { ($name($a.0, $b.0), $name($a.1, $b.1)) }
+        }};
+    }
+
+    /// Eight lanes of all ones where the lowest bits of `mask` are set.
+    #[inline(always)]
+    fn lanes(mask: u16) -> __m256 {
+        // SAFETY: called from the methods of an `Avx2`.
+        unsafe {
+            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_and_si256(_mm256_set1_epi32(i32::from(mask)), bits);
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bits))
+        }
+    }
+
+    /// Lanes 4 apart, then 2, then 1.
+    #[inline(always)]
+    fn sum_of_eight(v: __m256) -> f32 {
+        // SAFETY: called from the methods of an `Avx2` or `Avx512`.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    impl Simd for Avx2 {
+        type V = (__m256, __m256);
+        const MANY_REGISTERS: bool = false;
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> Self::V {
+            // SAFETY: an `Avx2` exists.
+            let v = unsafe { _mm256_set1_ps(x) };
+            (v, v)
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> Self::V {
+            // SAFETY: an `Avx2` exists; the caller's for the rest.
+            unsafe { (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, v: Self::V) {
+            // SAFETY: an `Avx2` exists; the caller's for the rest.
+            unsafe {
+                _mm256_storeu_ps(to, v.0);
+                _mm256_storeu_ps(to.add(8), v.1);
+            }
+        }
+        #[inline(always)]
+        fn add(self, a: Self::V, b: Self::V) -> Self::V {
+            halves!(_mm256_add_ps, a, b)
+        }
+        #[inline(always)]
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+            halves!(_mm256_sub_ps, a, b)
+        }
+        #[inline(always)]
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+            halves!(_mm256_mul_ps, a, b)
+        }
+        #[inline(always)]
+        fn div(self, a: Self::V, b: Self::V) -> Self::V {
+            halves!(_mm256_div_ps, a, b)
+        }
+        #[inline(always)]
+        fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: an `Avx2` exists, and with it FMA.
+            unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: Self::V) -> Self::V {
+            // SAFETY: an `Avx2` exists.
+            unsafe { (_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) }
+        }
+        #[inline(always)]
+        fn ge(self, a: Self::V, b: Self::V) -> u16 {
+            // SAFETY: an `Avx2` exists.
+            unsafe {
+                let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a.0, b.0));
+                let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a.1, b.1));
+                (low | high << 8) as u16
+            }
+        }
+        #[inline(always)]
+        fn gt(self, a: Self::V, b: Self::V) -> u16 {
+            // SAFETY: an `Avx2` exists.
+            unsafe {
+                let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0));
+                let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1));
+                (low | high << 8) as u16
+            }
+        }
+        #[inline(always)]
+        fn only(self, mask: u16, v: Self::V) -> Self::V {
+            // SAFETY: an `Avx2` exists.
+            unsafe { (_mm256_and_ps(lanes(mask), v.0), _mm256_and_ps(lanes(mask >> 8), v.1)) }
+        }
+        #[inline(always)]
+        fn sum(self, v: Self::V) -> f32 {
+            // SAFETY: an `Avx2` exists.
+            sum_of_eight(unsafe { _mm256_add_ps(v.0, v.1) })
+        }
+    }
+
+    impl Simd for Avx512 {
+        type V = __m512;
+        const MANY_REGISTERS: bool = true;
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> Self::V {
+            // SAFETY: an `Avx512` exists; so for all methods below.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> Self::V {
+            // SAFETY: the caller's.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, v: Self::V) {
+            // SAFETY: the caller's.
+            unsafe { _mm512_storeu_ps(to, v) }
+        }
+        #[inline(always)]
+        fn add(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn div(self, a: Self::V, b: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_div_ps(a, b) }
+        }
+        #[inline(always)]
+        fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn sqrt(self, a: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_sqrt_ps(a) }
+        }
+        #[inline(always)]
+        fn ge(self, a: Self::V, b: Self::V) -> u16 {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) }
+        }
+        #[inline(always)]
+        fn gt(self, a: Self::V, b: Self::V) -> u16 {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
+        }
+        #[inline(always)]
+        fn only(self, mask: u16, v: Self::V) -> Self::V {
+            // SAFETY: an `Avx512` exists.
+            unsafe { _mm512_maskz_mov_ps(mask, v) }
+        }
+        #[inline(always)]
+        fn sum(self, v: Self::V) -> f32 {
+            // SAFETY: an `Avx512` exists, and with it AVX-512DQ.
+            unsafe {
+                let halves = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+                sum_of_eight(halves)
+            }
+        }
+    }
+}

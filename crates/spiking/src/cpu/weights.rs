@@ -1,0 +1,102 @@
+//! Weights in the order the kernels read them, with AdamW's moments beside them.
+
+use candle_core::Tensor;
+
+use super::kernels::adamw::{AdamStep, Move};
+use super::kernels::spikes::TAPS;
+use super::plan::{ConvStage, LinearStage, Plan};
+use super::simd::{LANES, Path};
+use crate::Result;
+
+/// Features of a panel of linear weights: 4 KiB a block of outputs.
+pub(super) const PANEL: usize = 64;
+
+/// What happens to gradients.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Update {
+    /// Weights move.
+    Adam(AdamStep),
+    /// Gradients are kept and nothing moves.
+    Keep,
+}
+
+/// Weights, first and second moments, and gradients where [`Update::Keep`] asked for them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Weights {
+    pub(super) values: Vec<f32>,
+    pub(super) first: Vec<f32>,
+    pub(super) second: Vec<f32>,
+    pub(super) kept: Vec<f32>,
+}
+
+impl Weights {
+    pub(super) fn new(count: usize) -> Self {
+        Self { values: vec![0.0; count], first: vec![0.0; count], second: vec![0.0; count], kept: Vec::new() }
+    }
+
+    /// Applies the gradients of all weights.
+    pub(super) fn update(&mut self, path: Path, update: Update, grads: &[f32]) {
+        match update {
+            Update::Keep => grads.clone_into(&mut self.kept),
+            Update::Adam(step) => path.run(Move {
+                step,
+                grads,
+                weights: &mut self.values,
+                first: &mut self.first,
+                second: &mut self.second,
+            }),
+        }
+    }
+}
+
+/// The places of a parameter's values: from PyTorch's order to the kernels'.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order<'a> {
+    /// One value a channel.
+    Channels,
+    /// `[O, C, 3, 3]` to `[input block][output block][tap][input lane][output lane]`.
+    Conv(&'a ConvStage, usize),
+    /// `[O, I]` to `[panel][output block][feature of the panel][output lane]`.
+    Linear(&'a Plan, usize),
+}
+
+impl Order<'_> {
+    fn place(self, flat: usize) -> usize {
+        match self {
+            Self::Channels => flat,
+            Self::Conv(stage, lanes) => {
+                let (tap, input, output) = (flat % TAPS, flat / TAPS % stage.inputs, flat / TAPS / stage.inputs);
+                let block = (input / lanes * stage.blocks() + output / LANES) * TAPS + tap;
+                (block * lanes + input % lanes) * LANES + output % LANES
+            }
+            Self::Linear(plan, stage) => {
+                let features = plan.features(stage);
+                let (output, feature) = (flat / features, plan.feature(stage, flat % features));
+                linear_place(&plan.linears[stage], feature, output)
+            }
+        }
+    }
+
+    /// Reads a tensor into the kernels' order.
+    pub(super) fn read(self, tensor: &Tensor, into: &mut [f32]) -> Result<()> {
+        for (flat, value) in tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().enumerate() {
+            into[self.place(flat)] = value;
+        }
+        Ok(())
+    }
+
+    /// Values in PyTorch's order.
+    pub(super) fn write(self, from: &[f32], shape: &[usize]) -> Result<Tensor> {
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|flat| from[self.place(flat)]).collect();
+        Ok(Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?)
+    }
+}
+
+/// Place of a linear weight. The last panel may be narrower; it lies behind the others.
+fn linear_place(stage: &LinearStage, feature: usize, output: usize) -> usize {
+    let panel = feature / PANEL;
+    let wide = PANEL.min(stage.inputs - panel * PANEL);
+    let before = panel * PANEL * stage.blocks() * LANES;
+    before + (output / LANES * wide + feature % PANEL) * LANES + output % LANES
+}

@@ -1,0 +1,103 @@
+//! What every engine does with a network: a training step, an evaluation, and giving back what was learnt.
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::stimuli::count_samples;
+use crate::{Input, Parameters, Result, SpikingError};
+
+/// How LIF layers behave in a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They spike.
+    Spiking,
+    /// They pass their input through: the official code's ANN warm-up, run for one time step.
+    Analogue,
+}
+
+/// Samples and their labels.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// Samples one after another, each `[frames, C, H, W]` as the data set gives it (before the network's door, see
+    /// [`Input::stride`]).
+    pub values: &'a [f32],
+    /// 1 for a static image, which enters at each time step (direct encoding); else the time steps.
+    pub frames: usize,
+    /// Time steps the network runs for.
+    pub time_steps: usize,
+    /// The class of each sample, from 0.
+    pub labels: &'a [u32],
+}
+
+impl Batch<'_> {
+    /// The number of samples.
+    ///
+    /// # Errors
+    /// [`SpikingError::Length`] where the values are no whole number of samples or the labels are not as many,
+    /// [`SpikingError::Range`] for a label that is no class.
+    pub fn check(&self, input: Input, classes: usize) -> Result<usize> {
+        let samples = count_samples(self.values, self.frames, self.time_steps, input)?;
+        if self.labels.len() != samples {
+            return Err(SpikingError::Length {
+                what: "the list of labels",
+                found: self.labels.len(),
+                expected: samples,
+                shape: "one a sample".to_owned(),
+            });
+        }
+        match self.labels.iter().find(|label| **label as usize >= classes) {
+            Some(label) => Err(SpikingError::Range {
+                key: "label",
+                found: label.to_string(),
+                expected: "a class that the network votes on",
+            }),
+            None => Ok(samples),
+        }
+    }
+}
+
+/// What one training step did.
+#[derive(Debug, Clone, Copy)]
+pub struct StepReport {
+    /// Mean squared error before the step, over batch and classes.
+    pub loss: f64,
+    /// Samples whose largest vote was their class.
+    pub correct: usize,
+}
+
+/// What an evaluation saw.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// Mean squared error over batch and classes.
+    pub loss: f64,
+    /// The class with the largest vote, per sample; the first of equals.
+    pub predictions: Vec<u32>,
+    /// Spikes of each LIF layer over all samples and time steps, as `(layer index, spikes)`.
+    pub spikes: Vec<(usize, u64)>,
+}
+
+/// A network with its parameters and its optimizer, whatever computes it.
+pub trait Engine {
+    /// Forward, backward, AdamW. `dropout` is the stream that masks are drawn from.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`], and the device's.
+    fn train_step(
+        &mut self,
+        batch: &Batch<'_>,
+        mode: Mode,
+        dropout: &mut ChaCha8Rng,
+        learning_rate: f64,
+    ) -> Result<StepReport>;
+
+    /// Evaluates: running statistics, no dropout, spikes counted.
+    ///
+    /// # Errors
+    /// Those of [`Batch::check`], and the device's.
+    fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation>;
+
+    /// What it has learnt so far.
+    ///
+    /// # Errors
+    /// The device's.
+    fn parameters(&self) -> Result<Parameters>;
+}
