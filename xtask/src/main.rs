@@ -1,6 +1,7 @@
 //! The command line of the harness: parses, calls one function, prints.
 
 mod accept;
+mod bench;
 mod data;
 mod reproduce;
 mod tidy;
@@ -23,6 +24,8 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Promote finished runs and their table from the run store into results/
     Accept(accept::AcceptArgs),
+    /// Time training steps and evaluations of the paper's networks
+    Bench(bench::BenchArgs),
     /// List, import, verify, inspect and frame data sets
     Data(data::DataArgs),
     /// Check the invariants of ARCHITECTURE.md that a command can check
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Accept(args) => accept::run(&args),
+        Command::Bench(args) => bench::run(args),
         Command::Data(args) => data::run(args),
         Command::Tidy => tidy::run(),
     };
@@ -48,4 +52,12 @@ fn main() -> ExitCode {
 #[allow(clippy::print_stderr, reason = "where the command line says what went wrong")]
 fn report(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
+}
+
+/// Sets the threads that everything is shared out over; all cores if none are given.
+fn use_threads(threads: Option<std::num::NonZeroUsize>) -> anyhow::Result<usize> {
+    let threads =
+        threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, std::num::NonZeroUsize::get);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    Ok(threads)
 }

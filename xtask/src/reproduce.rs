@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Registry, Store};
-use bpsta_harness::{DeviceKind, Event, Experiment, Options, Plan, Profile, RunStore, reproduce};
+use bpsta_harness::{DeviceKind, EngineKind, Event, Experiment, Options, Plan, Profile, RunStore, reproduce};
 use bpsta_spiking::Rule;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,6 +46,9 @@ pub(crate) struct CellArgs {
     /// cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
+    /// cpu (kernels of our own, the default on the CPU) or reference (candle tensor operations, any device)
+    #[arg(long)]
+    engine: Option<EngineKind>,
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +82,7 @@ impl CellArgs {
             seeds: self.seeds,
             epochs: self.epochs.map(|epochs| epochs as usize),
             device: self.device,
+            engine: self.engine,
             data: self.data.clone(),
         };
         Ok((Plan::new(experiment, &options, &registry, &store)?, store))
@@ -87,11 +91,7 @@ impl CellArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
-    let threads = match args.threads {
-        Some(threads) => threads.get(),
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-    };
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let threads = crate::use_threads(args.threads)?;
     let started = Instant::now();
     let (plan, store) = args.cells.plan()?;
     print_plan(&plan, threads);
@@ -180,8 +180,8 @@ fn print_plan(plan: &Plan, threads: usize) {
             each(|config| config.seed.to_string())
         );
         println!(
-            "    training  {} epochs, batches of {}, augmentation: {}, device {}, {threads} threads",
-            config.epochs, config.batch_size, config.augmentation, config.device
+            "    training  {} epochs, batches of {}, augmentation: {}, device {}, engine {}, {threads} threads",
+            config.epochs, config.batch_size, config.augmentation, config.device, config.engine
         );
     }
     println!();

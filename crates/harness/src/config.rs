@@ -11,15 +11,58 @@ use serde::{Deserialize, Serialize};
 use crate::{Profile, Result};
 
 /// Raised whenever the code gives other numbers than before for one configuration: older runs are then no longer reused.
-pub const CODE_VERSION: u32 = 1;
+pub const CODE_VERSION: u32 = 2;
+
+/// What computes a run. Both engines run the same networks, and sum in different orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Kernels of our own, on the CPU alone.
+    Cpu,
+    /// candle tensor operations, on any device.
+    Reference,
+}
+
+impl EngineKind {
+    /// The engine for a device where none was asked for.
+    pub const fn of(device: DeviceKind) -> Self {
+        match device {
+            DeviceKind::Cpu => Self::Cpu,
+            DeviceKind::Cuda(_) => Self::Reference,
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Reference => "reference",
+        })
+    }
+}
+
+impl FromStr for EngineKind {
+    type Err = SpikingError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, SpikingError> {
+        [Self::Cpu, Self::Reference].into_iter().find(|engine| engine.to_string() == text).ok_or_else(|| {
+            SpikingError::UnknownName {
+                kind: "engine",
+                found: text.to_owned(),
+                expected: "cpu, reference".to_owned(),
+            }
+        })
+    }
+}
 
 /// The device of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
-    /// The reference engine on the CPU.
+    /// The CPU.
     Cpu,
-    /// The reference engine on an NVIDIA GPU, by its number.
+    /// An NVIDIA GPU, by its number.
     Cuda(usize),
 }
 
@@ -113,6 +156,8 @@ pub struct RunConfig {
     pub ann_warm_up_epochs: usize,
     /// The device.
     pub device: DeviceKind,
+    /// What computes it there.
+    pub engine: EngineKind,
 }
 
 impl RunConfig {

@@ -7,7 +7,9 @@
 //! happens is told to a callback as [`Event`]s.
 
 mod accept;
+pub mod bench;
 mod config;
+mod engine;
 mod error;
 mod experiment;
 mod plan;
@@ -18,7 +20,7 @@ mod table;
 mod train;
 
 pub use accept::accept;
-pub use config::{CODE_VERSION, DeviceKind, RunConfig};
+pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use error::HarnessError;
 pub use experiment::{Experiment, PaperValue, Profile, Source};
 pub use plan::{Options, Plan, PlannedCell};

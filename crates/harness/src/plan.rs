@@ -9,7 +9,9 @@ use bpsta_events::Framing;
 use bpsta_spiking::{Input, Neuron, Rule};
 
 use crate::experiment::{CellSettings, DatasetEntry, ProfileSettings};
-use crate::{CODE_VERSION, DeviceKind, Experiment, HarnessError, Profile, Result, RunConfig, Source};
+use crate::{
+    CODE_VERSION, DeviceKind, EngineKind, Experiment, HarnessError, Profile, Result, RunConfig, Source,
+};
 
 /// Seed of the stand-in data: all runs see the same data, whatever their own seed.
 const STAND_IN_SEED: u64 = 2110;
@@ -31,6 +33,8 @@ pub struct Options {
     pub epochs: Option<usize>,
     /// The device.
     pub device: DeviceKind,
+    /// What computes there; the fastest for the device if none.
+    pub engine: Option<EngineKind>,
     /// The data folder.
     pub data: PathBuf,
 }
@@ -187,6 +191,7 @@ impl Planner<'_> {
             schedule: self.group.schedule.unwrap_or(self.settings.schedule),
             ann_warm_up_epochs: self.group.ann_warm_up_epochs,
             device: options.device,
+            engine: options.engine.unwrap_or(EngineKind::of(options.device)),
         };
         let counts = &self.manifest.samples;
         if counts.train < config.batch_size {

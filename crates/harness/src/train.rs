@@ -3,21 +3,27 @@
 use std::time::Instant;
 
 use bpsta_datasets::{Dataset, Split};
-use bpsta_spiking::reference::Reference;
-use bpsta_spiking::{AdamW, NetworkSpec, Parameters, Streams};
+use bpsta_spiking::{Batch, Engine, Mode, NetworkSpec, Parameters, Streams};
 
+use crate::engine::Setup;
 use crate::{Accuracy, EpochRecord, HarnessError, LayerSpikes, PlannedCell, RECORD_SCHEMA, Record, Result};
 
 /// Trains and evaluates a cell. `advanced` is told the share of the cell's work done since it was last told.
 pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut(f64)) -> Result<Record> {
     let started = Instant::now();
     let config = &cell.config;
-    let device = config.device.open()?;
     let streams = Streams::new(config.seed);
     let spec = config.spec()?;
-    let parameters = Parameters::initial(&spec, &streams, &device)?;
-    let mut engine = Reference::new(spec.clone(), config.neuron, parameters, device)?;
-    let mut optimizer = AdamW::new(config.weight_decay);
+    let parameters = Parameters::initial(&spec, &streams, &config.device.open()?)?;
+    let setup = Setup {
+        spec: spec.clone(),
+        neuron: config.neuron,
+        weight_decay: config.weight_decay,
+        device: config.device,
+        engine: config.engine,
+    };
+    let warm_up_epochs = if data.time_steps == 1 { config.ann_warm_up_epochs } else { 0 };
+    let mut training = setup.start(parameters, warm_up_epochs > 0)?;
     let steps = data.train.len() / config.batch_size;
     // As the plan weighs them: a training sample is three passes, a test sample one.
     let share = 1.0 / (config.epochs * (3 * data.train.len() + data.test.len())) as f64;
@@ -25,7 +31,11 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
     let mut epochs = Vec::with_capacity(config.epochs);
     let mut tested = Tested::default();
     for epoch in 0..config.epochs {
-        let ann_warm_up = epoch < config.ann_warm_up_epochs && data.time_steps == 1;
+        let ann_warm_up = epoch < warm_up_epochs;
+        if epoch == warm_up_epochs {
+            training = setup.after_warm_up(training)?;
+        }
+        let engine = training.engine();
         let (mode, time_steps) =
             if ann_warm_up { (Mode::Analogue, 1) } else { (Mode::Spiking, config.time_steps) };
         let order = streams.permutation(&format!("shuffle/{epoch}"), data.train.len());
@@ -34,18 +44,18 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
         for (step, batch) in order.chunks_exact(config.batch_size).enumerate() {
             let (values, labels) = read(&data.train, batch)?;
             let clock = Instant::now();
-            let stimuli = engine.stimuli(&values, data.time_steps, time_steps)?;
+            let batch = Batch { values: &values, frames: data.time_steps, time_steps, labels: &labels };
             let rate = config.schedule.at(epoch, config.epochs, step, steps);
-            let report = engine.train_step(&stimuli, &labels, mode, &mut dropout, &mut optimizer, rate)?;
+            let report = engine.train_step(&batch, mode, &mut dropout, rate)?;
             seconds += clock.elapsed().as_secs_f64();
             loss += report.loss / steps as f64;
             correct += report.correct;
-            advanced(share * (3 * batch.len()) as f64);
+            advanced(share * (3 * labels.len()) as f64);
         }
         if !loss.is_finite() {
             return Err(HarnessError::Diverged { run_id: cell.run_id.clone(), epoch: epoch + 1, loss });
         }
-        tested = test(&engine, data, mode, time_steps, config.batch_size, &mut |samples| {
+        tested = test(engine, data, mode, time_steps, config.batch_size, &mut |samples| {
             advanced(share * samples as f64);
         })?;
         let trained = (steps * config.batch_size) as f64;
@@ -62,7 +72,7 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
             test_ms_per_sample: 1e3 * tested.seconds / data.test.len() as f64,
         });
     }
-    let parameters_hash = engine.parameters().hash()?;
+    let parameters_hash = training.engine().parameters()?.hash()?;
     record(cell, data, &spec, epochs, &tested, parameters_hash, started.elapsed().as_secs_f64())
 }
 
@@ -87,7 +97,7 @@ impl Tested {
 }
 
 fn test(
-    engine: &Reference,
+    engine: &mut dyn Engine,
     data: &Dataset,
     mode: Mode,
     time_steps: usize,
@@ -99,10 +109,10 @@ fn test(
     for batch in indices.chunks(batch_size) {
         let (values, labels) = read(&data.test, batch)?;
         let clock = Instant::now();
-        let stimuli = engine.stimuli(&values, data.time_steps, time_steps)?;
-        let seen = engine.evaluate(&stimuli, &labels, mode)?;
+        let batch = Batch { values: &values, frames: data.time_steps, time_steps, labels: &labels };
+        let seen = engine.evaluate(&batch, mode)?;
         all.seconds += clock.elapsed().as_secs_f64();
-        all.loss += seen.loss * batch.len() as f64 / data.test.len() as f64;
+        all.loss += seen.loss * labels.len() as f64 / data.test.len() as f64;
         all.correct += seen.predictions.iter().zip(&labels).filter(|(found, label)| found == label).count();
         if all.spikes.is_empty() {
             all.spikes = seen.spikes;
@@ -111,7 +121,7 @@ fn test(
                 total.1 += spikes;
             }
         }
-        tested_samples(batch.len());
+        tested_samples(labels.len());
     }
     Ok(all)
 }

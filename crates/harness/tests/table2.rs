@@ -26,6 +26,7 @@ fn options(folder: &Path) -> Options {
         seeds: None,
         epochs: None,
         device: DeviceKind::Cpu,
+        engine: None,
         data: folder.join("data"),
     }
 }

@@ -11,9 +11,10 @@ use crate::Result;
 /// candle-nn has one too, but keeps its moments to itself: a run that resumes must save them.
 #[derive(Debug, Clone)]
 pub struct AdamW {
-    weight_decay: f64,
-    step: u32,
-    moments: BTreeMap<String, (Tensor, Tensor)>,
+    pub(crate) weight_decay: f64,
+    pub(crate) step: u32,
+    /// First and second moments by parameter; none before its first step.
+    pub(crate) moments: BTreeMap<String, (Tensor, Tensor)>,
 }
 
 pub(crate) const BETA1: f64 = 0.9;

@@ -77,12 +77,7 @@ impl Stimuli {
 }
 
 /// Samples in `values`, each `[frames, C, H, W]`.
-pub(crate) fn count_samples(
-    values: &[f32],
-    frames: usize,
-    time_steps: usize,
-    input: Input,
-) -> Result<usize> {
+pub(crate) fn count_samples(values: &[f32], frames: usize, time_steps: usize, input: Input) -> Result<usize> {
     let Input { channels, height, width, .. } = input;
     let sample = frames * channels * height * width;
     let whole = sample > 0 && !values.is_empty() && values.len().is_multiple_of(sample);
@@ -93,6 +88,8 @@ pub(crate) fn count_samples(
         what: "the stimulus",
         found: values.len(),
         expected: sample,
-        shape: format!("a multiple of [{frames}, {channels}, {height}, {width}], for {time_steps} time steps"),
+        shape: format!(
+            "a multiple of [{frames}, {channels}, {height}, {width}], for {time_steps} time steps"
+        ),
     })
 }

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bpsta_spiking::reference::Reference;
 use bpsta_spiking::cpu::{self, Cpu};
+use bpsta_spiking::reference::Reference;
 use bpsta_spiking::{
     AdamW, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
 };
@@ -242,8 +242,8 @@ fn after_adamw(
 /// The CPU engine on one path; its AdamW is fused, so a whole step is compared, but for rounding noise as above.
 fn check_cpu(golden: &Golden, path: cpu::Path) {
     let Step { spec, neuron, parameters, input, time_steps, labels } = step(golden);
-    let decay = golden.constant("weight_decay");
-    let engine = || Cpu::new(spec.clone(), neuron, &parameters, decay, path).unwrap();
+    let optimizer = AdamW::new(golden.constant("weight_decay"));
+    let engine = || Cpu::new(spec.clone(), neuron, &parameters, &optimizer, path).unwrap();
     let batch = Batch { values: &input, frames: time_steps, time_steps, labels: &labels };
     let mut dropout = Streams::new(0).stream("dropout");
     let probe = engine().probe(&batch, &mut dropout).unwrap();

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use bpsta_spiking::reference::Reference;
-use bpsta_spiking::{Mode, 
-    AdamW, Architecture, Input, Layer, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
+use bpsta_spiking::{
+    AdamW, Architecture, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
 };
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;

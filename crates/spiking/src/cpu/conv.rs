@@ -12,7 +12,7 @@ use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, T
 use super::plan::{ConvStage, Pool};
 use super::scratch::{with_floats, with_lanes};
 use super::simd::{LANES, Path};
-use super::weights::{Update, Weights};
+use super::weights::{Named, Order, Update, Weights};
 use crate::Neuron;
 
 const EPSILON: f64 = 1e-5;
@@ -54,10 +54,10 @@ pub(super) enum Statistics {
 pub(super) struct Conv {
     pub(super) stage: ConvStage,
     pub(super) input: Maps,
-    pub(super) weight: Weights,
-    pub(super) bias: Weights,
-    pub(super) gamma: Weights,
-    pub(super) beta: Weights,
+    weight: Weights,
+    bias: Weights,
+    gamma: Weights,
+    beta: Weights,
     pub(super) running_mean: Vec<f32>,
     pub(super) running_var: Vec<f32>,
     /// Spikes of all cells, `[block][sample][time step][pixel]`.
@@ -209,6 +209,25 @@ impl Conv {
         }
     }
 
+    /// Its parameters, in the order of [`Self::weights`].
+    pub(super) fn names(&self) -> [Named<'static>; 4] {
+        let (layer, norm) = (self.stage.layer, self.stage.norm());
+        [
+            (Order::Conv(self.stage, self.lanes()), format!("{layer}.weight")),
+            (Order::Channels, format!("{layer}.bias")),
+            (Order::Channels, format!("{norm}.weight")),
+            (Order::Channels, format!("{norm}.bias")),
+        ]
+    }
+
+    pub(super) fn weights(&self) -> [&Weights; 4] {
+        [&self.weight, &self.bias, &self.gamma, &self.beta]
+    }
+
+    pub(super) fn weights_mut(&mut self) -> [&mut Weights; 4] {
+        [&mut self.weight, &mut self.bias, &mut self.gamma, &mut self.beta]
+    }
+
     /// Lanes of an input block.
     pub(super) fn lanes(&self) -> usize {
         match self.input {
@@ -287,9 +306,8 @@ impl Conv {
                                 });
                             }),
                             Maps::Real { values, .. } => {
-                                for (sums, a) in sums
-                                    .chunks_mut(plane)
-                                    .zip(values[at * lanes..].chunks(padded * lanes))
+                                for (sums, a) in
+                                    sums.chunks_mut(plane).zip(values[at * lanes..].chunks(padded * lanes))
                                 {
                                     path.run(Product {
                                         a,
@@ -415,14 +433,16 @@ impl Conv {
             }
             Maps::Real { values, .. } => {
                 let share = 1.0 / (size * size) as f32;
-                planes.zip(values.par_chunks_mut(padded * LANES)).with_min_len(16).for_each(|(spikes, next)| {
-                    for y in 0..rows {
-                        for x in 0..columns {
-                            let place = ((y + 1) * row + x + 1) * LANES;
-                            stage.average(spikes, y, x, share, &mut next[place..][..LANES]);
+                planes.zip(values.par_chunks_mut(padded * LANES)).with_min_len(16).for_each(
+                    |(spikes, next)| {
+                        for y in 0..rows {
+                            for x in 0..columns {
+                                let place = ((y + 1) * row + x + 1) * LANES;
+                                stage.average(spikes, y, x, share, &mut next[place..][..LANES]);
+                            }
                         }
-                    }
-                });
+                    },
+                );
             }
         }
     }
@@ -476,7 +496,14 @@ impl Conv {
 
     /// From the gradients behind the pool (`room.behind_pool`) to weights that moved, and, but for the first stage, to the
     /// gradients behind the pool of the stage before.
-    pub(super) fn backward(&mut self, path: Path, neuron: &Neuron, update: Update, first: bool, room: &mut Room) {
+    pub(super) fn backward(
+        &mut self,
+        path: Path,
+        neuron: &Neuron,
+        update: Update,
+        first: bool,
+        room: &mut Room,
+    ) {
         self.learn(path, neuron, room);
         let (gamma, beta) = self.norm_gradients(room);
         let bias = self.unnormalise(path, room);

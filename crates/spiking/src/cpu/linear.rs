@@ -9,10 +9,10 @@ use super::conv::{Extent, grow};
 use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Learn, Places, Routes};
 use super::kernels::product::{Product, Row, RowProduct, Start, Term};
-use super::plan::LinearStage;
+use super::plan::{LinearStage, Plan};
 use super::scratch::with_floats;
 use super::simd::{LANES, Path};
-use super::weights::{PANEL, Update, Weights};
+use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
 
 /// Blocks of outputs that share one reading of a feature, where there are many.
@@ -31,8 +31,8 @@ pub(super) enum SpikeGrads<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Linear {
     pub(super) stage: LinearStage,
-    pub(super) weight: Weights,
-    pub(super) bias: Weights,
+    weight: Weights,
+    bias: Weights,
     /// What enters, behind the dropout, `[sample][time step][feature]`.
     pub(super) input: Vec<f32>,
     /// Factors of the features of a sample, `[sample][feature]`; empty without dropout.
@@ -76,6 +76,20 @@ impl Linear {
             feature_rows: (0..PANEL).map(feature).map(|(a, c)| Row { a, c }).collect(),
             stage,
         }
+    }
+
+    /// Its parameters, in the order of [`Self::weights`]; `index` counts the linear stages of `plan`.
+    pub(super) fn names<'a>(&self, plan: &'a Plan, index: usize) -> [Named<'a>; 2] {
+        let layer = self.stage.layer;
+        [(Order::Linear(plan, index), format!("{layer}.weight")), (Order::Channels, format!("{layer}.bias"))]
+    }
+
+    pub(super) fn weights(&self) -> [&Weights; 2] {
+        [&self.weight, &self.bias]
+    }
+
+    pub(super) fn weights_mut(&mut self) -> [&mut Weights; 2] {
+        [&mut self.weight, &mut self.bias]
     }
 
     /// Makes room for a batch; none is made twice for the same extent.
@@ -175,7 +189,8 @@ impl Linear {
         for (channel, bias) in bias.iter_mut().enumerate() {
             let of_block = &self.grads[channel / LANES * size..][..size];
             let lane = channel % LANES;
-            *bias = of_block.iter().skip(lane).step_by(LANES).map(|grad| f64::from(*grad)).sum::<f64>() as f32;
+            *bias =
+                of_block.iter().skip(lane).step_by(LANES).map(|grad| f64::from(*grad)).sum::<f64>() as f32;
         }
         self.panels(path, update);
         self.bias.update(path, update, &bias);
@@ -272,19 +287,24 @@ impl Linear {
         match update {
             Update::Adam(step) => {
                 let moving = weights.values.par_chunks_mut(panel_size);
-                let moments = weights.first.par_chunks_mut(panel_size).zip(weights.second.par_chunks_mut(panel_size));
-                input_grads.zip(moving).zip(moments).for_each(|(((panel, out), weights), (first, second))| {
-                    to_features(weights, out);
-                    let features = weights.len() / blocks / LANES;
-                    let some = WIDE * features * LANES;
-                    let moments = first.chunks_mut(some).zip(second.chunks_mut(some));
-                    for (index, (weights, (first, second))) in weights.chunks_mut(some).zip(moments).enumerate() {
-                        with_floats(weights.len(), |grads| {
-                            to_weights(panel, index * WIDE, features, grads);
-                            path.run(Move { step, grads, weights, first, second });
-                        });
-                    }
-                });
+                let moments =
+                    weights.first.par_chunks_mut(panel_size).zip(weights.second.par_chunks_mut(panel_size));
+                input_grads.zip(moving).zip(moments).for_each(
+                    |(((panel, out), weights), (first, second))| {
+                        to_features(weights, out);
+                        let features = weights.len() / blocks / LANES;
+                        let some = WIDE * features * LANES;
+                        let moments = first.chunks_mut(some).zip(second.chunks_mut(some));
+                        for (index, (weights, (first, second))) in
+                            weights.chunks_mut(some).zip(moments).enumerate()
+                        {
+                            with_floats(weights.len(), |grads| {
+                                to_weights(panel, index * WIDE, features, grads);
+                                path.run(Move { step, grads, weights, first, second });
+                            });
+                        }
+                    },
+                );
             }
             Update::Keep => {
                 weights.kept.resize(weights.values.len(), 0.0);

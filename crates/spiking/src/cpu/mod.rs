@@ -28,11 +28,13 @@ use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
 use plan::Plan;
 use simd::LANES;
-use weights::{Order, Update, Weights};
+use weights::{Named, Order, Update, Weights};
 
 use crate::optimizer::{BETA1, BETA2, EPSILON};
 use crate::random::unit;
-use crate::{Batch, Engine, Evaluation, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport};
+use crate::{
+    AdamW, Batch, Engine, Evaluation, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport,
+};
 
 pub use simd::Path;
 
@@ -71,7 +73,7 @@ pub struct Probe {
 }
 
 impl Cpu {
-    /// An engine for a network with given parameters, on the given path; AdamW starts from rest.
+    /// An engine for a network with given parameters, on the given path; AdamW goes on from where `optimizer` stands.
     ///
     /// # Errors
     /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Order`] for layers in an order that only the
@@ -80,7 +82,7 @@ impl Cpu {
         spec: NetworkSpec,
         neuron: Neuron,
         parameters: &Parameters,
-        weight_decay: f64,
+        optimizer: &AdamW,
         path: Path,
     ) -> Result<Self> {
         neuron.validate()?;
@@ -97,8 +99,8 @@ impl Cpu {
             neuron,
             plan,
             path,
-            weight_decay,
-            steps: 0,
+            weight_decay: optimizer.weight_decay,
+            steps: optimizer.step,
             convs,
             linears,
             room: Room::default(),
@@ -106,7 +108,27 @@ impl Cpu {
             votes: Vec::new(),
             vote_grads: Vec::new(),
         };
-        engine.read(parameters)?;
+        let plan = &engine.plan;
+        for conv in &mut engine.convs {
+            let names = conv.names();
+            names
+                .into_iter()
+                .zip(conv.weights_mut())
+                .try_for_each(|(name, weights)| read(name, weights, parameters, optimizer))?;
+        }
+        for (index, linear) in engine.linears.iter_mut().enumerate() {
+            let names = linear.names(plan, index);
+            names
+                .into_iter()
+                .zip(linear.weights_mut())
+                .try_for_each(|(name, weights)| read(name, weights, parameters, optimizer))?;
+        }
+        for conv in &mut engine.convs {
+            let norm = conv.stage.norm();
+            for (part, values) in [("mean", &mut conv.running_mean), ("var", &mut conv.running_var)] {
+                Order::Channels.read(parameters.get(&format!("{norm}.running_{part}"))?, values)?;
+            }
+        }
         Ok(engine)
     }
 
@@ -120,50 +142,18 @@ impl Cpu {
         self.path
     }
 
-    fn read(&mut self, parameters: &Parameters) -> Result<()> {
-        let plan = &self.plan;
-        for conv in &mut self.convs {
-            let (stage, lanes, norm) = (conv.stage, conv.lanes(), conv.stage.norm());
-            let layer = stage.layer;
-            let named = |index: usize, part: &str| parameters.get(&format!("{index}.{part}"));
-            Order::Conv(&stage, lanes).read(named(layer, "weight")?, &mut conv.weight.values)?;
-            Order::Channels.read(named(layer, "bias")?, &mut conv.bias.values)?;
-            Order::Channels.read(named(norm, "weight")?, &mut conv.gamma.values)?;
-            Order::Channels.read(named(norm, "bias")?, &mut conv.beta.values)?;
-            Order::Channels.read(named(norm, "running_mean")?, &mut conv.running_mean)?;
-            Order::Channels.read(named(norm, "running_var")?, &mut conv.running_var)?;
-        }
-        for (index, linear) in self.linears.iter_mut().enumerate() {
-            let layer = linear.stage.layer;
-            let named = |part: &str| parameters.get(&format!("{layer}.{part}"));
-            Order::Linear(plan, index).read(named("weight")?, &mut linear.weight.values)?;
-            Order::Channels.read(named("bias")?, &mut linear.bias.values)?;
-        }
-        Ok(())
-    }
-
     /// All trainable tensors, made by `of` from the weights of each.
     fn trainable(&self, of: impl Fn(&Weights) -> &[f32]) -> Result<BTreeMap<String, Tensor>> {
         let shapes: BTreeMap<_, _> = self.spec.parameter_shapes()?.into_iter().collect();
-        let mut tensors = BTreeMap::new();
-        let mut put = |order: Order<'_>, name: String, weights: &Weights| -> Result<()> {
+        let convs = self.convs.iter().flat_map(|conv| conv.names().into_iter().zip(conv.weights()));
+        let linears = self.linears.iter().enumerate();
+        let linears = linears
+            .flat_map(|(index, linear)| linear.names(&self.plan, index).into_iter().zip(linear.weights()));
+        let write = |((order, name), weights): (Named<'_>, &Weights)| {
             let tensor = order.write(of(weights), &shapes[&name])?;
-            tensors.insert(name, tensor);
-            Ok(())
+            Ok((name, tensor))
         };
-        for conv in &self.convs {
-            let (layer, norm) = (conv.stage.layer, conv.stage.norm());
-            put(Order::Conv(&conv.stage, conv.lanes()), format!("{layer}.weight"), &conv.weight)?;
-            put(Order::Channels, format!("{layer}.bias"), &conv.bias)?;
-            put(Order::Channels, format!("{norm}.weight"), &conv.gamma)?;
-            put(Order::Channels, format!("{norm}.bias"), &conv.beta)?;
-        }
-        for (index, linear) in self.linears.iter().enumerate() {
-            let layer = linear.stage.layer;
-            put(Order::Linear(&self.plan, index), format!("{layer}.weight"), &linear.weight)?;
-            put(Order::Channels, format!("{layer}.bias"), &linear.bias)?;
-        }
-        Ok(tensors)
+        convs.chain(linears).map(write).collect()
     }
 
     /// Makes room for a batch and reads its stimuli.
@@ -188,7 +178,9 @@ impl Cpu {
         let input = self.spec.input;
         let (height, width) = input.map();
         let (channels, area) = (input.channels, input.height * input.width);
-        let Maps::Real { values, .. } = &mut self.convs[0].input else { unreachable!("the first input is real") };
+        let Maps::Real { values, .. } = &mut self.convs[0].input else {
+            unreachable!("the first input is real")
+        };
         let frames = batch.values.par_chunks(channels * area);
         values.par_chunks_mut((height + 2) * (width + 2) * channels).zip(frames).for_each(|(map, frame)| {
             for (channel, plane) in frame.chunks(area).enumerate() {
@@ -268,7 +260,10 @@ impl Cpu {
             let fired: u32 = (class * voters..(class + 1) * voters)
                 .map(|cell| {
                     let at = (cell / LANES * samples + sample) * steps;
-                    output.spikes[at..][..steps].iter().map(|spikes| u32::from(spikes >> (cell % LANES) & 1)).sum::<u32>()
+                    output.spikes[at..][..steps]
+                        .iter()
+                        .map(|spikes| u32::from(spikes >> (cell % LANES) & 1))
+                        .sum::<u32>()
                 })
                 .sum();
             *vote = fired as f32 / (voters * steps) as f32;
@@ -414,7 +409,8 @@ impl Engine for Cpu {
         self.load(batch)?;
         self.forward(Statistics::Running, None);
         let (loss, predictions) = self.loss(batch.labels);
-        let count = |spikes: &[u16]| spikes.par_iter().map(|spikes| u64::from(spikes.count_ones())).sum::<u64>();
+        let count =
+            |spikes: &[u16]| spikes.par_iter().map(|spikes| u64::from(spikes.count_ones())).sum::<u64>();
         let convs = self.convs.iter().map(|conv| (conv.stage.cells(), count(&conv.spikes)));
         let linears = self.linears.iter().map(|linear| (linear.stage.cells, count(&linear.spikes)));
         Ok(Evaluation { loss, predictions, spikes: convs.chain(linears).collect() })
@@ -430,6 +426,21 @@ impl Engine for Cpu {
         }
         Ok(Parameters { trainable: self.trainable(|weights| &weights.values)?, buffers })
     }
+}
+
+/// Reads a parameter, and its moments if it has any yet.
+fn read(
+    (order, name): Named<'_>,
+    weights: &mut Weights,
+    parameters: &Parameters,
+    optimizer: &AdamW,
+) -> Result<()> {
+    order.read(parameters.get(&name)?, &mut weights.values)?;
+    if let Some((first, second)) = optimizer.moments.get(&name) {
+        order.read(first, &mut weights.first)?;
+        order.read(second, &mut weights.second)?;
+    }
+    Ok(())
 }
 
 /// Cells in analogue mode give real numbers, which this engine's maps do not hold.

@@ -110,7 +110,8 @@ impl Plan {
                   and dropout, then Vote; the reference engine runs any order",
         };
         let (mut convs, mut at) = (Vec::new(), 0);
-        while let [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif, rest @ ..] = &layers[at..] {
+        while let [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif, rest @ ..] = &layers[at..]
+        {
             let pool = match rest.first() {
                 Some(Layer::MaxPool { size }) => Pool::Max(*size),
                 Some(Layer::AvgPool { size }) => Pool::Average(*size),

@@ -81,7 +81,10 @@ impl Path {
         let available = Self::available();
         available.iter().copied().find(|path| path.to_string() == name).ok_or_else(|| SpikingError::Device {
             device: format!("{}={name}", Self::VARIABLE),
-            why: format!("this machine has {}", available.iter().map(Self::to_string).collect::<Vec<_>>().join(", ")),
+            why: format!(
+                "this machine has {}",
+                available.iter().map(Self::to_string).collect::<Vec<_>>().join(", ")
+            ),
         })
     }
 

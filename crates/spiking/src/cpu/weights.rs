@@ -49,13 +49,16 @@ impl Weights {
     }
 }
 
+/// A parameter's order and its name.
+pub(super) type Named<'a> = (Order<'a>, String);
+
 /// The places of a parameter's values: from PyTorch's order to the kernels'.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order<'a> {
     /// One value a channel.
     Channels,
     /// `[O, C, 3, 3]` to `[input block][output block][tap][input lane][output lane]`.
-    Conv(&'a ConvStage, usize),
+    Conv(ConvStage, usize),
     /// `[O, I]` to `[panel][output block][feature of the panel][output lane]`.
     Linear(&'a Plan, usize),
 }
@@ -65,7 +68,8 @@ impl Order<'_> {
         match self {
             Self::Channels => flat,
             Self::Conv(stage, lanes) => {
-                let (tap, input, output) = (flat % TAPS, flat / TAPS % stage.inputs, flat / TAPS / stage.inputs);
+                let (tap, input, output) =
+                    (flat % TAPS, flat / TAPS % stage.inputs, flat / TAPS / stage.inputs);
                 let block = (input / lanes * stage.blocks() + output / LANES) * TAPS + tap;
                 (block * lanes + input % lanes) * LANES + output % LANES
             }

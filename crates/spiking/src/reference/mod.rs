@@ -22,8 +22,8 @@ use rayon::prelude::*;
 
 use crate::random::unit;
 use crate::{
-    AdamW, Batch, Engine, Evaluation, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Result, StepReport,
-    Stimuli,
+    AdamW, Batch, Engine, Evaluation, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Result,
+    StepReport, Stimuli,
 };
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
@@ -390,6 +390,11 @@ impl Trainer {
     /// AdamW starts from rest.
     pub fn new(engine: Reference, weight_decay: f64) -> Self {
         Self { engine, optimizer: AdamW::new(weight_decay) }
+    }
+
+    /// Where its optimizer stands, for another engine to go on from.
+    pub fn optimizer(&self) -> &AdamW {
+        &self.optimizer
     }
 
     fn stimuli(&self, batch: &Batch<'_>) -> Result<Stimuli> {

@@ -46,11 +46,8 @@ impl Kernel for Move<'_> {
                 let weight = self.weights.as_mut_ptr().add(at);
                 let (first, second) = (self.first.as_mut_ptr().add(at), self.second.as_mut_ptr().add(at));
                 let m = s.fma(s.load(first), s.splat(beta1), s.mul(grad, s.splat(one_minus_beta1)));
-                let v = s.fma(
-                    s.load(second),
-                    s.splat(beta2),
-                    s.mul(s.mul(grad, grad), s.splat(one_minus_beta2)),
-                );
+                let v =
+                    s.fma(s.load(second), s.splat(beta2), s.mul(s.mul(grad, grad), s.splat(one_minus_beta2)));
                 let denominator = s.fma(s.sqrt(v), correction, epsilon);
                 let moved = s.sub(s.mul(s.load(weight), keep), s.mul(rate, s.div(m, denominator)));
                 s.store(first, m);

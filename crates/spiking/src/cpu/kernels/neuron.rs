@@ -190,7 +190,8 @@ impl Learn<'_> {
         match self.routes.of {
             None => assert!(pixels <= self.routes.places),
             Some(of) => {
-                let inside = |place: &u32| *place == Routes::NOWHERE || (*place as usize) < self.routes.places;
+                let inside =
+                    |place: &u32| *place == Routes::NOWHERE || (*place as usize) < self.routes.places;
                 assert!(of.len() >= pixels && of[..pixels].iter().all(inside));
             }
         }
@@ -198,7 +199,10 @@ impl Learn<'_> {
         match self.places.of {
             None => assert!(pixels <= self.places.plane),
             Some(of) => {
-                assert!(of.len() >= pixels && of[..pixels].iter().all(|place| (*place as usize) < self.places.plane));
+                assert!(
+                    of.len() >= pixels
+                        && of[..pixels].iter().all(|place| (*place as usize) < self.places.plane)
+                );
             }
         }
         assert!(self.out.len() >= planes * self.places.plane * LANES, "gradients have no room");

@@ -79,7 +79,9 @@ impl Kernel for Unnormalise<'_> {
         match places.of {
             None => assert!(pixels <= places.plane),
             Some(of) => {
-                assert!(of.len() >= pixels && of[..pixels].iter().all(|place| (*place as usize) < places.plane));
+                assert!(
+                    of.len() >= pixels && of[..pixels].iter().all(|place| (*place as usize) < places.plane)
+                );
             }
         }
         // SAFETY: the assertions hold all places inside their slices.

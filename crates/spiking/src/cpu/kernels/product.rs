@@ -73,10 +73,16 @@ impl Product<'_> {
     /// Every place that [`Self::tile`] touches lies inside its slice.
     fn check(&self) {
         let most = |places: &mut dyn Iterator<Item = u32>| places.max().unwrap_or_default() as usize;
-        let last_a = most(&mut self.rows.iter().map(|row| row.a)) + most(&mut self.terms.iter().map(|term| term.a));
-        let last_b = most(&mut self.terms.iter().map(|term| term.b)) + (self.vectors - 1) * self.b_stride + LANES;
-        let last_c = most(&mut self.rows.iter().map(|row| row.c)) + (self.vectors - 1) * self.c_stride + LANES;
-        assert!(self.terms.is_empty() || (last_a < self.a.len() && last_b <= self.b.len()), "a product reads outside");
+        let last_a =
+            most(&mut self.rows.iter().map(|row| row.a)) + most(&mut self.terms.iter().map(|term| term.a));
+        let last_b =
+            most(&mut self.terms.iter().map(|term| term.b)) + (self.vectors - 1) * self.b_stride + LANES;
+        let last_c =
+            most(&mut self.rows.iter().map(|row| row.c)) + (self.vectors - 1) * self.c_stride + LANES;
+        assert!(
+            self.terms.is_empty() || (last_a < self.a.len() && last_b <= self.b.len()),
+            "a product reads outside"
+        );
         assert!(last_c <= self.c.len(), "a product writes outside");
         if let Start::Bias(bias) = self.start {
             assert!(bias.len() >= self.vectors * LANES, "a product has too short a bias");
@@ -95,12 +101,19 @@ impl Product<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, rows: &[Row; P], count: usize, q: usize) {
+    fn tile<S: Simd, const P: usize, const Q: usize>(
+        &mut self,
+        s: S,
+        rows: &[Row; P],
+        count: usize,
+        q: usize,
+    ) {
         // SAFETY: `check` found the largest place of each kind inside its slice, and the tile's q + Q stays within `vectors`.
         unsafe {
             let c = self.c.as_mut_ptr().add(q * self.c_stride);
             let b = self.b.as_ptr().add(q * self.b_stride);
-            let a: [*const f32; P] = std::array::from_fn(|p| self.a.as_ptr().wrapping_add(rows[p].a as usize));
+            let a: [*const f32; P] =
+                std::array::from_fn(|p| self.a.as_ptr().wrapping_add(rows[p].a as usize));
             let mut sums = [[s.splat(0.0); Q]; P];
             match self.start {
                 Start::Zero => (),

@@ -161,7 +161,9 @@ impl Kernel for SpikeGradient<'_> {
         let planes = self.spikes.len() / self.padded.max(1);
         let reach = self.pixels.iter().map(|pixel| pixel.padded as usize).max().unwrap_or_default();
         assert!(self.weights.len() >= BLOCK && self.table.len() >= TABLE);
-        assert!(self.grads.len() >= planes * self.padded * LANES && reach + 2 * self.row + 2 < self.padded.max(1));
+        assert!(
+            self.grads.len() >= planes * self.padded * LANES && reach + 2 * self.row + 2 < self.padded.max(1)
+        );
         let taps: [usize; TAPS] = std::array::from_fn(|tap| tap / 3 * self.row + tap % 3);
         let centre = self.row + 1;
         self.table[..TABLE].fill(0.0);

@@ -1,0 +1,196 @@
+//! Times one training step or one evaluation of the paper's networks on made-up data, for comparison with other programs.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Instant;
+
+use bpsta_spiking::cpu::Cpu;
+use bpsta_spiking::{
+    AdamW, Architecture, Batch, Input, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
+};
+use candle_core::{Device, Tensor};
+use serde::Serialize;
+
+use crate::engine::Setup;
+use crate::{DeviceKind, EngineKind, HarnessError, Result};
+
+/// The paper's learning rate and weight decay.
+const LEARNING_RATE: f64 = 1e-3;
+const WEIGHT_DECAY: f64 = 1e-4;
+/// Seed of the parameters and the data.
+const SEED: u64 = 1;
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Forward, backward and AdamW.
+    Step,
+    /// A forward pass in evaluation mode.
+    Inference,
+}
+
+/// What is timed on what.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Bench {
+    /// Step or inference.
+    pub task: Task,
+    /// One of the paper's networks, over the input of its first data set: small sees images of 28x28, middle frames of
+    /// 34x34, large frames of 128x128 at every second pixel.
+    pub network: Architecture,
+    /// Its width factor.
+    pub width: f64,
+    /// Simulation length T.
+    pub time_steps: usize,
+    /// Samples in a batch.
+    pub batch: usize,
+    /// The gradient rule.
+    pub rule: Rule,
+    /// Timed steps, behind two that warm up.
+    pub steps: usize,
+    /// What computes it.
+    pub engine: EngineKind,
+    /// Where.
+    pub device: DeviceKind,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Timing {
+    /// What was timed.
+    #[serde(flatten)]
+    pub bench: Bench,
+    /// Threads.
+    pub threads: usize,
+    /// The CPU engine's kernel path.
+    pub simd: Option<String>,
+    /// Median, in ms.
+    pub ms_per_step: f64,
+    /// Each step in its order, in ms.
+    pub step_ms: Vec<f64>,
+    /// Loss before the first step: mean squared error over batch and classes.
+    pub loss: f64,
+    /// The most memory that the process has held, in MiB; Linux alone tells.
+    pub peak_rss_mb: Option<f64>,
+    /// The processor's name; Linux alone tells.
+    pub cpu: Option<String>,
+}
+
+impl Bench {
+    fn input(&self) -> (Input, usize) {
+        match self.network {
+            Architecture::Small => (Input { channels: 1, height: 28, width: 28, stride: 1 }, 10),
+            Architecture::Middle => (Input { channels: 2, height: 34, width: 34, stride: 1 }, 10),
+            Architecture::Large => (Input { channels: 2, height: 128, width: 128, stride: 2 }, 11),
+        }
+    }
+
+    /// Runs it. With `save`, also writes the parameters, the data, the dropout masks, the output and the loss of the first
+    /// step as safetensors, so that another program can compute the same.
+    ///
+    /// # Errors
+    /// Those of the engine, and [`HarnessError::Io`] where the file cannot be written.
+    pub fn run(&self, save: Option<&Path>) -> Result<Timing> {
+        let (input, classes) = self.input();
+        let spec = NetworkSpec::paper(self.network, Variant::Events, self.width, input, classes)?;
+        let neuron = Neuron::paper(self.rule);
+        let streams = Streams::new(SEED);
+        let parameters = Parameters::initial(&spec, &streams, &self.device.open()?)?;
+        let frames = if self.network == Architecture::Small { 1 } else { self.time_steps };
+        let values = self.stimuli(input, frames, &streams);
+        let labels: Vec<u32> = (0..self.batch).map(|sample| (sample % classes) as u32).collect();
+        let batch = Batch { values: &values, frames, time_steps: self.time_steps, labels: &labels };
+        if let Some(path) = save {
+            let shape = (self.batch, frames, input.channels, input.height, input.width);
+            self.save(path, &spec, neuron, &parameters, &batch, shape)?;
+        }
+
+        let setup =
+            Setup { spec, neuron, weight_decay: WEIGHT_DECAY, device: self.device, engine: self.engine };
+        let mut training = setup.start(parameters, false)?;
+        let simd = training.simd();
+        let engine = training.engine();
+        let mut dropout = streams.stream("dropout/0");
+        let mut losses = Vec::new();
+        let mut step_ms = Vec::new();
+        for _ in 0..self.steps + 2 {
+            let clock = Instant::now();
+            losses.push(match self.task {
+                Task::Step => engine.train_step(&batch, Mode::Spiking, &mut dropout, LEARNING_RATE)?.loss,
+                Task::Inference => engine.evaluate(&batch, Mode::Spiking)?.loss,
+            });
+            step_ms.push(1e3 * clock.elapsed().as_secs_f64());
+        }
+        step_ms.drain(..2);
+        let mut sorted = step_ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        Ok(Timing {
+            bench: *self,
+            threads: rayon::current_num_threads(),
+            simd,
+            ms_per_step: sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
+            step_ms,
+            loss: losses[0],
+            peak_rss_mb: line_of("/proc/self/status", "VmHWM:")
+                .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+                .map(|kib| kib / 1024.0),
+            cpu: line_of("/proc/cpuinfo", "model name")
+                .map(|line| line.trim_matches([':', ' ', '\t']).to_owned()),
+        })
+    }
+
+    /// Pixels of [0, 1) for images; for events counts as N-MNIST has them, mostly 0.
+    fn stimuli(&self, input: Input, frames: usize, streams: &Streams) -> Vec<f32> {
+        let count = self.batch * frames * input.channels * input.height * input.width;
+        let order = streams.permutation("bench/input", 4096);
+        let values = order.iter().map(|place| *place as f32 / 4096.0);
+        let values: Vec<f32> = match self.network {
+            Architecture::Small => values.collect(),
+            Architecture::Middle | Architecture::Large => {
+                values.map(|value| (value * 8.0 - 5.0).max(0.0).floor()).collect()
+            }
+        };
+        // A period that no map size divides.
+        (0..count).map(|i| values[i % 4093]).collect()
+    }
+
+    fn save(
+        &self,
+        path: &Path,
+        spec: &NetworkSpec,
+        neuron: Neuron,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+        shape: (usize, usize, usize, usize, usize),
+    ) -> Result<()> {
+        let optimizer = AdamW::new(WEIGHT_DECAY);
+        let simd = bpsta_spiking::cpu::Path::from_environment()?;
+        let mut engine = Cpu::new(spec.clone(), neuron, parameters, &optimizer, simd)?;
+        let probe = engine.probe(batch, &mut Streams::new(SEED).stream("dropout/0"))?;
+        let tensor = |made: candle_core::Result<Tensor>| made.map_err(bpsta_spiking::SpikingError::from);
+        let mut tensors: HashMap<String, Tensor> = HashMap::new();
+        let named = |kind: &'static str, name: &String| format!("{kind}.{name}");
+        for (name, value) in &parameters.trainable {
+            tensors.insert(named("param", name), value.clone());
+        }
+        for (name, value) in &probe.gradients {
+            tensors.insert(named("grad", name), value.clone());
+        }
+        for (layer, mask) in &probe.masks {
+            tensors.insert(named("mask", &layer.to_string()), mask.clone());
+        }
+        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        tensors.insert("input".to_owned(), tensor(Tensor::from_slice(batch.values, shape, &Device::Cpu))?);
+        tensors.insert("labels".to_owned(), tensor(Tensor::new(labels, &Device::Cpu))?);
+        tensors.insert("output".to_owned(), probe.output);
+        tensors.insert("loss".to_owned(), tensor(Tensor::new(&[probe.loss as f32], &Device::Cpu))?);
+        candle_core::safetensors::save(&tensors, path)
+            .map_err(|error| HarnessError::io(path)(std::io::Error::other(error)))
+    }
+}
+
+/// The rest of the first line that begins so.
+fn line_of(path: &str, begins: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(begins)).map(|rest| rest.trim().to_owned())
+}

@@ -1,0 +1,79 @@
+//! The engine of a run, and the hand-over from the ANN warm-up to spiking training.
+
+use bpsta_spiking::cpu::{Cpu, Path};
+use bpsta_spiking::reference::{Reference, Trainer};
+use bpsta_spiking::{AdamW, Engine, NetworkSpec, Neuron, Parameters, SpikingError};
+
+use crate::{DeviceKind, EngineKind, Result};
+
+/// A network in training.
+#[derive(Debug)]
+pub(crate) enum Training {
+    Reference(Box<Trainer>),
+    Cpu(Box<Cpu>),
+}
+
+/// What an engine is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) spec: NetworkSpec,
+    pub(crate) neuron: Neuron,
+    pub(crate) weight_decay: f64,
+    pub(crate) device: DeviceKind,
+    pub(crate) engine: EngineKind,
+}
+
+impl Setup {
+    /// The engine at the start of a training. Only the reference runs the ANN warm-up: with one it goes first, whatever the engine
+    /// asked for, and [`Self::after_warm_up`] hands over.
+    pub(crate) fn start(&self, parameters: Parameters, warm_up: bool) -> Result<Training> {
+        match (self.engine, self.device) {
+            (EngineKind::Cpu, DeviceKind::Cpu) if !warm_up => {
+                self.cpu(&parameters, &AdamW::new(self.weight_decay))
+            }
+            (EngineKind::Cpu, DeviceKind::Cuda(_)) => Err(SpikingError::Device {
+                device: self.device.to_string(),
+                why: "the CPU engine runs on the CPU; use --engine reference".to_owned(),
+            }
+            .into()),
+            (_, device) => {
+                let device = device.open()?;
+                let engine = Reference::new(self.spec.clone(), self.neuron, parameters, device)?;
+                Ok(Training::Reference(Box::new(Trainer::new(engine, self.weight_decay))))
+            }
+        }
+    }
+
+    /// The engine for the epochs behind the warm-up: parameters and AdamW's moments go over as they are.
+    pub(crate) fn after_warm_up(&self, training: Training) -> Result<Training> {
+        match (self.engine, training) {
+            (EngineKind::Cpu, Training::Reference(trainer)) => {
+                self.cpu(&trainer.parameters()?, trainer.optimizer())
+            }
+            (_, training) => Ok(training),
+        }
+    }
+
+    fn cpu(&self, parameters: &Parameters, optimizer: &AdamW) -> Result<Training> {
+        let path = Path::from_environment()?;
+        Ok(Training::Cpu(Box::new(Cpu::new(self.spec.clone(), self.neuron, parameters, optimizer, path)?)))
+    }
+}
+
+impl Training {
+    /// What computes it.
+    pub(crate) fn engine(&mut self) -> &mut dyn Engine {
+        match self {
+            Self::Reference(trainer) => trainer.as_mut(),
+            Self::Cpu(cpu) => cpu.as_mut(),
+        }
+    }
+
+    /// The instructions its kernels are compiled for, where it has kernels.
+    pub(crate) fn simd(&self) -> Option<String> {
+        match self {
+            Self::Reference(_) => None,
+            Self::Cpu(cpu) => Some(cpu.path().to_string()),
+        }
+    }
+}

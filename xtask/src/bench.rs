@@ -1,0 +1,104 @@
+//! `cargo xtask bench`: times steps and evaluations of the paper's networks.
+
+#![allow(clippy::print_stdout, reason = "this is where the command line prints")]
+
+use std::path::PathBuf;
+
+use bpsta_harness::bench::{Bench, Task, Timing};
+use bpsta_harness::{DeviceKind, EngineKind};
+use bpsta_spiking::{Architecture, Rule};
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Time training steps: forward, backward and AdamW
+    Step(Settings),
+    /// Time forward passes in evaluation mode
+    Inference(Settings),
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// small (images of 28x28), middle (frames of 34x34) or large (frames of 128x128)
+    #[arg(long, default_value = "small")]
+    network: Architecture,
+    /// Width factor; 1 is the paper's
+    #[arg(long, default_value_t = 0.125)]
+    width: f64,
+    /// Simulation length T
+    #[arg(long, value_name = "T", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    time_steps: u16,
+    /// Samples in a batch
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// baseline, spatial, temporal or both
+    #[arg(long, default_value = "both")]
+    rule: Rule,
+    /// Timed steps, behind two that warm up
+    #[arg(long, value_name = "K", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    steps: u16,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+    /// cpu (kernels of our own) or reference (candle tensor operations)
+    #[arg(long)]
+    engine: Option<EngineKind>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write parameters, data, masks, gradients and loss of the first step as safetensors
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
+    let (task, settings) = match args.what {
+        What::Step(settings) => (Task::Step, settings),
+        What::Inference(settings) => (Task::Inference, settings),
+    };
+    crate::use_threads(settings.threads)?;
+    let bench = Bench {
+        task,
+        network: settings.network,
+        width: settings.width,
+        time_steps: usize::from(settings.time_steps),
+        batch: usize::from(settings.batch),
+        rule: settings.rule,
+        steps: usize::from(settings.steps),
+        engine: settings.engine.unwrap_or(EngineKind::of(settings.device)),
+        device: settings.device,
+    };
+    let timing = bench.run(settings.save.as_deref())?;
+    if settings.json {
+        println!("{}", serde_json::to_string(&timing)?);
+    } else {
+        print(&timing);
+    }
+    Ok(())
+}
+
+fn print(timing: &Timing) {
+    let Bench { network, width, time_steps, batch, rule, engine, .. } = timing.bench;
+    println!("{network}, width {width}, T = {time_steps}, batch {batch}, rule {rule}, engine {engine}");
+    let (least, most) = timing
+        .step_ms
+        .iter()
+        .fold((f64::INFINITY, 0.0f64), |(least, most), ms| (least.min(*ms), most.max(*ms)));
+    println!("  {:.2} ms (median; {least:.2} to {most:.2}), {} threads", timing.ms_per_step, timing.threads);
+    if let Some(peak) = timing.peak_rss_mb {
+        println!("  {peak:.0} MiB at most");
+    }
+    if let (Some(simd), Some(cpu)) = (&timing.simd, &timing.cpu) {
+        println!("  kernels for {simd} on {cpu}");
+    }
+}
