@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use bpsta_spiking::reference::Reference;
+use bpsta_spiking::cpu::{self, Cpu};
+use bpsta_spiking::reference::{Reference, Trainer};
 use bpsta_spiking::{
-    AdamW, Architecture, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
+    AdamW, Architecture, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
+    Variant,
 };
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -90,27 +92,42 @@ proptest! {
     }
 }
 
-fn train(threads: usize, rule: Rule) -> String {
+/// Trains a small network on `threads` threads; gives the hash of what it learnt.
+fn train(
+    threads: usize,
+    steps: usize,
+    rule: Rule,
+    engine: impl Fn(Reference, AdamW) -> Box<dyn Engine> + Sync,
+) -> String {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         let input = Input { channels: 2, height: 34, width: 34, stride: 1 };
         let spec = NetworkSpec::paper(Architecture::Middle, Variant::Events, 0.0625, input, 10).unwrap();
         let streams = Streams::new(7);
         let parameters = Parameters::initial(&spec, &streams, &Device::Cpu).unwrap();
-        let mut engine = Reference::new(spec, Neuron::paper(rule), parameters, Device::Cpu).unwrap();
-        let (mut optimizer, mut dropout) = (AdamW::new(1e-4), streams.stream("dropout/0"));
-        let batch: Vec<f32> = values(13 * 4 * 2 * 34 * 34, 1).iter().map(|value| value.max(0.0)).collect();
-        let labels: Vec<u32> = (0..13).map(|sample| sample % 10).collect();
-        let stimuli = engine.stimuli(&batch, 4, 4).unwrap();
-        for _ in 0..5 {
-            engine.train_step(&stimuli, &labels, Mode::Spiking, &mut dropout, &mut optimizer, 1e-3).unwrap();
+        let reference = Reference::new(spec, Neuron::paper(rule), parameters, Device::Cpu).unwrap();
+        let mut engine = engine(reference, AdamW::new(1e-4));
+        let mut dropout = streams.stream("dropout/0");
+        let values: Vec<f32> = values(6 * 3 * 2 * 34 * 34, 1).iter().map(|value| value.max(0.0)).collect();
+        let labels = [0, 3, 5, 7, 8, 9];
+        let batch = Batch { values: &values, frames: 3, time_steps: 3, labels: &labels };
+        for _ in 0..steps {
+            engine.train_step(&batch, Mode::Spiking, &mut dropout, 1e-3).unwrap();
         }
-        engine.parameters().hash().unwrap()
+        engine.parameters().unwrap().hash().unwrap()
     })
+}
+
+fn assert_all_differ(mut hashes: Vec<String>) {
+    let count = hashes.len();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), count, "the rules train different networks");
 }
 
 #[test]
 fn one_seed_gives_the_same_bits_on_one_two_and_three_threads() {
+    let train = |threads, rule| train(threads, 5, rule, |engine, _| Box::new(Trainer::new(engine, 1e-4)));
     let mut hashes = Vec::new();
     for rule in Rule::ALL {
         let one = train(1, rule);
@@ -118,9 +135,114 @@ fn one_seed_gives_the_same_bits_on_one_two_and_three_threads() {
         assert_eq!(one, train(3, rule), "{rule}");
         hashes.push(one);
     }
-    hashes.sort();
-    hashes.dedup();
-    assert_eq!(hashes.len(), 4, "the rules train different networks");
+    assert_all_differ(hashes);
+}
+
+/// The CPU engine's promise: after 50 steps the parameters are the same bits on 1, 2 and 3 threads and on every path of this
+/// machine, for each rule.
+#[test]
+fn the_cpu_engine_gives_the_same_bits_on_any_threads_and_paths() {
+    let train = |threads, path, rule| {
+        train(threads, 50, rule, |engine, optimizer| {
+            let (spec, parameters) = (engine.spec().clone(), engine.parameters());
+            Box::new(Cpu::new(spec, Neuron::paper(rule), parameters, &optimizer, path).unwrap())
+        })
+    };
+    let mut hashes = Vec::new();
+    for rule in Rule::ALL {
+        let first = train(1, cpu::Path::available()[0], rule);
+        for path in cpu::Path::available() {
+            // Portable code is slow where fused multiply-add is a call: one thread count a rule is enough for it.
+            let threads = if path == cpu::Path::Portable { 3..4 } else { 1..4 };
+            for threads in threads {
+                assert_eq!(first, train(threads, path, rule), "{rule} on {threads} threads, {path}");
+            }
+        }
+        hashes.push(first);
+    }
+    assert_all_differ(hashes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The two engines on random small networks: where no spike flips, everything agrees to rounding.
+    #[test]
+    fn the_cpu_engine_and_the_reference_compute_the_same(
+        channels in 1usize..4, size in 7usize..12, samples in 2usize..6, steps in 1usize..6, direct in any::<bool>(),
+        rule in 0usize..4, seed in 0u64..1000
+    ) {
+        let spec = spec(channels, size);
+        let neuron = Neuron::paper(Rule::ALL[rule]);
+        let frames = if direct { 1 } else { steps };
+        let input = values(samples * frames * channels * size * size, seed);
+        let labels: Vec<u32> = (0..samples as u32).map(|sample| sample % 3).collect();
+        let parameters = Parameters::initial(&spec, &Streams::new(seed), &Device::Cpu).unwrap();
+        let dropout = || Streams::new(seed).stream("dropout");
+
+        let mut reference = Reference::new(spec.clone(), neuron, parameters.clone(), Device::Cpu).unwrap();
+        let stimuli = reference.stimuli(&input, frames, steps).unwrap();
+        let pass = reference.forward(&stimuli, Mode::Spiking, &mut dropout()).unwrap();
+        let (loss, votes) = pass.loss(&labels, steps).unwrap();
+
+        let batch = Batch { values: &input, frames, time_steps: steps, labels: &labels };
+        let path = cpu::Path::available()[0];
+        let mut engine = Cpu::new(spec, neuron, &parameters, &AdamW::new(1e-4), path).unwrap();
+        let probe = engine.probe(&batch, &mut dropout()).unwrap();
+        let mut flipped = false;
+        for (layer, spikes) in &probe.spikes {
+            let theirs = pass.spikes(*layer).unwrap().unwrap();
+            prop_assert_eq!(spikes.dims(), theirs.dims());
+            let distance = (spikes - theirs).unwrap().abs().unwrap().sum_all().unwrap();
+            flipped |= distance.to_scalar::<f32>().unwrap() > 0.0;
+        }
+        prop_assume!(!flipped);
+        prop_assert!((probe.loss - loss).abs() < 1e-6);
+        let gradients = reference.backward(pass, votes, steps).unwrap();
+        prop_assert_eq!(gradients.keys().collect::<Vec<_>>(), probe.gradients.keys().collect::<Vec<_>>());
+        for (name, theirs) in &gradients {
+            let scale = theirs.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            let distance = (&probe.gradients[name] - theirs).unwrap().abs().unwrap().max_all().unwrap();
+            let distance = distance.to_scalar::<f32>().unwrap();
+            prop_assert!(distance < 1e-5 + 1e-4 * scale, "{}: {} of {}", name, distance, scale);
+        }
+        let ours = engine.parameters().unwrap().buffers;
+        for (name, theirs) in &reference.parameters().buffers {
+            let distance = (&ours[name] - theirs).unwrap().abs().unwrap().max_all().unwrap();
+            prop_assert!(distance.to_scalar::<f32>().unwrap() < 1e-5, "{}", name);
+        }
+
+        let ours = engine.evaluate(&batch, Mode::Spiking).unwrap();
+        let theirs = reference.evaluate(&stimuli, &labels, Mode::Spiking).unwrap();
+        if ours.spikes == theirs.spikes {
+            prop_assert_eq!(&ours.predictions, &theirs.predictions);
+            prop_assert!((ours.loss - theirs.loss).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn the_cpu_engine_refuses_what_it_cannot_run() {
+    let input = Input { channels: 1, height: 8, width: 8, stride: 1 };
+    let layers = vec![
+        Layer::Conv { out: 2 },
+        Layer::Relu,
+        Layer::Flatten,
+        Layer::Linear { out: 4 },
+        Layer::Lif,
+        Layer::Vote { voters: 2 },
+    ];
+    let spec = NetworkSpec { input, layers };
+    let parameters = Parameters::initial(&spec, &Streams::new(1), &Device::Cpu).unwrap();
+    let path = cpu::Path::available()[0];
+    let neuron = Neuron::paper(Rule::Both);
+    let error = Cpu::new(spec, neuron, &parameters, &AdamW::new(0.0), path).unwrap_err().to_string();
+    assert!(
+        error.contains("layer 0 (2C3)") && error.contains("the reference engine runs any order"),
+        "{error}"
+    );
+    let error = cpu::Path::named("sse9").unwrap_err().to_string();
+    assert!(error.contains("unknown BPSTA_SIMD `sse9`"), "{error}");
 }
 
 #[test]
