@@ -5,8 +5,9 @@
 
 use rayon::prelude::*;
 
-use super::kernels::neuron::{Affine, Cells, Fire, Learn, Places, Routes};
+use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
 use super::kernels::norm::{Moments, Unnormalise};
+use super::kernels::pool::Average;
 use super::kernels::product::{Product, Row, Start, Term};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TAPS};
 use super::plan::{ConvStage, Pool};
@@ -415,7 +416,7 @@ impl Conv {
     }
 
     /// Pools the spikes into the next convolution's input.
-    pub(super) fn pool_into(&self, next: &mut Maps) {
+    pub(super) fn pool_into(&self, path: Path, next: &mut Maps) {
         let stage = &self.stage;
         let ((rows, columns), size) = (stage.pooled(), stage.pool.size());
         let (padded, row) = ((rows + 2) * (columns + 2), columns + 2);
@@ -432,15 +433,10 @@ impl Conv {
                 });
             }
             Maps::Real { values, .. } => {
-                let share = 1.0 / (size * size) as f32;
-                planes.zip(values.par_chunks_mut(padded * LANES)).with_min_len(16).for_each(
+                planes.zip(values.par_chunks_mut(padded * LANES)).with_min_len(4).for_each(
                     |(spikes, next)| {
-                        for y in 0..rows {
-                            for x in 0..columns {
-                                let place = ((y + 1) * row + x + 1) * LANES;
-                                stage.average(spikes, y, x, share, &mut next[place..][..LANES]);
-                            }
-                        }
+                        let out = &mut next[(row + 1) * LANES..];
+                        path.run(Average { spikes, width: stage.width, size, out, rows, columns, row });
                     },
                 );
             }
@@ -448,25 +444,27 @@ impl Conv {
     }
 
     /// Pools the spikes into rows of features, `[sample][time step][feature]`.
-    pub(super) fn pool_into_features(&self, features: &mut [f32]) {
+    pub(super) fn pool_into_features(&self, path: Path, features: &mut [f32]) {
         let stage = &self.stage;
-        let (rows, columns) = stage.pooled();
-        let blocks = stage.blocks();
-        let steps = self.extent.samples * self.extent.steps;
-        let share = match stage.pool {
-            Pool::Average(size) => 1.0 / (size * size) as f32,
-            Pool::Max(_) | Pool::None => 1.0,
-        };
-        let wide = blocks * rows * columns * LANES;
-        features.par_chunks_mut(wide).enumerate().for_each(|(step, features)| {
-            for (place, feature) in features.chunks_mut(LANES).enumerate() {
-                let (block, y, x) = (place / (rows * columns), place / columns % rows, place % columns);
+        let ((rows, columns), steps) = (stage.pooled(), self.extent.samples * self.extent.steps);
+        features.par_chunks_mut(features.len() / steps).enumerate().for_each(|(step, features)| {
+            for (block, out) in features[..stage.features()].chunks_mut(rows * columns * LANES).enumerate() {
                 let spikes = &self.spikes[(block * steps + step) * stage.pixels()..][..stage.pixels()];
                 match stage.pool {
-                    Pool::Average(_) => stage.average(spikes, y, x, share, feature),
+                    Pool::Average(size) => path.run(Average {
+                        spikes,
+                        width: stage.width,
+                        size,
+                        out,
+                        rows,
+                        columns,
+                        row: columns,
+                    }),
                     Pool::Max(_) | Pool::None => {
-                        let any = stage.window(y, x).fold(0, |any, pixel| any | spikes[pixel]);
-                        spread(any, share, feature);
+                        for (place, feature) in out.chunks_mut(LANES).enumerate() {
+                            let window = stage.window(place / columns, place % columns);
+                            spread(window.fold(0, |any, pixel| any | spikes[pixel]), 1.0, feature);
+                        }
                     }
                 }
             }
@@ -536,8 +534,15 @@ impl Conv {
                     plane[*place as usize * LANES..][..LANES].fill(0.0);
                 }
             }
-            let mut run = |lanes: Option<&[u16]>, factor: f32| {
-                with_floats(steps * 4 * LANES, |potentials| {
+            let factor = match stage.pool {
+                Pool::Average(size) => 1.0 / (size * size) as f32,
+                Pool::Max(_) | Pool::None => 1.0,
+            };
+            let maxima = if matches!(stage.pool, Pool::Max(_)) { steps * stage.pixels() } else { 0 };
+            with_lanes(maxima + steps * PIXELS, |lanes| {
+                let (maxima, positive) = lanes.split_at_mut(maxima);
+                self.first_maxima(&self.spikes[index * steps * stage.pixels()..][..maxima.len()], maxima);
+                with_floats(steps * PIXELS * LANES, |potentials| {
                     path.run(Learn {
                         cells: self.cells(block, sample),
                         neuron,
@@ -546,7 +551,7 @@ impl Conv {
                             of: self.lists.routes.as_deref(),
                             places: behind,
                             step: blocks * behind,
-                            lanes,
+                            lanes: (!maxima.is_empty()).then_some(&*maxima),
                             factor,
                         },
                         mean: Some(&self.mean[block * planes * LANES..][..planes * LANES]),
@@ -554,17 +559,10 @@ impl Conv {
                         places: Places { of: Some(&self.lists.places), plane: padded },
                         sums,
                         potentials,
+                        positive,
                     });
                 });
-            };
-            match stage.pool {
-                Pool::None => run(None, 1.0),
-                Pool::Average(size) => run(None, 1.0 / (size * size) as f32),
-                Pool::Max(_) => with_lanes(steps * stage.pixels(), |lanes| {
-                    self.first_maxima(&self.spikes[index * steps * stage.pixels()..][..lanes.len()], lanes);
-                    run(Some(lanes), 1.0);
-                }),
-            }
+            });
         });
         self.sums = all_sums;
     }
@@ -733,19 +731,6 @@ impl ConvStage {
     fn window(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
         let (size, width) = (self.pool.size(), self.width);
         (0..size * size).map(move |i| (y * size + i / size) * width + x * size + i % size)
-    }
-
-    /// The share of a window that fired, for 16 channels.
-    fn average(&self, spikes: &[u16], y: usize, x: usize, share: f32, out: &mut [f32]) {
-        let mut counts = [0u16; LANES];
-        for pixel in self.window(y, x) {
-            for (lane, count) in counts.iter_mut().enumerate() {
-                *count += spikes[pixel] >> lane & 1;
-            }
-        }
-        for (out, count) in out.iter_mut().zip(counts) {
-            *out = f32::from(count) * share;
-        }
     }
 }
 

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::conv::{Extent, grow};
 use super::kernels::adamw::Move;
-use super::kernels::neuron::{Cells, Fire, Learn, Places, Routes};
-use super::kernels::product::{Product, Row, RowProduct, Start, Term};
+use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
+use super::kernels::product::{Product, Row, Start, Term, Turn};
 use super::plan::{LinearStage, Plan};
 use super::scratch::with_floats;
 use super::simd::{LANES, Path};
@@ -54,6 +54,9 @@ pub(super) struct Linear {
     /// Features of a panel as terms of the product, and as rows of the weight gradient.
     terms: Vec<Term>,
     feature_rows: Vec<Row>,
+    /// Samples and time steps as rows of the feature gradient, and outputs as its terms.
+    back_rows: Vec<Row>,
+    back_terms: Vec<Term>,
 }
 
 impl Linear {
@@ -74,6 +77,8 @@ impl Linear {
             row_terms: Vec::new(),
             terms: (0..PANEL).map(feature).map(|(a, b)| Term { a, b }).collect(),
             feature_rows: (0..PANEL).map(feature).map(|(a, c)| Row { a, c }).collect(),
+            back_rows: Vec::new(),
+            back_terms: Vec::new(),
             stage,
         }
     }
@@ -105,6 +110,12 @@ impl Linear {
         let row = |row: usize| ((row * stage.inputs) as u32, (row * LANES) as u32);
         self.rows = (0..rows).map(row).map(|(a, c)| Row { a, c }).collect();
         self.row_terms = (0..rows).map(row).map(|(a, b)| Term { a, b }).collect();
+        self.back_rows =
+            (0..rows).map(|row| Row { a: (row * LANES) as u32, c: (row * PANEL) as u32 }).collect();
+        let outputs = 0..stage.blocks() * LANES;
+        let place = |output: usize| output / LANES * rows * LANES + output % LANES;
+        self.back_terms =
+            outputs.map(|output| Term { a: place(output) as u32, b: (output * PANEL) as u32 }).collect();
     }
 
     fn row_count(&self) -> usize {
@@ -130,15 +141,14 @@ impl Linear {
             let first = index * wide;
             let blocks = current.len() / size;
             for (panel, weights) in weights.chunks(PANEL * stage.blocks() * LANES).enumerate() {
-                let features = weights.len() / stage.blocks() / LANES;
                 path.run(Product {
                     a: &input[panel * PANEL..],
-                    b: &weights[first * features * LANES..],
+                    b: &weights[first * PANEL * LANES..],
                     c: current,
                     rows: row_list,
-                    terms: &terms[..features],
+                    terms,
                     vectors: blocks,
-                    b_stride: features * LANES,
+                    b_stride: PANEL * LANES,
                     c_stride: size,
                     start: if panel == 0 { Start::Bias(&bias[first * LANES..]) } else { Start::Sum },
                 });
@@ -173,8 +183,9 @@ impl Linear {
     /// The spikes as rows of features of the next stage.
     pub(super) fn spread_into(&self, features: &mut [f32]) {
         let (blocks, rows) = (self.stage.blocks(), self.row_count());
-        for (row, features) in features.chunks_mut(blocks * LANES).enumerate() {
-            for (block, values) in features.chunks_mut(LANES).enumerate() {
+        let wide = features.len() / rows;
+        for (row, features) in features.chunks_mut(wide).enumerate() {
+            for (block, values) in features.chunks_mut(LANES).take(blocks).enumerate() {
                 super::conv::spread(self.spikes[block * rows + row], 1.0, values);
             }
         }
@@ -207,14 +218,12 @@ impl Linear {
             let (grads, step) = match above {
                 SpikeGrads::Constant(grads) => (&grads[index * LANES..], 0),
                 SpikeGrads::Panels(grads) => {
-                    let panel = block * LANES / PANEL;
-                    let features = PANEL.min(stage.blocks() * LANES - panel * PANEL);
-                    let at = panel * PANEL * rows + sample * steps * features + block * LANES % PANEL;
-                    (&grads[at..], features / LANES)
+                    let (panel, lane) = (block * LANES / PANEL, block * LANES % PANEL);
+                    (&grads[(panel * rows + sample * steps) * PANEL + lane..], PANEL / LANES)
                 }
             };
-            with_floats((steps * 4 + 2 * steps) * LANES, |room| {
-                let (potentials, sums) = room.split_at_mut(steps * 4 * LANES);
+            with_floats((steps * PIXELS + 2 * steps) * LANES, |room| {
+                let (potentials, sums) = room.split_at_mut(steps * PIXELS * LANES);
                 path.run(Learn {
                     cells: self.cells(index),
                     neuron,
@@ -225,6 +234,7 @@ impl Linear {
                     places: Places { of: None, plane: 1 },
                     sums,
                     potentials,
+                    positive: &mut [],
                 });
             });
             let current = self.cells(index).input;
@@ -253,31 +263,37 @@ impl Linear {
         self.input_grads.resize(rows * stage.inputs, 0.0);
         let (input, grads) = (&self.input, &self.grads);
         let (feature_rows, row_terms) = (&self.feature_rows, &self.row_terms);
+        let (back_rows, back_terms) = (&self.back_rows, &self.back_terms);
+        // The gradient of the features: products with the panel turned, `[output][feature]`.
         let to_features = |weights: &[f32], out: &mut [f32]| {
-            let features = weights.len() / blocks / LANES;
-            path.run(RowProduct {
-                a: grads,
-                b: weights,
-                c: out,
-                rows,
-                columns: features,
-                vectors: blocks,
-                a_row: LANES,
-                a_vector: size,
-                b_vector: features * LANES,
-                c_row: features,
+            with_floats(weights.len(), |turned| {
+                let size = PANEL * LANES;
+                for (from, to) in weights.chunks(size).zip(turned.chunks_mut(size)) {
+                    path.run(Turn { from, to });
+                }
+                path.run(Product {
+                    a: grads,
+                    b: turned,
+                    c: out,
+                    rows: back_rows,
+                    terms: back_terms,
+                    vectors: PANEL / LANES,
+                    b_stride: LANES,
+                    c_stride: LANES,
+                    start: Start::Zero,
+                });
             });
         };
         // The gradient of the weights between a panel and some blocks from `first` on.
-        let to_weights = |panel: usize, first: usize, features: usize, out: &mut [f32]| {
+        let to_weights = |panel: usize, first: usize, out: &mut [f32]| {
             path.run(Product {
                 a: &input[panel * PANEL..],
                 b: &grads[first * size..],
-                rows: &feature_rows[..features],
+                rows: feature_rows,
                 terms: row_terms,
-                vectors: out.len() / features / LANES,
+                vectors: out.len() / PANEL / LANES,
                 b_stride: size,
-                c_stride: features * LANES,
+                c_stride: PANEL * LANES,
                 start: Start::Zero,
                 c: out,
             });
@@ -299,7 +315,7 @@ impl Linear {
                             weights.chunks_mut(some).zip(moments).enumerate()
                         {
                             with_floats(weights.len(), |grads| {
-                                to_weights(panel, index * WIDE, features, grads);
+                                to_weights(panel, index * WIDE, grads);
                                 path.run(Move { step, grads, weights, first, second });
                             });
                         }
@@ -311,19 +327,20 @@ impl Linear {
                 let kept = weights.kept.par_chunks_mut(panel_size).zip(weights.values.par_chunks(panel_size));
                 input_grads.zip(kept).for_each(|((panel, out), (kept, weights))| {
                     to_features(weights, out);
-                    to_weights(panel, 0, weights.len() / blocks / LANES, kept);
+                    to_weights(panel, 0, kept);
                 });
             }
         }
     }
 
-    /// The gradients of the features by rows, `[sample][time step][feature]`, before the dropout.
-    pub(super) fn input_grads_into(&self, rows_out: &mut [f32]) {
+    /// The gradients of the features by rows, `[sample][time step][feature]`, before the dropout; `features` of them without
+    /// the padding.
+    pub(super) fn input_grads_into(&self, features: usize, rows_out: &mut Vec<f32>) {
         let (stage, rows, steps) = (self.stage, self.row_count(), self.extent.steps);
-        rows_out[..rows * stage.inputs].par_chunks_mut(stage.inputs).enumerate().for_each(|(row, out)| {
+        grow(rows_out, rows * features);
+        rows_out[..rows * features].par_chunks_mut(features).enumerate().for_each(|(row, out)| {
             for (panel, out) in out.chunks_mut(PANEL).enumerate() {
-                let at = panel * PANEL * rows + row * out.len();
-                out.copy_from_slice(&self.input_grads[at..][..out.len()]);
+                out.copy_from_slice(&self.input_grads[(panel * rows + row) * PANEL..][..out.len()]);
             }
             if !self.mask_before.is_empty() {
                 let mask = &self.mask_before[row / steps * stage.inputs..][..stage.inputs];

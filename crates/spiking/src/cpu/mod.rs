@@ -23,10 +23,10 @@ use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use conv::{Conv, Extent, Maps, Room, Statistics, grow};
+use conv::{Conv, Extent, Maps, Room, Statistics};
 use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
-use plan::Plan;
+use plan::{ConvStage, Plan};
 use simd::LANES;
 use weights::{Named, Order, Update, Weights};
 
@@ -203,8 +203,8 @@ impl Cpu {
             let conv = &mut done[index];
             conv.forward(path, &neuron, statistics);
             match next.first_mut() {
-                Some(next) => conv.pool_into(&mut next.input),
-                None => conv.pool_into_features(&mut self.linears[0].input),
+                Some(next) => conv.pool_into(path, &mut next.input),
+                None => conv.pool_into_features(path, &mut self.linears[0].input),
             }
         }
         for index in 0..self.linears.len() {
@@ -305,9 +305,8 @@ impl Cpu {
             };
             head[index].backward(path, &neuron, update, above);
         }
-        let first = &self.linears[0];
-        grow(&mut self.room.behind_pool, first.input.len());
-        first.input_grads_into(&mut self.room.behind_pool);
+        let last = self.plan.convs.last().map_or(0, ConvStage::features);
+        self.linears[0].input_grads_into(last, &mut self.room.behind_pool);
         for (index, conv) in self.convs.iter_mut().enumerate().rev() {
             conv.backward(path, &neuron, update, index == 0, &mut self.room);
         }

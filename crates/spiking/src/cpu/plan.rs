@@ -3,6 +3,7 @@
 use crate::{Layer, NetworkSpec, Result, SpikingError};
 
 use super::simd::LANES;
+use super::weights::PANEL;
 
 /// What a pool gives to the next stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,12 @@ impl ConvStage {
     pub(super) fn pooled(&self) -> (usize, usize) {
         (self.height / self.pool.size(), self.width / self.pool.size())
     }
+
+    /// Features behind the pool, in whole blocks: `[block][pixel][16]`.
+    pub(super) fn features(&self) -> usize {
+        let (height, width) = self.pooled();
+        self.blocks() * height * width * LANES
+    }
 }
 
 /// Perhaps dropout, a linear layer, perhaps ReLU, perhaps dropout, cells.
@@ -77,7 +84,7 @@ pub(super) struct LinearStage {
     pub(super) dropout_behind: Option<f64>,
     /// Index of the cells.
     pub(super) cells: usize,
-    /// Features that enter, as this engine orders and pads them.
+    /// Features that enter, as this engine orders them, padded to whole panels.
     pub(super) inputs: usize,
     pub(super) outputs: usize,
 }
@@ -126,8 +133,7 @@ impl Plan {
             return Err(refuse(at));
         }
         at += 1;
-        let (height, width) = last.pooled();
-        let mut inputs = last.blocks() * height * width * LANES;
+        let mut inputs = last.features().next_multiple_of(PANEL);
         let mut linears = Vec::new();
         loop {
             let dropout = |at: usize| match layers.get(at) {
@@ -152,7 +158,7 @@ impl Plan {
                 inputs,
                 outputs: *out,
             });
-            inputs = out.div_ceil(LANES) * LANES;
+            inputs = out.next_multiple_of(PANEL);
             at = cells + 1;
         }
         match layers[at..] {

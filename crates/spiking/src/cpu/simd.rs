@@ -1,8 +1,8 @@
 //! Sixteen lanes of f32, on three paths that give the same bits.
 //!
 //! A kernel is written once over [`Simd`] and compiled three times: AVX-512 (one register a vector), AVX2 with FMA (two), and
-//! portable Rust. Each operation is IEEE-exact and lane by lane, [`Simd::sum`] adds in one fixed tree, and a product that
-//! is added is always fused: what a kernel gives follows from the order it is written in, not from the path it runs on.
+//! portable Rust. Each operation is IEEE-exact and lane by lane, no sum runs across lanes, and a product that is added is
+//! always fused: what a kernel gives follows from the order it is written in, not from the path it runs on.
 //!
 //! A value of a path type is the proof that this machine has the path: there is no other way to it than [`Path::best`] and
 //! [`Path::named`], which look.
@@ -159,8 +159,8 @@ pub(super) trait Simd: Copy {
     fn gt(self, a: Self::V, b: Self::V) -> u16;
     /// v in the lanes of `mask`, 0 in the others.
     fn only(self, mask: u16, v: Self::V) -> Self::V;
-    /// The sum of all lanes: lanes 8 apart are added, then those 4, 2 and 1 apart.
-    fn sum(self, v: Self::V) -> f32;
+    /// Rows become columns: lane i of vector j to lane j of vector i.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
     /// max(a, 0), and 0 for NaN.
     #[inline(always)]
@@ -242,15 +242,8 @@ mod portable {
             std::array::from_fn(|i| if mask >> i & 1 == 1 { v[i] } else { 0.0 })
         }
         #[inline(always)]
-        fn sum(self, mut v: Self::V) -> f32 {
-            let mut width = LANES / 2;
-            while width > 0 {
-                for i in 0..width {
-                    v[i] += v[i + width];
-                }
-                width /= 2;
-            }
-            v[0]
+        fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+            std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
         }
     }
 }
@@ -305,14 +298,32 @@ mod x86 {
         }
     }
 
-    /// Lanes 4 apart, then 2, then 1.
+    /// Rows become columns, 8 by 8.
     #[inline(always)]
-    fn sum_of_eight(v: __m256) -> f32 {
-        // SAFETY: called from the methods of an `Avx2` or `Avx512`.
+    fn transpose_eight(rows: [__m256; 8]) -> [__m256; 8] {
+        // SAFETY: called from the methods of an `Avx2`.
         unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            let pairs: [[__m256; 2]; 4] = std::array::from_fn(|i| {
+                let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+                [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]
+            });
+            let fours: [[__m256; 4]; 2] = std::array::from_fn(|i| {
+                let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
+                [
+                    _mm256_shuffle_ps::<0x44>(a[0], b[0]),
+                    _mm256_shuffle_ps::<0xee>(a[0], b[0]),
+                    _mm256_shuffle_ps::<0x44>(a[1], b[1]),
+                    _mm256_shuffle_ps::<0xee>(a[1], b[1]),
+                ]
+            });
+            std::array::from_fn(|i| {
+                let (a, b) = (fours[0][i % 4], fours[1][i % 4]);
+                if i < 4 {
+                    _mm256_permute2f128_ps::<0x20>(a, b)
+                } else {
+                    _mm256_permute2f128_ps::<0x31>(a, b)
+                }
+            })
         }
     }
 
@@ -389,9 +400,18 @@ mod x86 {
             unsafe { (_mm256_and_ps(lanes(mask), v.0), _mm256_and_ps(lanes(mask >> 8), v.1)) }
         }
         #[inline(always)]
-        fn sum(self, v: Self::V) -> f32 {
-            // SAFETY: an `Avx2` exists.
-            sum_of_eight(unsafe { _mm256_add_ps(v.0, v.1) })
+        fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
+            let quarter = |right: bool, lower: bool| {
+                transpose_eight(std::array::from_fn(|i| {
+                    let row = rows[if lower { i + 8 } else { i }];
+                    if right { row.1 } else { row.0 }
+                }))
+            };
+            let (top_left, top_right) = (quarter(false, false), quarter(true, false));
+            let (low_left, low_right) = (quarter(false, true), quarter(true, true));
+            std::array::from_fn(|i| {
+                if i < 8 { (top_left[i], low_left[i]) } else { (top_right[i - 8], low_right[i - 8]) }
+            })
         }
     }
 
@@ -460,11 +480,43 @@ mod x86 {
             unsafe { _mm512_maskz_mov_ps(mask, v) }
         }
         #[inline(always)]
-        fn sum(self, v: Self::V) -> f32 {
-            // SAFETY: an `Avx512` exists, and with it AVX-512DQ.
+        fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
+            // SAFETY: an `Avx512` exists.
             unsafe {
-                let halves = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
-                sum_of_eight(halves)
+                let pairs: [[__m512; 2]; 8] = std::array::from_fn(|i| {
+                    let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+                    [_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)]
+                });
+                // fours[i][j]: in quarter q the values of rows 4i to 4i + 3 in column 4q + j.
+                let fours: [[__m512; 4]; 4] = std::array::from_fn(|i| {
+                    let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
+                    [
+                        _mm512_shuffle_ps::<0x44>(a[0], b[0]),
+                        _mm512_shuffle_ps::<0xee>(a[0], b[0]),
+                        _mm512_shuffle_ps::<0x44>(a[1], b[1]),
+                        _mm512_shuffle_ps::<0xee>(a[1], b[1]),
+                    ]
+                });
+                std::array::from_fn(|column| {
+                    let (quarter, j) = (column / 4, column % 4);
+                    let (a, b) = if quarter % 2 == 0 {
+                        (
+                            _mm512_shuffle_f32x4::<0x88>(fours[0][j], fours[1][j]),
+                            _mm512_shuffle_f32x4::<0x88>(fours[2][j], fours[3][j]),
+                        )
+                    } else {
+                        (
+                            _mm512_shuffle_f32x4::<0xdd>(fours[0][j], fours[1][j]),
+                            _mm512_shuffle_f32x4::<0xdd>(fours[2][j], fours[3][j]),
+                        )
+                    };
+                    // a: quarters (q, q + 2) of rows 0-3, then of rows 4-7; b: of rows 8-11, then 12-15.
+                    if quarter < 2 {
+                        _mm512_shuffle_f32x4::<0x88>(a, b)
+                    } else {
+                        _mm512_shuffle_f32x4::<0xdd>(a, b)
+                    }
+                })
             }
         }
     }

@@ -8,7 +8,7 @@ use super::plan::{ConvStage, LinearStage, Plan};
 use super::simd::{LANES, Path};
 use crate::Result;
 
-/// Features of a panel of linear weights: 4 KiB a block of outputs.
+/// Features of a panel of linear weights: 4 KiB a block of outputs. Features are padded to whole panels.
 pub(super) const PANEL: usize = 64;
 
 /// What happens to gradients.
@@ -97,10 +97,8 @@ impl Order<'_> {
     }
 }
 
-/// Place of a linear weight. The last panel may be narrower; it lies behind the others.
+/// Place of a linear weight.
 fn linear_place(stage: &LinearStage, feature: usize, output: usize) -> usize {
-    let panel = feature / PANEL;
-    let wide = PANEL.min(stage.inputs - panel * PANEL);
-    let before = panel * PANEL * stage.blocks() * LANES;
-    before + (output / LANES * wide + feature % PANEL) * LANES + output % LANES
+    let (panel, block) = (feature / PANEL, output / LANES);
+    ((panel * stage.blocks() + block) * PANEL + feature % PANEL) * LANES + output % LANES
 }

@@ -6,5 +6,6 @@
 pub(super) mod adamw;
 pub(super) mod neuron;
 pub(super) mod norm;
+pub(super) mod pool;
 pub(super) mod product;
 pub(super) mod spikes;

@@ -7,7 +7,7 @@ use super::super::simd::{Kernel, LANES, Simd};
 use crate::{Neuron, Reset};
 
 /// Pixels that run through time side by side.
-const PIXELS: usize = 4;
+pub(in crate::cpu) const PIXELS: usize = 4;
 /// Time steps that the stack has room for, a run of cells at a time.
 pub(in crate::cpu) const MOST_STEPS: usize = 1024;
 
@@ -123,6 +123,8 @@ pub(in crate::cpu) struct Learn<'a> {
     pub(in crate::cpu) sums: &'a mut [f32],
     /// Room for the potentials of [`PIXELS`] pixels, `steps * PIXELS * 16`.
     pub(in crate::cpu) potentials: &'a mut [f32],
+    /// Room for the lanes of their positive currents, `steps * PIXELS`; with an affine alone.
+    pub(in crate::cpu) positive: &'a mut [u16],
 }
 
 /// Where pixels lie in `out`.
@@ -209,6 +211,7 @@ impl Learn<'_> {
         assert!(self.mean.is_none_or(|mean| mean.len() >= planes * LANES));
         assert!(self.sums.len() >= planes * 2 * LANES);
         assert!(self.potentials.len() >= steps * PIXELS * LANES);
+        assert!(self.cells.affine.is_none() || self.positive.len() >= steps * PIXELS);
     }
 
     #[inline(always)]
@@ -229,10 +232,18 @@ impl Learn<'_> {
         // SAFETY: `check` passed, and callers keep first + P within `pixels`: every place below lies in its slice.
         unsafe {
             let potentials = self.potentials.as_mut_ptr();
+            // Where each pixel's gradient stands, of its first time step; and where the current was positive.
+            let routes: [u32; P] = std::array::from_fn(|p| {
+                self.routes.of.map_or((first + p) as u32, |of| *of.get_unchecked(first + p))
+            });
             let mut rest = [zero; P];
             for t in 0..steps {
                 for p in 0..P {
-                    let u = s.add(rest[p], self.cells.current(s, t, first + p));
+                    let current = self.cells.current(s, t, first + p);
+                    if rectified {
+                        *self.positive.get_unchecked_mut(t * P + p) = s.gt(current, zero);
+                    }
+                    let u = s.add(rest[p], current);
                     rest[p] = s.only(!s.ge(u, threshold), s.mul(u, decay));
                     s.store(potentials.add((t * P + p) * LANES), u);
                 }
@@ -244,11 +255,10 @@ impl Learn<'_> {
                     let pixel = first + p;
                     let u = s.load(potentials.add((t * P + p) * LANES));
                     let fired = s.ge(u, threshold);
-                    let place = self.routes.of.map_or(pixel as u32, |of| *of.get_unchecked(pixel));
-                    let grad = if place == Routes::NOWHERE {
+                    let grad = if routes[p] == Routes::NOWHERE {
                         zero
                     } else {
-                        let at = (t * self.routes.step + place as usize) * LANES;
+                        let at = (t * self.routes.step + routes[p] as usize) * LANES;
                         let lanes = self
                             .routes
                             .lanes
@@ -276,8 +286,8 @@ impl Learn<'_> {
                     let d = s.fma(slope, grad, s.mul(s.mul(decay, leak), later[p]));
                     later[p] = d;
 
-                    let x = self.cells.current(s, t, pixel);
-                    let before = if rectified { s.only(s.gt(x, zero), d) } else { d };
+                    let before =
+                        if rectified { s.only(*self.positive.get_unchecked(t * P + p), d) } else { d };
                     if constant {
                         over_time[p] = s.add(over_time[p], before);
                     } else {

@@ -143,80 +143,40 @@ impl Product<'_> {
                     }
                 }
             }
-            for p in 0..count {
+            // Over all P, so that every sum keeps a register of its own.
+            for p in 0..P {
                 for i in 0..Q {
-                    s.store(c.add(rows[p].c as usize + i * self.c_stride), sums[p][i]);
+                    if p < count {
+                        s.store(c.add(rows[p].c as usize + i * self.c_stride), sums[p][i]);
+                    }
                 }
             }
         }
     }
 }
 
-/// `C[m][k] = sum over q and lanes of A[m][q] * B[k][q]`: products of rows with rows, as the input gradient of a linear layer
-/// needs them. The lanes are summed by [`Simd::sum`] at the end.
-pub(in crate::cpu) struct RowProduct<'a> {
-    pub(in crate::cpu) a: &'a [f32],
-    pub(in crate::cpu) b: &'a [f32],
-    pub(in crate::cpu) c: &'a mut [f32],
-    /// Rows of A and of C.
-    pub(in crate::cpu) rows: usize,
-    /// Rows of B, and values in a row of C.
-    pub(in crate::cpu) columns: usize,
-    /// Vectors in a row of A and of B.
-    pub(in crate::cpu) vectors: usize,
-    /// From a row of A to the next.
-    pub(in crate::cpu) a_row: usize,
-    /// From a vector of A to the next one of its row.
-    pub(in crate::cpu) a_vector: usize,
-    /// From a vector of B to the next one of its row; its rows lie one after another, 16 values apart.
-    pub(in crate::cpu) b_vector: usize,
-    /// From a row of C to the next.
-    pub(in crate::cpu) c_row: usize,
+/// Turns rows of 16 values into columns: `to[lane][row]` from `from[row][lane]`, in whole blocks of 16 rows.
+pub(in crate::cpu) struct Turn<'a> {
+    /// `[row][16]`.
+    pub(in crate::cpu) from: &'a [f32],
+    /// `[16][row]`.
+    pub(in crate::cpu) to: &'a mut [f32],
 }
 
-impl Kernel for RowProduct<'_> {
+impl Kernel for Turn<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        if self.rows == 0 || self.columns == 0 || self.vectors == 0 {
-            return;
-        }
-        let last_a = (self.rows - 1) * self.a_row + (self.vectors - 1) * self.a_vector + LANES;
-        assert!(last_a <= self.a.len(), "a product reads outside");
-        let last_b = (self.vectors - 1) * self.b_vector + self.columns * LANES;
-        assert!(last_b <= self.b.len(), "a product reads outside");
-        assert!((self.rows - 1) * self.c_row + self.columns <= self.c.len(), "a product writes outside");
-        if S::MANY_REGISTERS { self.tiles::<S, 4, 5>(s) } else { self.tiles::<S, 2, 2>(s) }
-    }
-}
-
-impl RowProduct<'_> {
-    #[inline(always)]
-    fn tiles<S: Simd, const P: usize, const Q: usize>(&mut self, s: S) {
-        for row in (0..self.rows).step_by(P) {
-            for column in (0..self.columns).step_by(Q) {
-                let at: [usize; P] = std::array::from_fn(|p| (row + p).min(self.rows - 1));
-                let of: [usize; Q] = std::array::from_fn(|q| (column + q).min(self.columns - 1));
-                let mut sums = [[s.splat(0.0); Q]; P];
-                for vector in 0..self.vectors {
-                    // SAFETY: `run` found the last row and vector of both inside their slices.
-                    unsafe {
-                        let b: [S::V; Q] = std::array::from_fn(|q| {
-                            s.load(self.b.as_ptr().add(vector * self.b_vector + of[q] * LANES))
-                        });
-                        for p in 0..P {
-                            let a = s.load(self.a.as_ptr().add(at[p] * self.a_row + vector * self.a_vector));
-                            for q in 0..Q {
-                                sums[p][q] = s.fma(a, b[q], sums[p][q]);
-                            }
-                        }
-                    }
-                }
-                for p in 0..P.min(self.rows - row) {
-                    for q in 0..Q.min(self.columns - column) {
-                        self.c[(row + p) * self.c_row + column + q] = s.sum(sums[p][q]);
-                    }
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.from.len() / LANES;
+        assert!(rows.is_multiple_of(LANES) && self.to.len() >= rows * LANES, "rows come in blocks of 16");
+        for block in (0..rows).step_by(LANES) {
+            // SAFETY: 16 rows from `block` on lie in `from`, and 16 values from `block` on in each of the 16 rows of `to`.
+            unsafe {
+                let from = self.from.as_ptr().add(block * LANES);
+                let columns = s.transpose(std::array::from_fn(|row| s.load(from.add(row * LANES))));
+                for (lane, column) in columns.into_iter().enumerate() {
+                    s.store(self.to.as_mut_ptr().add(lane * rows + block), column);
                 }
             }
         }

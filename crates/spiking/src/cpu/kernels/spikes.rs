@@ -128,8 +128,11 @@ impl SpikeProduct<'_> {
                     rows = rows.add(PATTERNS * LANES);
                 }
             }
-            for p in 0..count {
-                s.store(sums.add(pixels[p].flat as usize * LANES), totals[p]);
+            // Over all of them, so that every total keeps a register of its own.
+            for p in 0..SIDE_BY_SIDE {
+                if p < count {
+                    s.store(sums.add(pixels[p].flat as usize * LANES), totals[p]);
+                }
             }
         }
     }
@@ -139,7 +142,7 @@ impl SpikeProduct<'_> {
 pub(in crate::cpu) struct SpikeGradient<'a> {
     /// Padded planes of spikes.
     pub(in crate::cpu) spikes: &'a [u16],
-    /// Padded planes of gradients, 16 a pixel.
+    /// Padded planes of gradients, 16 a pixel, 0 on the border.
     pub(in crate::cpu) grads: &'a [f32],
     /// Set to `[tap][input channel][output channel]`.
     pub(in crate::cpu) weights: &'a mut [f32],
@@ -175,14 +178,22 @@ impl Kernel for SpikeGradient<'_> {
                 let grads = self.grads.as_ptr().add(plane * self.padded * LANES);
                 for pixel in self.pixels {
                     let at = pixel.padded as usize;
-                    let grad = s.load(grads.add((at + centre) * LANES));
-                    let mut rows = table;
-                    for tap in taps {
-                        let patterns = usize::from(*spikes.add(at + tap));
-                        for group in 0..GROUPS {
-                            let to = rows.add((patterns >> (4 * group) & (PATTERNS - 1)) * LANES);
+                    let patterns = usize::from(*spikes.add(at + centre));
+                    // What did not fire has no row to add to: the rows without a spike are never read.
+                    if patterns == 0 {
+                        continue;
+                    }
+                    let places: [usize; GROUPS] = std::array::from_fn(|group| {
+                        (group * PATTERNS + (patterns >> (4 * group) & (PATTERNS - 1))) * LANES
+                    });
+                    // A pixel meets its neighbour one down and right by the kernel's first tap, and so on back to the last: beyond
+                    // the plane lies its border, whose gradients are 0.
+                    for tap in 0..TAPS {
+                        let grad = s.load(grads.add((at + taps[TAPS - 1 - tap]) * LANES));
+                        let rows = table.add(tap * GROUPS * PATTERNS * LANES);
+                        for place in places {
+                            let to = rows.add(place);
                             s.store(to, s.add(s.load(to), grad));
-                            rows = rows.add(PATTERNS * LANES);
                         }
                     }
                 }
