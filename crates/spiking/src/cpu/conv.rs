@@ -11,7 +11,7 @@ use super::kernels::pool::Average;
 use super::kernels::product::{Product, Row, Start, Term};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TAPS};
 use super::plan::{ConvStage, Pool};
-use super::scratch::{with_floats, with_lanes};
+use super::memory::{Floats, with_floats, with_lanes};
 use super::simd::{LANES, Path};
 use super::weights::{Named, Order, Update, Weights};
 use crate::Neuron;
@@ -31,7 +31,7 @@ pub(super) enum Maps {
     /// Spikes, `[block][sample][time step][padded pixel]`.
     Spikes(Vec<u16>),
     /// Real numbers, `[block][sample][plane][padded pixel][lane]`: an input's own channels in one block, or blocks of 16.
-    Real { values: Vec<f32>, lanes: usize },
+    Real { values: Floats, lanes: usize },
 }
 
 /// The samples and time steps of a batch.
@@ -66,14 +66,14 @@ pub(super) struct Conv {
     lists: Lists,
     extent: Extent,
     /// Output of the convolution.
-    output: Vec<f32>,
+    output: Floats,
     /// `[block][sample][plane][2][16]`: the moments of each plane forward, the sums of its gradients backward.
-    sums: Vec<f32>,
+    sums: Floats,
     /// `[block][plane][16]` each.
-    mean: Vec<f32>,
-    inverse: Vec<f32>,
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+    mean: Floats,
+    inverse: Floats,
+    scale: Floats,
+    shift: Floats,
 }
 
 /// Places and offsets that follow from the stage alone.
@@ -169,23 +169,23 @@ impl Lists {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Room {
     /// Gradients before the norm, padded, blocks of 16: `[block][sample][plane][padded pixel][16]`.
-    behind_norm: Vec<f32>,
+    behind_norm: Floats,
     /// Gradients behind a stage's pool, sample by sample: `[sample][time step][block][pixel][16]`.
-    pub(super) behind_pool: Vec<f32>,
+    pub(super) behind_pool: Floats,
     /// Weight gradients, one after another for each part of the batch.
-    parts: Vec<f32>,
+    parts: Floats,
     /// Weights for the input gradient, `[output block][input block][tap][output lane][input lane]`.
-    turned: Vec<f32>,
+    turned: Floats,
     /// `[block][plane][4][16]`.
-    terms: Vec<f32>,
+    terms: Floats,
 }
 
 impl Conv {
     /// A stage whose input is the network's (`first`), spikes, or the real numbers of an average pool.
     pub(super) fn new(stage: ConvStage, before: Option<Pool>) -> Self {
         let (input, lanes) = match before {
-            None => (Maps::Real { values: Vec::new(), lanes: stage.inputs }, stage.inputs),
-            Some(Pool::Average(_)) => (Maps::Real { values: Vec::new(), lanes: LANES }, LANES),
+            None => (Maps::Real { values: Floats::default(), lanes: stage.inputs }, stage.inputs),
+            Some(Pool::Average(_)) => (Maps::Real { values: Floats::default(), lanes: LANES }, LANES),
             Some(_) => (Maps::Spikes(Vec::new()), LANES),
         };
         let channels = stage.blocks() * LANES;
@@ -200,12 +200,12 @@ impl Conv {
             spikes: Vec::new(),
             lists: Lists::new(&stage, lanes, before.is_none()),
             extent: Extent::default(),
-            output: Vec::new(),
-            sums: Vec::new(),
-            mean: Vec::new(),
-            inverse: Vec::new(),
-            scale: Vec::new(),
-            shift: Vec::new(),
+            output: Floats::default(),
+            sums: Floats::default(),
+            mean: Floats::default(),
+            inverse: Floats::default(),
+            scale: Floats::default(),
+            shift: Floats::default(),
             stage,
         }
     }
@@ -253,13 +253,13 @@ impl Conv {
         // A border once written zero stays zero: planes keep their places whatever the extent.
         match &mut self.input {
             Maps::Spikes(spikes) => spikes.resize(input, 0),
-            Maps::Real { values, lanes } => values.resize(input * *lanes, 0.0),
+            Maps::Real { values, lanes } => values.resize(input * *lanes),
         }
-        self.output.resize(blocks * planes * stage.pixels() * LANES, 0.0);
-        self.sums.resize(blocks * planes * 2 * LANES, 0.0);
+        self.output.resize(blocks * planes * stage.pixels() * LANES);
+        self.sums.resize(blocks * planes * 2 * LANES);
         self.spikes.resize(blocks * extent.samples * extent.steps * stage.pixels(), 0);
         for vector in [&mut self.mean, &mut self.inverse, &mut self.scale, &mut self.shift] {
-            vector.resize(blocks * extent.planes * LANES, 0.0);
+            vector.resize(blocks * extent.planes * LANES);
         }
     }
 
@@ -522,7 +522,7 @@ impl Conv {
         let padded = stage.padded();
         let (rows, columns) = stage.pooled();
         let behind = rows * columns;
-        grow(&mut room.behind_norm, blocks * samples * planes * padded * LANES);
+        room.behind_norm.grow(blocks * samples * planes * padded * LANES);
         let mut all_sums = std::mem::take(&mut self.sums);
         let grads = &room.behind_pool;
         let outs = room.behind_norm.par_chunks_mut(planes * padded * LANES).take(blocks * samples);
@@ -573,7 +573,7 @@ impl Conv {
         let blocks = self.stage.blocks();
         let count = (samples * self.stage.pixels()) as f64;
         let (mut gamma, mut beta) = (vec![0.0; blocks * LANES], vec![0.0; blocks * LANES]);
-        grow(&mut room.terms, blocks * planes * 4 * LANES);
+        room.terms.grow(blocks * planes * 4 * LANES);
         for block in 0..blocks {
             for lane in 0..LANES {
                 let channel = block * LANES + lane;
@@ -636,7 +636,7 @@ impl Conv {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, blocks, input_blocks) = (self.stage, self.stage.blocks(), self.input_blocks());
         let (padded, pixels) = (stage.padded(), stage.pixels());
-        grow(&mut room.turned, blocks * input_blocks * BLOCK);
+        room.turned.grow(blocks * input_blocks * BLOCK);
         for (index, turned) in room.turned.chunks_mut(BLOCK).take(blocks * input_blocks).enumerate() {
             let (block, from) = (index / input_blocks, index % input_blocks);
             let weights = &self.weight.values[(from * blocks + block) * BLOCK..][..BLOCK];
@@ -648,22 +648,25 @@ impl Conv {
         let wide = input_blocks * pixels * LANES;
         let group = self.lists.back_rows.len() / pixels;
         let all = samples * planes;
-        grow(&mut room.behind_pool, all * wide);
+        room.behind_pool.grow(all * wide);
         let (grads, turned) = (&room.behind_norm, &room.turned);
         room.behind_pool[..all * wide].par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let count = out.len() / wide;
             for block in 0..blocks {
-                path.run(Product {
-                    a: &grads[(block * all + index * group) * padded * LANES..][..count * padded * LANES],
-                    b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
-                    c: out,
-                    rows: &self.lists.back_rows[..count * pixels],
-                    terms: &self.lists.back_terms,
-                    vectors: input_blocks,
-                    b_stride: BLOCK,
-                    c_stride: pixels * LANES,
-                    start: if block == 0 { Start::Zero } else { Start::Sum },
-                });
+                // A row of taps at a time: its weights stay in the innermost cache.
+                for (row, terms) in self.lists.back_terms.chunks(3 * LANES).enumerate() {
+                    path.run(Product {
+                        a: &grads[(block * all + index * group) * padded * LANES..][..count * padded * LANES],
+                        b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
+                        c: out,
+                        rows: &self.lists.back_rows[..count * pixels],
+                        terms,
+                        vectors: input_blocks,
+                        b_stride: BLOCK,
+                        c_stride: pixels * LANES,
+                        start: if block + row == 0 { Start::Zero } else { Start::Sum },
+                    });
+                }
             }
         });
     }
@@ -678,7 +681,7 @@ impl Conv {
         let part = all.div_ceil(GRADIENT_TASKS.div_ceil(pairs));
         let parts = all.div_ceil(part);
         let size = TAPS * lanes * LANES;
-        grow(&mut room.parts, parts * pairs * size);
+        room.parts.grow(parts * pairs * size);
         let (grads, lists) = (&room.behind_norm, &self.lists);
         let tasks = room.parts.par_chunks_mut(size).take(parts * pairs);
         tasks.enumerate().for_each(|(index, weights)| {
@@ -738,12 +741,5 @@ impl ConvStage {
 pub(super) fn spread(spikes: u16, value: f32, out: &mut [f32]) {
     for (lane, out) in out.iter_mut().enumerate() {
         *out = if spikes >> lane & 1 == 1 { value } else { 0.0 };
-    }
-}
-
-/// Makes a vector at least so long; its memory stays for the next batch.
-pub(super) fn grow(vector: &mut Vec<f32>, len: usize) {
-    if vector.len() < len {
-        vector.resize(len, 0.0);
     }
 }

@@ -5,12 +5,12 @@
 
 use rayon::prelude::*;
 
-use super::conv::{Extent, grow};
+use super::conv::Extent;
 use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
 use super::kernels::product::{Product, Row, Start, Term, Turn};
 use super::plan::{LinearStage, Plan};
-use super::scratch::with_floats;
+use super::memory::{Floats, with_floats};
 use super::simd::{LANES, Path};
 use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
@@ -34,20 +34,20 @@ pub(super) struct Linear {
     weight: Weights,
     bias: Weights,
     /// What enters, behind the dropout, `[sample][time step][feature]`.
-    pub(super) input: Vec<f32>,
+    pub(super) input: Floats,
     /// Factors of the features of a sample, `[sample][feature]`; empty without dropout.
-    pub(super) mask_before: Vec<f32>,
+    pub(super) mask_before: Floats,
     /// Factors of the outputs of a sample, `[block][sample][16]`; empty without dropout.
-    pub(super) mask_behind: Vec<f32>,
+    pub(super) mask_behind: Floats,
     /// Spikes, `[block][sample][time step]`.
     pub(super) spikes: Vec<u16>,
     /// Gradients of the features, `[panel][sample][time step][feature of the panel]`.
-    pub(super) input_grads: Vec<f32>,
+    pub(super) input_grads: Floats,
     extent: Extent,
     /// What enters the cells, `[block][sample][time step][16]`.
-    current: Vec<f32>,
+    current: Floats,
     /// Its gradient.
-    grads: Vec<f32>,
+    grads: Floats,
     /// Samples and time steps as rows of the product, and as terms of the weight gradient.
     rows: Vec<Row>,
     row_terms: Vec<Term>,
@@ -65,14 +65,14 @@ impl Linear {
         Self {
             weight: Weights::new(stage.inputs * stage.blocks() * LANES),
             bias: Weights::new(stage.blocks() * LANES),
-            input: Vec::new(),
-            mask_before: Vec::new(),
-            mask_behind: Vec::new(),
+            input: Floats::default(),
+            mask_before: Floats::default(),
+            mask_behind: Floats::default(),
             spikes: Vec::new(),
-            input_grads: Vec::new(),
+            input_grads: Floats::default(),
             extent: Extent::default(),
-            current: Vec::new(),
-            grads: Vec::new(),
+            current: Floats::default(),
+            grads: Floats::default(),
             rows: Vec::new(),
             row_terms: Vec::new(),
             terms: (0..PANEL).map(feature).map(|(a, b)| Term { a, b }).collect(),
@@ -104,8 +104,8 @@ impl Linear {
         }
         self.extent = extent;
         let (stage, rows) = (self.stage, extent.samples * extent.steps);
-        self.input.resize(rows * stage.inputs, 0.0);
-        self.current.resize(stage.blocks() * rows * LANES, 0.0);
+        self.input.resize(rows * stage.inputs);
+        self.current.resize(stage.blocks() * rows * LANES);
         self.spikes.resize(stage.blocks() * rows, 0);
         let row = |row: usize| ((row * stage.inputs) as u32, (row * LANES) as u32);
         self.rows = (0..rows).map(row).map(|(a, c)| Row { a, c }).collect();
@@ -211,7 +211,7 @@ impl Linear {
         let (stage, rows) = (self.stage, self.row_count());
         let Extent { samples, steps, .. } = self.extent;
         let mut grads = std::mem::take(&mut self.grads);
-        grow(&mut grads, stage.blocks() * rows * LANES);
+        grads.grow(stage.blocks() * rows * LANES);
         let tasks = grads.par_chunks_mut(steps * LANES).take(stage.blocks() * samples).with_min_len(64);
         tasks.enumerate().for_each(|(index, out)| {
             let (block, sample) = (index / samples, index % samples);
@@ -260,7 +260,7 @@ impl Linear {
         let (stage, rows) = (self.stage, self.row_count());
         let (blocks, size) = (stage.blocks(), self.row_count() * LANES);
         let panel_size = PANEL * blocks * LANES;
-        self.input_grads.resize(rows * stage.inputs, 0.0);
+        self.input_grads.resize(rows * stage.inputs);
         let (input, grads) = (&self.input, &self.grads);
         let (feature_rows, row_terms) = (&self.feature_rows, &self.row_terms);
         let (back_rows, back_terms) = (&self.back_rows, &self.back_terms);
@@ -323,7 +323,7 @@ impl Linear {
                 );
             }
             Update::Keep => {
-                weights.kept.resize(weights.values.len(), 0.0);
+                weights.kept.resize(weights.values.len());
                 let kept = weights.kept.par_chunks_mut(panel_size).zip(weights.values.par_chunks(panel_size));
                 input_grads.zip(kept).for_each(|((panel, out), (kept, weights))| {
                     to_features(weights, out);
@@ -335,9 +335,9 @@ impl Linear {
 
     /// The gradients of the features by rows, `[sample][time step][feature]`, before the dropout; `features` of them without
     /// the padding.
-    pub(super) fn input_grads_into(&self, features: usize, rows_out: &mut Vec<f32>) {
+    pub(super) fn input_grads_into(&self, features: usize, rows_out: &mut Floats) {
         let (stage, rows, steps) = (self.stage, self.row_count(), self.extent.steps);
-        grow(rows_out, rows * features);
+        rows_out.grow(rows * features);
         rows_out[..rows * features].par_chunks_mut(features).enumerate().for_each(|(row, out)| {
             for (panel, out) in out.chunks_mut(PANEL).enumerate() {
                 out.copy_from_slice(&self.input_grads[(panel * rows + row) * PANEL..][..out.len()]);

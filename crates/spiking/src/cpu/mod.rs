@@ -9,8 +9,8 @@ mod conv;
 #[allow(unsafe_code, reason = "kernels read and write through pointers that they have checked")]
 mod kernels;
 mod linear;
+mod memory;
 mod plan;
-mod scratch;
 #[allow(unsafe_code, reason = "the paths of one instruction set each")]
 mod simd;
 #[cfg(test)]
@@ -224,14 +224,14 @@ impl Cpu {
         let samples = self.extent.samples;
         let (plan, linear) = (&self.plan, &mut self.linears[index]);
         let stage = linear.stage;
-        linear.mask_before.clear();
-        linear.mask_behind.clear();
+        linear.mask_before.resize(0);
+        linear.mask_behind.resize(0);
         let Some(dropout) = dropout else { return };
         let mut factor = |probability: f64| {
             if f64::from(unit(dropout)) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
         };
         if let Some(probability) = stage.dropout_before {
-            linear.mask_before.resize(samples * stage.inputs, 0.0);
+            linear.mask_before.resize(samples * stage.inputs);
             for mask in linear.mask_before.chunks_mut(stage.inputs) {
                 for feature in 0..plan.features(index) {
                     mask[plan.feature(index, feature)] = factor(probability);
@@ -239,7 +239,7 @@ impl Cpu {
             }
         }
         if let Some(probability) = stage.dropout_behind {
-            linear.mask_behind.resize(stage.blocks() * samples * LANES, 0.0);
+            linear.mask_behind.resize(stage.blocks() * samples * LANES);
             for sample in 0..samples {
                 for output in 0..stage.outputs {
                     let place = (output / LANES * samples + sample) * LANES + output % LANES;

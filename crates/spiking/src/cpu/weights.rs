@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::kernels::adamw::{AdamStep, Move};
 use super::kernels::spikes::TAPS;
+use super::memory::Floats;
 use super::plan::{ConvStage, LinearStage, Plan};
 use super::simd::{LANES, Path};
 use crate::Result;
@@ -23,21 +24,25 @@ pub(super) enum Update {
 /// Weights, first and second moments, and gradients where [`Update::Keep`] asked for them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weights {
-    pub(super) values: Vec<f32>,
-    pub(super) first: Vec<f32>,
-    pub(super) second: Vec<f32>,
-    pub(super) kept: Vec<f32>,
+    pub(super) values: Floats,
+    pub(super) first: Floats,
+    pub(super) second: Floats,
+    pub(super) kept: Floats,
 }
 
 impl Weights {
     pub(super) fn new(count: usize) -> Self {
-        Self { values: vec![0.0; count], first: vec![0.0; count], second: vec![0.0; count], kept: Vec::new() }
+        let zeros = || Floats::zeros(count);
+        Self { values: zeros(), first: zeros(), second: zeros(), kept: Floats::default() }
     }
 
     /// Applies the gradients of all weights.
     pub(super) fn update(&mut self, path: Path, update: Update, grads: &[f32]) {
         match update {
-            Update::Keep => grads.clone_into(&mut self.kept),
+            Update::Keep => {
+                self.kept.resize(grads.len());
+                self.kept.copy_from_slice(grads);
+            }
             Update::Adam(step) => path.run(Move {
                 step,
                 grads,

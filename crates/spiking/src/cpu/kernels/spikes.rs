@@ -14,8 +14,11 @@ pub(in crate::cpu) const TAPS: usize = 9;
 const GROUPS: usize = LANES / 4;
 /// Patterns of four spikes.
 const PATTERNS: usize = 16;
+/// From a tap's rows to the next one's: a row more than they hold. Without it the same pattern's rows of all taps would lie a
+/// page of 4 KiB apart, and a core takes a load for one that waits for a store a page away.
+const TAP: usize = (GROUPS * PATTERNS + 1) * LANES;
 /// f32 of a table: all patterns of all groups under a kernel.
-pub(in crate::cpu) const TABLE: usize = TAPS * GROUPS * PATTERNS * LANES;
+pub(in crate::cpu) const TABLE: usize = TAPS * TAP;
 /// f32 of the weights between two blocks: `[tap][input channel][output channel]`.
 pub(in crate::cpu) const BLOCK: usize = TAPS * LANES * LANES;
 /// Pixels whose sums are carried side by side, so that no addition waits for the one before.
@@ -79,7 +82,8 @@ impl SpikeProduct<'_> {
     fn fill_table<S: Simd>(&mut self, s: S) {
         for group in 0..TAPS * GROUPS {
             let weights = &self.weights[group * 4 * LANES..][..4 * LANES];
-            let rows = &mut self.table[group * PATTERNS * LANES..][..PATTERNS * LANES];
+            let at = group / GROUPS * TAP + group % GROUPS * PATTERNS * LANES;
+            let rows = &mut self.table[at..][..PATTERNS * LANES];
             rows[..LANES].fill(0.0);
             for pattern in 1..PATTERNS {
                 // The pattern without its highest spike comes first.
@@ -116,16 +120,16 @@ impl SpikeProduct<'_> {
                 Some(bias) => [s.load(bias.as_ptr()); SIDE_BY_SIDE],
                 None => std::array::from_fn(|p| s.load(sums.add(pixels[p].flat as usize * LANES))),
             };
-            let mut rows = self.table.as_ptr();
-            for tap in taps {
+            for (tap, at) in taps.iter().enumerate() {
+                // Patterns in units of a row.
                 let patterns: [usize; SIDE_BY_SIDE] =
-                    std::array::from_fn(|p| usize::from(*spikes.add(pixels[p].padded as usize + tap)));
+                    std::array::from_fn(|p| usize::from(*spikes.add(pixels[p].padded as usize + at)) * LANES);
                 for group in 0..GROUPS {
+                    let rows = self.table.as_ptr().add(tap * TAP + group * PATTERNS * LANES);
                     for p in 0..SIDE_BY_SIDE {
-                        let pattern = patterns[p] >> (4 * group) & (PATTERNS - 1);
-                        totals[p] = s.add(totals[p], s.load(rows.add(pattern * LANES)));
+                        let row = patterns[p] >> (4 * group) & ((PATTERNS - 1) * LANES);
+                        totals[p] = s.add(totals[p], s.load(rows.add(row)));
                     }
-                    rows = rows.add(PATTERNS * LANES);
                 }
             }
             // Over all of them, so that every total keeps a register of its own.
@@ -190,7 +194,7 @@ impl Kernel for SpikeGradient<'_> {
                     // the plane lies its border, whose gradients are 0.
                     for tap in 0..TAPS {
                         let grad = s.load(grads.add((at + taps[TAPS - 1 - tap]) * LANES));
-                        let rows = table.add(tap * GROUPS * PATTERNS * LANES);
+                        let rows = table.add(tap * TAP);
                         for place in places {
                             let to = rows.add(place);
                             s.store(to, s.add(s.load(to), grad));
@@ -201,8 +205,9 @@ impl Kernel for SpikeGradient<'_> {
             for weight in 0..TAPS * LANES {
                 let (group, channel) = (weight / 4, weight % 4);
                 let mut sum = s.splat(0.0);
+                let rows = table.add(group / GROUPS * TAP + group % GROUPS * PATTERNS * LANES);
                 for pattern in (1..PATTERNS).filter(|pattern| pattern >> channel & 1 == 1) {
-                    sum = s.add(sum, s.load(table.add((group * PATTERNS + pattern) * LANES)));
+                    sum = s.add(sum, s.load(rows.add(pattern * LANES)));
                 }
                 s.store(self.weights.as_mut_ptr().add(weight * LANES), sum);
             }
