@@ -8,11 +8,12 @@ use rayon::prelude::*;
 use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
-use super::kernels::product::{Product, Row, Start, Term};
-use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TAPS};
-use super::plan::{ConvStage, Pool};
+use super::kernels::product::{Product, Row, Run, Start, Terms};
+use super::kernels::spikes::{Pixel, SpikeGradient, SpikeProduct, TABLE, TAPS};
 use super::memory::{Floats, with_floats, with_lanes};
+use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
+use super::turned::Turned;
 use super::weights::{Named, Order, Update, Weights};
 use crate::Neuron;
 
@@ -20,8 +21,6 @@ const EPSILON: f64 = 1e-5;
 const MOMENTUM: f32 = 0.1;
 /// Pixels of sums that one task works on before it goes on to the next input block: 512 KiB, which a core's cache holds.
 const TASK_PIXELS: usize = 8192;
-/// Pixels that share one reading of the weights in the input gradient.
-const GROUP_PIXELS: usize = 256;
 /// Tasks that a weight gradient is cut into where it has fewer blocks.
 const GRADIENT_TASKS: usize = 32;
 
@@ -64,6 +63,7 @@ pub(super) struct Conv {
     /// Spikes of all cells, `[block][sample][time step][pixel]`.
     pub(super) spikes: Vec<u16>,
     lists: Lists,
+    turned: Turned,
     extent: Extent,
     /// Output of the convolution.
     output: Floats,
@@ -82,14 +82,11 @@ struct Lists {
     pixels: Vec<Pixel>,
     /// Pixels as rows of a dense product: into the padded input, out to the plane of sums.
     forward_rows: Vec<Row>,
-    /// (tap, lane) as terms.
-    forward_terms: Vec<Term>,
-    /// (tap, lane) as rows of the weight gradient, and pixels as its terms.
+    /// Taps as runs of the lanes below them.
+    forward_runs: Vec<Run>,
+    /// (tap, lane) as rows of the weight gradient, and rows of pixels as its runs.
     gradient_rows: Vec<Row>,
-    gradient_terms: Vec<Term>,
-    /// The pixels of some planes as rows of the input gradient, and (tap, output lane) as its terms.
-    back_rows: Vec<Row>,
-    back_terms: Vec<Term>,
+    gradient_runs: Vec<Run>,
     /// Each pixel's place in a padded plane.
     places: Vec<u32>,
     /// The pixels of a padded plane's border.
@@ -99,16 +96,15 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(stage: &ConvStage, lanes: usize, first: bool) -> Self {
+    fn new(stage: &ConvStage, lanes: usize) -> Self {
         let row = stage.width + 2;
         let padded = |pixel: usize| pixel / stage.width * row + pixel % stage.width;
         let tap_at = |tap: usize| tap / 3 * row + tap % 3;
         let pixels = 0..stage.pixels();
         let u32s = |value: usize| value as u32;
-        let taps_and = |lanes: usize| (0..TAPS * lanes).map(move |i| (i / lanes, i % lanes));
-        let group = if first { 0 } else { (GROUP_PIXELS / stage.pixels()).max(1) };
-        // Behind the convolution before, maps lie sample by sample; see `Conv::backward`.
-        let plane_behind = stage.inputs.div_ceil(LANES) * stage.pixels();
+        let taps_of = |lanes: usize| {
+            (0..TAPS).map(|tap| Run { a: u32s(tap_at(tap) * lanes), b: u32s(tap * lanes * LANES) }).collect()
+        };
         let (rows_behind, columns_behind) = stage.pooled();
         let size = stage.pool.size();
         let route = |pixel: usize| {
@@ -121,36 +117,16 @@ impl Lists {
                 .clone()
                 .map(|p| Row { a: u32s(padded(p) * lanes), c: u32s(p * LANES) })
                 .collect(),
-            forward_terms: taps_and(lanes)
-                .map(|(tap, lane)| Term {
-                    a: u32s(tap_at(tap) * lanes + lane),
-                    b: u32s((tap * lanes + lane) * LANES),
-                })
-                .collect(),
-            gradient_rows: taps_and(lanes)
+            forward_runs: taps_of(lanes),
+            gradient_rows: (0..TAPS * lanes)
+                .map(|i| (i / lanes, i % lanes))
                 .map(|(tap, lane)| Row {
                     a: u32s(tap_at(tap) * lanes + lane),
                     c: u32s((tap * lanes + lane) * LANES),
                 })
                 .collect(),
-            gradient_terms: pixels
-                .clone()
-                .map(|p| Term { a: u32s(padded(p) * lanes), b: u32s((padded(p) + row + 1) * LANES) })
-                .collect(),
-            back_rows: (0..group * stage.pixels())
-                .map(|i| {
-                    let (plane, p) = (i / stage.pixels(), i % stage.pixels());
-                    Row {
-                        a: u32s((plane * stage.padded() + padded(p)) * LANES),
-                        c: u32s((plane * plane_behind + p) * LANES),
-                    }
-                })
-                .collect(),
-            back_terms: taps_and(LANES)
-                .map(|(tap, lane)| Term {
-                    a: u32s(tap_at(tap) * LANES + lane),
-                    b: u32s((tap * LANES + lane) * LANES),
-                })
+            gradient_runs: (0..stage.height)
+                .map(|y| Run { a: u32s(y * row * lanes), b: u32s(((y + 1) * row + 1) * LANES) })
                 .collect(),
             places: pixels.clone().map(|p| u32s(padded(p) + row + 1)).collect(),
             border: (0..stage.padded())
@@ -174,8 +150,8 @@ pub(super) struct Room {
     pub(super) behind_pool: Floats,
     /// Weight gradients, one after another for each part of the batch.
     parts: Floats,
-    /// Weights for the input gradient, `[output block][input block][tap][output lane][input lane]`.
-    turned: Floats,
+    /// Kernels of the input gradient.
+    kernels: Floats,
     /// `[block][plane][4][16]`.
     terms: Floats,
 }
@@ -198,7 +174,8 @@ impl Conv {
             running_mean: vec![0.0; channels],
             running_var: vec![0.0; channels],
             spikes: Vec::new(),
-            lists: Lists::new(&stage, lanes, before.is_none()),
+            turned: Turned::new(&stage),
+            lists: Lists::new(&stage, lanes),
             extent: Extent::default(),
             output: Floats::default(),
             sums: Floats::default(),
@@ -315,7 +292,12 @@ impl Conv {
                                         b: weights,
                                         c: sums,
                                         rows: &lists.forward_rows,
-                                        terms: &lists.forward_terms,
+                                        terms: Terms {
+                                            runs: &lists.forward_runs,
+                                            length: lanes,
+                                            a_step: 1,
+                                            b_step: LANES,
+                                        },
                                         vectors: 1,
                                         b_stride: 0,
                                         c_stride: 0,
@@ -506,7 +488,18 @@ impl Conv {
         let (gamma, beta) = self.norm_gradients(room);
         let bias = self.unnormalise(path, room);
         if !first {
-            self.input_gradients(path, room);
+            let planes = self.extent.samples * self.extent.planes;
+            let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
+            room.behind_pool.grow(wide);
+            let Room { behind_norm, behind_pool, kernels, .. } = room;
+            self.turned.run(
+                path,
+                &self.weight.values,
+                behind_norm,
+                planes,
+                kernels,
+                &mut behind_pool[..wide],
+            );
         }
         self.weight_gradients(path, room);
         let weights = self.weight.values.len();
@@ -631,46 +624,6 @@ impl Conv {
         bias
     }
 
-    /// The gradients behind the pool of the stage before: the convolution turned round.
-    fn input_gradients(&self, path: Path, room: &mut Room) {
-        let Extent { samples, planes, .. } = self.extent;
-        let (stage, blocks, input_blocks) = (self.stage, self.stage.blocks(), self.input_blocks());
-        let (padded, pixels) = (stage.padded(), stage.pixels());
-        room.turned.grow(blocks * input_blocks * BLOCK);
-        for (index, turned) in room.turned.chunks_mut(BLOCK).take(blocks * input_blocks).enumerate() {
-            let (block, from) = (index / input_blocks, index % input_blocks);
-            let weights = &self.weight.values[(from * blocks + block) * BLOCK..][..BLOCK];
-            for (i, value) in turned.iter_mut().enumerate() {
-                let (tap, output, input) = (i / LANES / LANES, i / LANES % LANES, i % LANES);
-                *value = weights[((TAPS - 1 - tap) * LANES + input) * LANES + output];
-            }
-        }
-        let wide = input_blocks * pixels * LANES;
-        let group = self.lists.back_rows.len() / pixels;
-        let all = samples * planes;
-        room.behind_pool.grow(all * wide);
-        let (grads, turned) = (&room.behind_norm, &room.turned);
-        room.behind_pool[..all * wide].par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
-            let count = out.len() / wide;
-            for block in 0..blocks {
-                // A row of taps at a time: its weights stay in the innermost cache.
-                for (row, terms) in self.lists.back_terms.chunks(3 * LANES).enumerate() {
-                    path.run(Product {
-                        a: &grads[(block * all + index * group) * padded * LANES..][..count * padded * LANES],
-                        b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
-                        c: out,
-                        rows: &self.lists.back_rows[..count * pixels],
-                        terms,
-                        vectors: input_blocks,
-                        b_stride: BLOCK,
-                        c_stride: pixels * LANES,
-                        start: if block + row == 0 { Start::Zero } else { Start::Sum },
-                    });
-                }
-            }
-        });
-    }
-
     /// Leaves the gradients of the weights at the head of `room.parts`.
     fn weight_gradients(&self, path: Path, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
@@ -710,7 +663,12 @@ impl Conv {
                             b,
                             c: weights,
                             rows: &lists.gradient_rows,
-                            terms: &lists.gradient_terms,
+                            terms: Terms {
+                                runs: &lists.gradient_runs,
+                                length: stage.width,
+                                a_step: lanes,
+                                b_step: LANES,
+                            },
                             vectors: 1,
                             b_stride: 0,
                             c_stride: 0,

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use super::conv::Extent;
 use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
-use super::kernels::product::{Product, Row, Start, Term, Turn};
-use super::plan::{LinearStage, Plan};
+use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
 use super::memory::{Floats, with_floats};
+use super::plan::{LinearStage, Plan};
 use super::simd::{LANES, Path};
 use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
@@ -48,20 +48,20 @@ pub(super) struct Linear {
     current: Floats,
     /// Its gradient.
     grads: Floats,
-    /// Samples and time steps as rows of the product, and as terms of the weight gradient.
+    /// Samples and time steps as rows of the product, and of the feature gradient.
     rows: Vec<Row>,
-    row_terms: Vec<Term>,
-    /// Features of a panel as terms of the product, and as rows of the weight gradient.
-    terms: Vec<Term>,
-    feature_rows: Vec<Row>,
-    /// Samples and time steps as rows of the feature gradient, and outputs as its terms.
     back_rows: Vec<Row>,
-    back_terms: Vec<Term>,
+    /// Features of a panel as rows of the weight gradient.
+    feature_rows: Vec<Row>,
+    /// Blocks of outputs as runs of the feature gradient.
+    back_runs: Vec<Run>,
 }
+
+/// A sum over the whole of one run.
+const ONE_RUN: &[Run] = &[Run { a: 0, b: 0 }];
 
 impl Linear {
     pub(super) fn new(stage: LinearStage) -> Self {
-        let feature = |i: usize| (i as u32, (i * LANES) as u32);
         Self {
             weight: Weights::new(stage.inputs * stage.blocks() * LANES),
             bias: Weights::new(stage.blocks() * LANES),
@@ -74,11 +74,9 @@ impl Linear {
             current: Floats::default(),
             grads: Floats::default(),
             rows: Vec::new(),
-            row_terms: Vec::new(),
-            terms: (0..PANEL).map(feature).map(|(a, b)| Term { a, b }).collect(),
-            feature_rows: (0..PANEL).map(feature).map(|(a, c)| Row { a, c }).collect(),
             back_rows: Vec::new(),
-            back_terms: Vec::new(),
+            feature_rows: (0..PANEL).map(|i| Row { a: i as u32, c: (i * LANES) as u32 }).collect(),
+            back_runs: Vec::new(),
             stage,
         }
     }
@@ -107,15 +105,11 @@ impl Linear {
         self.input.resize(rows * stage.inputs);
         self.current.resize(stage.blocks() * rows * LANES);
         self.spikes.resize(stage.blocks() * rows, 0);
-        let row = |row: usize| ((row * stage.inputs) as u32, (row * LANES) as u32);
-        self.rows = (0..rows).map(row).map(|(a, c)| Row { a, c }).collect();
-        self.row_terms = (0..rows).map(row).map(|(a, b)| Term { a, b }).collect();
-        self.back_rows =
-            (0..rows).map(|row| Row { a: (row * LANES) as u32, c: (row * PANEL) as u32 }).collect();
-        let outputs = 0..stage.blocks() * LANES;
-        let place = |output: usize| output / LANES * rows * LANES + output % LANES;
-        self.back_terms =
-            outputs.map(|output| Term { a: place(output) as u32, b: (output * PANEL) as u32 }).collect();
+        let row = |a: usize, c: usize| Row { a: a as u32, c: c as u32 };
+        self.rows = (0..rows).map(|i| row(i * stage.inputs, i * LANES)).collect();
+        self.back_rows = (0..rows).map(|i| row(i * LANES, i * PANEL)).collect();
+        let run = |block: usize| Run { a: (block * rows * LANES) as u32, b: (block * LANES * PANEL) as u32 };
+        self.back_runs = (0..stage.blocks()).map(run).collect();
     }
 
     fn row_count(&self) -> usize {
@@ -135,7 +129,7 @@ impl Linear {
         let wide = if stage.blocks() >= 4 * WIDE { WIDE } else { 1 };
         let input = &self.input;
         let (weights, bias, mask) = (&self.weight.values, &self.bias.values, &self.mask_behind);
-        let (row_list, terms) = (&self.rows, &self.terms);
+        let row_list = &self.rows;
         let size = rows * LANES;
         self.current.par_chunks_mut(wide * size).enumerate().for_each(|(index, current)| {
             let first = index * wide;
@@ -146,7 +140,7 @@ impl Linear {
                     b: &weights[first * PANEL * LANES..],
                     c: current,
                     rows: row_list,
-                    terms,
+                    terms: Terms { runs: ONE_RUN, length: PANEL, a_step: 1, b_step: LANES },
                     vectors: blocks,
                     b_stride: PANEL * LANES,
                     c_stride: size,
@@ -262,8 +256,7 @@ impl Linear {
         let panel_size = PANEL * blocks * LANES;
         self.input_grads.resize(rows * stage.inputs);
         let (input, grads) = (&self.input, &self.grads);
-        let (feature_rows, row_terms) = (&self.feature_rows, &self.row_terms);
-        let (back_rows, back_terms) = (&self.back_rows, &self.back_terms);
+        let (feature_rows, back_rows, back_runs) = (&self.feature_rows, &self.back_rows, &self.back_runs);
         // The gradient of the features: products with the panel turned, `[output][feature]`.
         let to_features = |weights: &[f32], out: &mut [f32]| {
             with_floats(weights.len(), |turned| {
@@ -276,7 +269,7 @@ impl Linear {
                     b: turned,
                     c: out,
                     rows: back_rows,
-                    terms: back_terms,
+                    terms: Terms { runs: back_runs, length: LANES, a_step: 1, b_step: PANEL },
                     vectors: PANEL / LANES,
                     b_stride: LANES,
                     c_stride: LANES,
@@ -290,7 +283,7 @@ impl Linear {
                 a: &input[panel * PANEL..],
                 b: &grads[first * size..],
                 rows: feature_rows,
-                terms: row_terms,
+                terms: Terms { runs: ONE_RUN, length: rows, a_step: stage.inputs, b_step: LANES },
                 vectors: out.len() / PANEL / LANES,
                 b_stride: size,
                 c_stride: PANEL * LANES,

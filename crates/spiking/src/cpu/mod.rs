@@ -15,6 +15,7 @@ mod plan;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod turned;
 mod weights;
 
 use std::collections::BTreeMap;

@@ -9,3 +9,4 @@ pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod product;
 pub(super) mod spikes;
+pub(super) mod winograd;

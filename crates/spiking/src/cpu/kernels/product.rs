@@ -13,11 +13,23 @@ pub(in crate::cpu) struct Row {
     pub(in crate::cpu) c: u32,
 }
 
-/// One term of the sums: its place in A, counted from a row's, and its row of B.
+/// A run of terms of the sums: the first one's place in A, counted from a row's, and its row of B.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Term {
+pub(in crate::cpu) struct Run {
     pub(in crate::cpu) a: u32,
     pub(in crate::cpu) b: u32,
+}
+
+/// The terms of the sums: runs of the same length, one after another.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Terms<'a> {
+    pub(in crate::cpu) runs: &'a [Run],
+    /// Terms in a run.
+    pub(in crate::cpu) length: usize,
+    /// From a term of a run to the next one, in A.
+    pub(in crate::cpu) a_step: usize,
+    /// The same in B.
+    pub(in crate::cpu) b_step: usize,
 }
 
 /// What a sum starts from.
@@ -37,7 +49,7 @@ pub(in crate::cpu) struct Product<'a> {
     pub(in crate::cpu) b: &'a [f32],
     pub(in crate::cpu) c: &'a mut [f32],
     pub(in crate::cpu) rows: &'a [Row],
-    pub(in crate::cpu) terms: &'a [Term],
+    pub(in crate::cpu) terms: Terms<'a>,
     /// Vectors in a row of C.
     pub(in crate::cpu) vectors: usize,
     /// From a vector of B to the next one of its row.
@@ -73,16 +85,15 @@ impl Product<'_> {
     /// Every place that [`Self::tile`] touches lies inside its slice.
     fn check(&self) {
         let most = |places: &mut dyn Iterator<Item = u32>| places.max().unwrap_or_default() as usize;
-        let last_a =
-            most(&mut self.rows.iter().map(|row| row.a)) + most(&mut self.terms.iter().map(|term| term.a));
-        let last_b =
-            most(&mut self.terms.iter().map(|term| term.b)) + (self.vectors - 1) * self.b_stride + LANES;
-        let last_c =
-            most(&mut self.rows.iter().map(|row| row.c)) + (self.vectors - 1) * self.c_stride + LANES;
-        assert!(
-            self.terms.is_empty() || (last_a < self.a.len() && last_b <= self.b.len()),
-            "a product reads outside"
-        );
+        let Terms { runs, length, a_step, b_step } = self.terms;
+        let (last, vector) = (length.max(1) - 1, self.vectors - 1);
+        let last_a = most(&mut self.rows.iter().map(|row| row.a))
+            + most(&mut runs.iter().map(|run| run.a))
+            + last * a_step;
+        let last_b = most(&mut runs.iter().map(|run| run.b)) + last * b_step + vector * self.b_stride + LANES;
+        let last_c = most(&mut self.rows.iter().map(|row| row.c)) + vector * self.c_stride + LANES;
+        let none = runs.is_empty() || length == 0;
+        assert!(none || (last_a < self.a.len() && last_b <= self.b.len()), "a product reads outside");
         assert!(last_c <= self.c.len(), "a product writes outside");
         if let Start::Bias(bias) = self.start {
             assert!(bias.len() >= self.vectors * LANES, "a product has too short a bias");
@@ -133,14 +144,20 @@ impl Product<'_> {
                     }
                 }
             }
-            for term in self.terms {
-                let (to, from) = (term.a as usize, b.add(term.b as usize));
-                let weights: [S::V; Q] = std::array::from_fn(|i| s.load(from.add(i * self.b_stride)));
-                for p in 0..P {
-                    let value = s.splat(*a[p].add(to));
-                    for i in 0..Q {
-                        sums[p][i] = s.fma(value, weights[i], sums[p][i]);
+            let Terms { runs, length, a_step, b_step } = self.terms;
+            for run in runs {
+                let (mut at, mut from) = (run.a as usize, b.add(run.b as usize));
+                for _ in 0..length {
+                    let weights: [S::V; Q] = std::array::from_fn(|i| s.load(from.add(i * self.b_stride)));
+                    for p in 0..P {
+                        let value = s.splat(*a[p].add(at));
+                        for i in 0..Q {
+                            sums[p][i] = s.fma(value, weights[i], sums[p][i]);
+                        }
                     }
+                    at += a_step;
+                    // Past the last term it may point past the end, and is not read.
+                    from = from.wrapping_add(b_step);
                 }
             }
             // Over all P, so that every sum keeps a register of its own.

@@ -1,0 +1,263 @@
+//! The input gradient of a convolution: a convolution of the output's gradient with the kernels turned round.
+//!
+//! By Winograd's way where there are tiles enough to be worth transforming the kernels, else directly. Which one is a
+//! matter of the network and the batch alone, for it shapes the rounding.
+
+use rayon::prelude::*;
+
+use super::kernels::product::{Product, Row, Run, Start, Terms};
+use super::kernels::spikes::{BLOCK, TAPS};
+use super::kernels::winograd::{Kernels, Outputs, PLACES, TILE, Tiles};
+use super::memory::{Floats, with_floats};
+use super::plan::ConvStage;
+use super::simd::{LANES, Path};
+
+/// Tiles of a batch from which on Winograd's way pays.
+const LEAST_TILES: usize = 64;
+/// f32 of transformed tiles and sums that one task holds at a time: 1 MiB, which a core's cache holds.
+const TASK_FLOATS: usize = 256 * 1024;
+/// Pixels of a direct task: they share one reading of the weights.
+const TASK_PIXELS: usize = 256;
+
+/// Places that follow from the stage alone.
+#[derive(Debug, Clone)]
+pub(super) struct Turned {
+    stage: ConvStage,
+    input_blocks: usize,
+    /// The pixels of some planes as rows of a direct product, and taps as its runs of the output lanes below them.
+    rows: Vec<Row>,
+    runs: Vec<Run>,
+    /// Tiles as rows of Winograd's products, and output blocks as their runs.
+    tile_rows: Vec<Row>,
+    tile_runs: Vec<Run>,
+}
+
+impl Turned {
+    pub(super) fn new(stage: &ConvStage) -> Self {
+        let (input_blocks, row) = (stage.inputs.div_ceil(LANES), stage.width + 2);
+        let (pixels, wide) = (stage.pixels(), input_blocks * stage.pixels() * LANES);
+        let u32s = |value: usize| value as u32;
+        let mut turned = Self {
+            stage: *stage,
+            input_blocks,
+            rows: Vec::new(),
+            runs: Vec::new(),
+            tile_rows: Vec::new(),
+            tile_runs: Vec::new(),
+        };
+        let planes = (TASK_PIXELS / pixels).max(1);
+        let place = |plane: usize, p: usize| Row {
+            a: u32s((plane * stage.padded() + p / stage.width * row + p % stage.width) * LANES),
+            c: u32s(plane * wide + p * LANES),
+        };
+        turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
+        let tap_at = |tap: usize| (tap / 3 * row + tap % 3) * LANES;
+        turned.runs =
+            (0..TAPS).map(|tap| Run { a: u32s(tap_at(tap)), b: u32s(tap * LANES * LANES) }).collect();
+        let tiles = turned.tiles_of_a_task();
+        let at = |tile: usize| u32s(tile * LANES);
+        turned.tile_rows = (0..tiles).map(|tile| Row { a: at(tile), c: at(tile) }).collect();
+        turned.tile_runs = (0..stage.blocks())
+            .map(|block| Run {
+                a: u32s(block * tiles * LANES),
+                b: u32s(block * LANES * input_blocks * LANES),
+            })
+            .collect();
+        turned
+    }
+
+    /// Rows and columns of tiles of a plane.
+    fn grid(&self) -> (usize, usize) {
+        (self.stage.height.div_ceil(TILE), self.stage.width.div_ceil(TILE))
+    }
+
+    fn tiles(&self) -> usize {
+        self.grid().0 * self.grid().1
+    }
+
+    fn tiles_of_a_task(&self) -> usize {
+        let blocks = self.stage.blocks() + self.input_blocks;
+        (TASK_FLOATS / (PLACES * blocks * LANES)).clamp(6, 96)
+    }
+
+    /// From the gradients before the norm, `[block][plane][padded pixel][16]`, to those of the input,
+    /// `[plane][block][pixel][16]`; `weights` lie as the convolution has them, and `room` holds them turned.
+    pub(super) fn run(
+        &self,
+        path: Path,
+        weights: &[f32],
+        grads: &[f32],
+        planes: usize,
+        room: &mut Floats,
+        out: &mut [f32],
+    ) {
+        if planes * self.tiles() < LEAST_TILES {
+            self.direct(path, weights, grads, planes, room, out);
+        } else {
+            self.winograd(path, weights, grads, planes, room, out);
+        }
+    }
+
+    /// Weights between two blocks turned: `[tap][output lane][input lane]`, the last tap first.
+    fn turn(&self, weights: &[f32], block: usize, from: usize, turned: &mut [f32]) {
+        let weights = &weights[(from * self.stage.blocks() + block) * BLOCK..][..BLOCK];
+        for (i, value) in turned.iter_mut().enumerate() {
+            let (tap, output, input) = (i / LANES / LANES, i / LANES % LANES, i % LANES);
+            *value = weights[((TAPS - 1 - tap) * LANES + input) * LANES + output];
+        }
+    }
+
+    fn direct(
+        &self,
+        path: Path,
+        weights: &[f32],
+        grads: &[f32],
+        planes: usize,
+        room: &mut Floats,
+        out: &mut [f32],
+    ) {
+        let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
+        let (padded, pixels) = (stage.padded(), stage.pixels());
+        room.grow(blocks * input_blocks * BLOCK);
+        room[..blocks * input_blocks * BLOCK].par_chunks_mut(BLOCK).enumerate().for_each(
+            |(index, turned)| {
+                self.turn(weights, index / input_blocks, index % input_blocks, turned);
+            },
+        );
+        let (turned, wide) = (&**room, input_blocks * pixels * LANES);
+        let group = self.rows.len() / pixels;
+        out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
+            let count = out.len() / wide;
+            for block in 0..blocks {
+                // A row of taps at a time: its weights stay in the innermost cache.
+                for (row, runs) in self.runs.chunks(3).enumerate() {
+                    path.run(Product {
+                        a: &grads[(block * planes + index * group) * padded * LANES..]
+                            [..count * padded * LANES],
+                        b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
+                        c: out,
+                        rows: &self.rows[..count * pixels],
+                        terms: Terms { runs, length: LANES, a_step: 1, b_step: LANES },
+                        vectors: input_blocks,
+                        b_stride: BLOCK,
+                        c_stride: pixels * LANES,
+                        start: if block + row == 0 { Start::Zero } else { Start::Sum },
+                    });
+                }
+            }
+        });
+    }
+
+    fn winograd(
+        &self,
+        path: Path,
+        weights: &[f32],
+        grads: &[f32],
+        planes: usize,
+        room: &mut Floats,
+        out: &mut [f32],
+    ) {
+        let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
+        let (padded, pixels) = (stage.padded(), stage.pixels());
+        // Kernels: `[place][output channel][input block][16]`.
+        let stride = blocks * LANES * input_blocks * LANES;
+        room.grow(PLACES * stride);
+        self.transform_kernels(path, weights, &mut room[..PLACES * stride]);
+        let (kernels, wide) = (&**room, input_blocks * pixels * LANES);
+        let ((_, across), tiles) = (self.grid(), self.tiles());
+        let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
+        // Small maps share a task, so that its products have rows enough; large ones are done in parts.
+        let at_once = self.tile_rows.len();
+        let group = (at_once / tiles).max(1);
+        out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
+            let count = out.len() / wide;
+            let part = if count * tiles <= at_once { tiles } else { at_once };
+            let floats = PLACES * at_once * LANES;
+            with_floats(floats * (blocks + input_blocks), |room| {
+                let (seen, sums) = room.split_at_mut(floats * blocks);
+                for first in (0..tiles).step_by(part) {
+                    let range = first..(first + part).min(tiles);
+                    let rows = count * range.len();
+                    for (block, plane) in
+                        (0..blocks).flat_map(|block| (0..count).map(move |plane| (block, plane)))
+                    {
+                        let at = (block * planes + index * group + plane) * padded * LANES;
+                        path.run(Tiles {
+                            plane: &grads[at..][..padded * LANES],
+                            size: padded_size,
+                            across,
+                            tiles: range.clone(),
+                            out: &mut seen[(block * at_once + plane * range.len()) * LANES..],
+                            stride: blocks * at_once * LANES,
+                        });
+                    }
+                    for place in 0..PLACES {
+                        path.run(Product {
+                            a: &seen[place * blocks * at_once * LANES..][..blocks * at_once * LANES],
+                            b: &kernels[place * stride..][..stride],
+                            c: &mut sums[place * input_blocks * at_once * LANES..]
+                                [..input_blocks * at_once * LANES],
+                            rows: &self.tile_rows[..rows],
+                            terms: Terms {
+                                runs: &self.tile_runs,
+                                length: LANES,
+                                a_step: 1,
+                                b_step: input_blocks * LANES,
+                            },
+                            vectors: input_blocks,
+                            b_stride: LANES,
+                            c_stride: at_once * LANES,
+                            start: Start::Zero,
+                        });
+                    }
+                    for (plane, out) in out.chunks_mut(wide).enumerate() {
+                        for (block, out) in out.chunks_mut(pixels * LANES).enumerate() {
+                            path.run(Outputs {
+                                sums: &sums[(block * at_once + plane * range.len()) * LANES..],
+                                stride: input_blocks * at_once * LANES,
+                                across,
+                                tiles: range.clone(),
+                                plane: out,
+                                size,
+                            });
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    /// The kernels turned and transformed, an output block a task.
+    fn transform_kernels(&self, path: Path, weights: &[f32], kernels: &mut [f32]) {
+        let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
+        let width = input_blocks * LANES;
+        // A task writes to a part of each place; they are handed out place by place.
+        let mut parts: Vec<Vec<&mut [f32]>> = (0..blocks).map(|_| Vec::with_capacity(PLACES)).collect();
+        for place in kernels.chunks_mut(blocks * LANES * width) {
+            for (parts, part) in parts.iter_mut().zip(place.chunks_mut(LANES * width)) {
+                parts.push(part);
+            }
+        }
+        parts.into_par_iter().enumerate().for_each(|(block, mut parts)| {
+            with_floats(BLOCK + PLACES * LANES * LANES, |room| {
+                let (turned, transformed) = room.split_at_mut(BLOCK);
+                for from in 0..input_blocks {
+                    self.turn(weights, block, from, turned);
+                    path.run(Kernels {
+                        taps: turned,
+                        tap_stride: LANES * LANES,
+                        kernels: LANES,
+                        out: transformed,
+                        kernel_stride: LANES,
+                        stride: LANES * LANES,
+                    });
+                    for (part, place) in parts.iter_mut().zip(transformed.chunks(LANES * LANES)) {
+                        for (output, kernel) in place.chunks(LANES).enumerate() {
+                            part[output * width + from * LANES..][..LANES].copy_from_slice(kernel);
+                        }
+                    }
+                }
+            });
+        });
+    }
+}
