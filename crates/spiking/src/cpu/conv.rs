@@ -1,6 +1,7 @@
 //! A stage of convolution, batch norm, ReLU, cells and pool, forward and backward, shared out over threads.
 //!
-//! Maps lie in blocks of 16 channels, `[block][sample][time step][pixel][16]`; spikes are a `u16` a pixel and block.
+//! Maps lie in blocks of 16 channels, `[block][sample][time step][pixel][16]`, but for the convolution's own output, where some
+//! blocks lie side by side ([`Conv::output_at`]); spikes are a `u16` a pixel and block.
 //! What threads share out never sums across tasks but in an order that the network and the batch fix.
 
 use rayon::prelude::*;
@@ -9,7 +10,7 @@ use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes}
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Row, Run, Start, Terms};
-use super::kernels::spikes::{Pixel, SpikeGradient, SpikeProduct, TABLE, TAPS};
+use super::kernels::spikes::{Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES, TAPS};
 use super::memory::{Floats, with_floats, with_lanes};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
@@ -21,6 +22,8 @@ const EPSILON: f64 = 1e-5;
 const MOMENTUM: f32 = 0.1;
 /// Pixels of sums that one task works on before it goes on to the next input block: 512 KiB, which a core's cache holds.
 const TASK_PIXELS: usize = 8192;
+/// Pixels of a dense product: small maps share one.
+const PRODUCT_PIXELS: usize = 256;
 /// Tasks that a weight gradient is cut into where it has fewer blocks.
 const GRADIENT_TASKS: usize = 32;
 
@@ -65,9 +68,10 @@ pub(super) struct Conv {
     lists: Lists,
     turned: Turned,
     extent: Extent,
-    /// Output of the convolution.
+    /// Output of the convolution, `[group of blocks][sample][plane][block of the group][pixel][16]`.
     output: Floats,
-    /// `[block][sample][plane][2][16]`: the moments of each plane forward, the sums of its gradients backward.
+    /// The moments of each plane forward, in the order of `output`, 2 of 16; backward the sums of its gradients,
+    /// `[block][sample][plane][2][16]`.
     sums: Floats,
     /// `[block][plane][16]` each.
     mean: Floats,
@@ -80,11 +84,11 @@ pub(super) struct Conv {
 #[derive(Debug, Clone)]
 struct Lists {
     pixels: Vec<Pixel>,
-    /// Pixels as rows of a dense product: into the padded input, out to the plane of sums.
+    /// The pixels of some planes as rows of a dense product: into the padded input, out to the sums.
     forward_rows: Vec<Row>,
     /// Taps as runs of the lanes below them.
     forward_runs: Vec<Run>,
-    /// (tap, lane) as rows of the weight gradient, and rows of pixels as its runs.
+    /// (tap, lane) as rows of the weight gradient, and rows of pixels of some planes as its runs.
     gradient_rows: Vec<Row>,
     gradient_runs: Vec<Run>,
     /// Each pixel's place in a padded plane.
@@ -101,6 +105,7 @@ impl Lists {
         let padded = |pixel: usize| pixel / stage.width * row + pixel % stage.width;
         let tap_at = |tap: usize| tap / 3 * row + tap % 3;
         let pixels = 0..stage.pixels();
+        let at_once = (PRODUCT_PIXELS / stage.pixels()).max(1);
         let u32s = |value: usize| value as u32;
         let taps_of = |lanes: usize| {
             (0..TAPS).map(|tap| Run { a: u32s(tap_at(tap) * lanes), b: u32s(tap * lanes * LANES) }).collect()
@@ -113,9 +118,12 @@ impl Lists {
         };
         Self {
             pixels: pixels.clone().map(|p| Pixel { padded: u32s(padded(p)), flat: u32s(p) }).collect(),
-            forward_rows: pixels
-                .clone()
-                .map(|p| Row { a: u32s(padded(p) * lanes), c: u32s(p * LANES) })
+            forward_rows: (0..at_once * stage.pixels())
+                .map(|i| (i / stage.pixels(), i % stage.pixels()))
+                .map(|(plane, p)| Row {
+                    a: u32s((plane * stage.padded() + padded(p)) * lanes),
+                    c: u32s((plane * stage.wide() * stage.pixels() + p) * LANES),
+                })
                 .collect(),
             forward_runs: taps_of(lanes),
             gradient_rows: (0..TAPS * lanes)
@@ -125,8 +133,9 @@ impl Lists {
                     c: u32s((tap * lanes + lane) * LANES),
                 })
                 .collect(),
-            gradient_runs: (0..stage.height)
-                .map(|y| Run { a: u32s(y * row * lanes), b: u32s(((y + 1) * row + 1) * LANES) })
+            gradient_runs: (0..at_once * stage.height)
+                .map(|i| i / stage.height * stage.padded() + i % stage.height * row)
+                .map(|first| Run { a: u32s(first * lanes), b: u32s((first + row + 1) * LANES) })
                 .collect(),
             places: pixels.clone().map(|p| u32s(padded(p) + row + 1)).collect(),
             border: (0..stage.padded())
@@ -250,71 +259,84 @@ impl Conv {
         self.fire(path, neuron);
     }
 
+    /// Where a plane of a block begins in `output`, in planes.
+    fn output_at(&self, block: usize, plane: usize) -> usize {
+        let (planes, wide) = (self.extent.samples * self.extent.planes, self.stage.wide());
+        (block / wide * planes + plane) * wide + block % wide
+    }
+
     fn convolve(&mut self, path: Path, statistics: Statistics) {
-        let (stage, blocks, lanes) = (self.stage, self.stage.blocks(), self.lanes());
+        let (stage, wide) = (self.stage, self.stage.wide());
         let planes = self.extent.samples * self.extent.planes;
-        let chunk = (TASK_PIXELS / stage.pixels()).max(1);
-        let plane = stage.pixels() * LANES;
-        let (padded, row) = (stage.padded(), stage.width + 2);
-        let (input, lists, input_blocks) = (&self.input, &self.lists, self.input_blocks());
-        let (weights, bias) = (&self.weight.values, &self.bias.values);
-        let block_weights = TAPS * lanes * LANES;
-        let outputs = self.output.par_chunks_mut(planes * plane);
-        let moments = self.sums.par_chunks_mut(planes * 2 * LANES);
-        outputs.zip(moments).enumerate().for_each(|(block, (output, moments))| {
-            let bias = &bias[block * LANES..][..LANES];
-            let outputs = output.par_chunks_mut(chunk * plane);
-            outputs.zip(moments.par_chunks_mut(chunk * 2 * LANES)).enumerate().for_each(
-                |(index, (sums, moments))| {
-                    let (first, count) = (index * chunk, sums.len() / plane);
-                    for from in 0..input_blocks {
-                        let weights = &weights[(from * blocks + block) * block_weights..][..block_weights];
-                        let at = (from * planes + first) * padded;
-                        match input {
-                            Maps::Spikes(spikes) => with_floats(TABLE, |table| {
-                                path.run(SpikeProduct {
-                                    spikes: &spikes[at..][..count * padded],
-                                    sums,
-                                    weights,
-                                    bias: (from == 0).then_some(bias),
-                                    pixels: &lists.pixels,
-                                    padded,
-                                    row,
-                                    table,
-                                });
-                            }),
-                            Maps::Real { values, .. } => {
-                                for (sums, a) in
-                                    sums.chunks_mut(plane).zip(values[at * lanes..].chunks(padded * lanes))
-                                {
-                                    path.run(Product {
-                                        a,
-                                        b: weights,
-                                        c: sums,
-                                        rows: &lists.forward_rows,
-                                        terms: Terms {
-                                            runs: &lists.forward_runs,
-                                            length: lanes,
-                                            a_step: 1,
-                                            b_step: LANES,
-                                        },
-                                        vectors: 1,
-                                        b_stride: 0,
-                                        c_stride: 0,
-                                        start: if from == 0 { Start::Bias(bias) } else { Start::Sum },
-                                    });
-                                }
-                            }
-                        }
+        let (chunk, plane) = ((TASK_PIXELS / stage.pixels() / wide).max(1) * wide, stage.pixels() * LANES);
+        let (mut outputs, mut moments) = (std::mem::take(&mut self.output), std::mem::take(&mut self.sums));
+        let groups = outputs.par_chunks_mut(planes * wide * plane);
+        let of_groups = moments.par_chunks_mut(planes * wide * 2 * LANES);
+        groups.zip(of_groups).enumerate().for_each(|(group, (output, moments))| {
+            let chunks = output.par_chunks_mut(chunk * plane).zip(moments.par_chunks_mut(chunk * 2 * LANES));
+            chunks.enumerate().for_each(|(index, (sums, moments))| {
+                self.convolve_planes(path, group * wide, index * chunk / wide, sums);
+                if statistics == Statistics::Batch {
+                    for (plane, moments) in sums.chunks(plane).zip(moments.chunks_mut(2 * LANES)) {
+                        path.run(Moments { plane, moments });
                     }
-                    if statistics == Statistics::Batch {
-                        for (plane, moments) in sums.chunks(plane).zip(moments.chunks_mut(2 * LANES)) {
-                            path.run(Moments { plane, moments });
-                        }
-                    }
-                },
-            );
+                }
+            });
         });
+        (self.output, self.sums) = (outputs, moments);
+    }
+
+    /// The sums of a group of blocks, from `block` on, at some planes, from `first` on.
+    fn convolve_planes(&self, path: Path, block: usize, first: usize, sums: &mut [f32]) {
+        let (stage, lanes, wide) = (self.stage, self.lanes(), self.stage.wide());
+        let planes = self.extent.samples * self.extent.planes;
+        let (padded, plane) = (stage.padded(), stage.pixels() * LANES);
+        let count = sums.len() / plane / wide;
+        let bias = &self.bias.values[block * LANES..];
+        let size = TAPS * lanes * LANES;
+        for from in 0..self.input_blocks() {
+            let weights = &self.weight.values[(from * stage.blocks() + block) * size..][..wide * size];
+            let at = (from * planes + first) * padded;
+            match &self.input {
+                Maps::Spikes(spikes) => with_floats(TABLES, |table| {
+                    path.run(SpikeProduct {
+                        spikes: &spikes[at..][..count * padded],
+                        sums,
+                        blocks: wide,
+                        weights,
+                        bias: (from == 0).then_some(bias),
+                        pixels: &self.lists.pixels,
+                        padded,
+                        row: stage.width + 2,
+                        table,
+                    });
+                }),
+                Maps::Real { values, .. } => {
+                    let rows = &self.lists.forward_rows;
+                    let at_once = rows.len() / stage.pixels();
+                    let values =
+                        values[at * lanes..][..count * padded * lanes].chunks(at_once * padded * lanes);
+                    for (c, a) in sums.chunks_mut(at_once * wide * plane).zip(values) {
+                        path.run(Product {
+                            a,
+                            b: weights,
+                            rows: &rows[..c.len() / wide / LANES],
+                            c,
+                            terms: Terms {
+                                runs: &self.lists.forward_runs,
+                                length: lanes,
+                                a_step: 1,
+                                b_step: LANES,
+                            },
+                            vectors: wide,
+                            b_stride: size,
+                            c_stride: plane,
+                            start: if from == 0 { Start::Bias(bias) } else { Start::Sum },
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// Mean and variance of each channel and plane over the batch, and the running averages after them.
@@ -326,7 +348,7 @@ impl Conv {
             for plane in 0..planes {
                 for lane in 0..LANES {
                     let moments = |sample: usize| {
-                        let at = ((block * samples + sample) * planes + plane) * 2 * LANES + lane;
+                        let at = self.output_at(block, sample * planes + plane) * 2 * LANES + lane;
                         (f64::from(self.sums[at]), f64::from(self.sums[at + LANES]))
                     };
                     let mean = (0..samples).map(|sample| moments(sample).0).sum::<f64>() / count;
@@ -373,10 +395,11 @@ impl Conv {
 
     /// The cells of one block of one sample.
     fn cells(&self, block: usize, sample: usize) -> Cells<'_> {
-        let Extent { samples, steps, planes } = self.extent;
-        let size = planes * self.stage.pixels() * LANES;
+        let Extent { steps, planes, .. } = self.extent;
+        let plane = self.stage.pixels() * LANES;
         Cells {
-            input: &self.output[(block * samples + sample) * size..][..size],
+            input: &self.output[self.output_at(block, sample * planes) * plane..],
+            step: self.stage.wide() * plane,
             affine: Some(Affine {
                 scale: &self.scale[block * planes * LANES..][..planes * LANES],
                 shift: &self.shift[block * planes * LANES..][..planes * LANES],
@@ -601,20 +624,21 @@ impl Conv {
     fn unnormalise(&mut self, path: Path, room: &mut Room) -> Vec<f32> {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, blocks) = (self.stage, self.stage.blocks());
-        let (padded, plane) = (stage.padded(), stage.pixels() * LANES);
+        let (padded, size) = (stage.padded(), stage.pixels() * LANES);
         let grads = room.behind_norm.par_chunks_mut(padded * LANES).take(blocks * samples * planes);
-        let inputs = self.output.par_chunks(plane);
-        let sums = self.sums.par_chunks_mut(2 * LANES);
-        grads.zip(inputs).zip(sums).enumerate().for_each(|(index, ((grads, input), sum))| {
+        let mut sums = std::mem::take(&mut self.sums);
+        grads.zip(sums.par_chunks_mut(2 * LANES)).enumerate().for_each(|(index, (grads, sum))| {
             let (block, plane) = (index / planes / samples, index % planes);
+            let at = self.output_at(block, index % (samples * planes));
             path.run(Unnormalise {
-                input,
+                input: &self.output[at * size..][..size],
                 terms: &room.terms[(block * planes + plane) * 4 * LANES..][..4 * LANES],
                 grads,
                 places: Places { of: Some(&self.lists.places), plane: padded },
                 sum,
             });
         });
+        self.sums = sums;
         let mut bias = vec![0.0; blocks * LANES];
         for (channel, bias) in bias.iter_mut().enumerate() {
             let (block, lane) = (channel / LANES, channel % LANES);
@@ -635,44 +659,47 @@ impl Conv {
         let parts = all.div_ceil(part);
         let size = TAPS * lanes * LANES;
         room.parts.grow(parts * pairs * size);
-        let (grads, lists) = (&room.behind_norm, &self.lists);
-        let tasks = room.parts.par_chunks_mut(size).take(parts * pairs);
+        let (grads, lists, wide) = (&room.behind_norm, &self.lists, stage.wide());
+        let tasks = room.parts[..parts * pairs * size].par_chunks_mut(wide * size);
         tasks.enumerate().for_each(|(index, weights)| {
-            let (first, from, block) = (index / pairs * part, index % pairs / blocks, index % blocks);
+            let (part_index, pair) = (index * wide / pairs, index * wide % pairs);
+            let (first, from, block) = (part_index * part, pair / blocks, pair % blocks);
             let count = part.min(all - first);
             let at = (from * all + first) * padded;
-            let grads = &grads[(block * all + first) * padded * LANES..][..count * padded * LANES];
+            let grads = &grads[(block * all + first) * padded * LANES..];
             match &self.input {
                 Maps::Spikes(spikes) => with_floats(TABLE, |table| {
-                    path.run(SpikeGradient {
-                        spikes: &spikes[at..][..count * padded],
-                        grads,
-                        weights,
-                        pixels: &lists.pixels,
-                        padded,
-                        row,
-                        table,
-                    });
+                    for (block, weights) in weights.chunks_mut(size).enumerate() {
+                        path.run(SpikeGradient {
+                            spikes: &spikes[at..][..count * padded],
+                            grads: &grads[block * all * padded * LANES..][..count * padded * LANES],
+                            weights,
+                            pixels: &lists.pixels,
+                            padded,
+                            row,
+                            table,
+                        });
+                    }
                 }),
                 Maps::Real { values, .. } => {
-                    weights.fill(0.0);
-                    let planes = values[at * lanes..][..count * padded * lanes].chunks(padded * lanes);
-                    for (a, b) in planes.zip(grads.chunks(padded * LANES)) {
+                    let at_once = lists.gradient_runs.len() / stage.height;
+                    for plane in (0..count).step_by(at_once) {
+                        let planes = at_once.min(count - plane);
                         path.run(Product {
-                            a,
-                            b,
+                            a: &values[(at + plane * padded) * lanes..][..planes * padded * lanes],
+                            b: &grads[plane * padded * LANES..],
                             c: weights,
                             rows: &lists.gradient_rows,
                             terms: Terms {
-                                runs: &lists.gradient_runs,
+                                runs: &lists.gradient_runs[..planes * stage.height],
                                 length: stage.width,
                                 a_step: lanes,
                                 b_step: LANES,
                             },
-                            vectors: 1,
-                            b_stride: 0,
-                            c_stride: 0,
-                            start: Start::Sum,
+                            vectors: wide,
+                            b_stride: all * padded * LANES,
+                            c_stride: size,
+                            start: if plane == 0 { Start::Zero } else { Start::Sum },
                         });
                     }
                 }

@@ -171,7 +171,7 @@ impl Linear {
     fn cells(&self, index: usize) -> Cells<'_> {
         let steps = self.extent.steps;
         let input = &self.current[index * steps * LANES..][..steps * LANES];
-        Cells { input, affine: None, pixels: 1, steps, constant: false }
+        Cells { input, step: LANES, affine: None, pixels: 1, steps, constant: false }
     }
 
     /// The spikes as rows of features of the next stage.

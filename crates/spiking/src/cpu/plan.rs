@@ -51,6 +51,15 @@ impl ConvStage {
         self.outputs.div_ceil(LANES)
     }
 
+    /// Output blocks whose planes lie side by side, so that one reading of the input serves them all.
+    pub(super) const fn wide(&self) -> usize {
+        match self.blocks() % 4 {
+            0 => 4,
+            2 => 2,
+            _ => 1,
+        }
+    }
+
     pub(super) const fn pixels(&self) -> usize {
         self.height * self.width
     }

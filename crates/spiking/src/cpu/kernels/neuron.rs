@@ -21,8 +21,10 @@ pub(in crate::cpu) struct Affine<'a> {
 /// The cells of one block of channels of one sample.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Cells<'a> {
-    /// Input, `[time step][pixel][16]`; one plane if it is the same at every time step.
+    /// Input, `[pixel][16]` for each time step; one plane if it is the same at every one.
     pub(in crate::cpu) input: &'a [f32],
+    /// From a time step's input to the next one's.
+    pub(in crate::cpu) step: usize,
     pub(in crate::cpu) affine: Option<Affine<'a>>,
     pub(in crate::cpu) pixels: usize,
     pub(in crate::cpu) steps: usize,
@@ -33,7 +35,8 @@ pub(in crate::cpu) struct Cells<'a> {
 impl Cells<'_> {
     fn check(&self) {
         let planes = if self.constant { 1 } else { self.steps };
-        assert!(self.input.len() >= planes * self.pixels * LANES, "cells read outside");
+        let last = planes.saturating_sub(1) * self.step + self.pixels * LANES;
+        assert!(self.input.len() >= last, "cells read outside");
         assert!(self.steps <= MOST_STEPS, "more time steps than cells can run");
         if let Some(affine) = self.affine {
             assert!(affine.scale.len() >= planes * LANES && affine.shift.len() >= planes * LANES);
@@ -47,7 +50,7 @@ impl Cells<'_> {
         let plane = if self.constant { 0 } else { t };
         // SAFETY: the caller's.
         unsafe {
-            let x = s.load(self.input.as_ptr().add((plane * self.pixels + pixel) * LANES));
+            let x = s.load(self.input.as_ptr().add(plane * self.step + pixel * LANES));
             match self.affine {
                 None => x,
                 Some(affine) => {
@@ -341,7 +344,7 @@ impl Learn<'_> {
             let (mut plain, mut weighted) = (s.load(sums), s.load(sums.add(LANES)));
             for pixel in first..first + P {
                 let grad = s.load(self.out.as_ptr().add(self.place(plane, pixel)));
-                let x = s.load(self.cells.input.as_ptr().add((plane * self.cells.pixels + pixel) * LANES));
+                let x = s.load(self.cells.input.as_ptr().add(plane * self.cells.step + pixel * LANES));
                 plain = s.add(plain, grad);
                 weighted = s.fma(grad, s.sub(x, mean), weighted);
             }

@@ -19,11 +19,10 @@ const PATTERNS: usize = 16;
 const TAP: usize = (GROUPS * PATTERNS + 1) * LANES;
 /// f32 of a table: all patterns of all groups under a kernel.
 pub(in crate::cpu) const TABLE: usize = TAPS * TAP;
+/// f32 of the tables of two blocks under a row of taps.
+pub(in crate::cpu) const TABLES: usize = 2 * 3 * TAP;
 /// f32 of the weights between two blocks: `[tap][input channel][output channel]`.
 pub(in crate::cpu) const BLOCK: usize = TAPS * LANES * LANES;
-/// Pixels whose sums are carried side by side, so that no addition waits for the one before.
-const SIDE_BY_SIDE: usize = 8;
-
 /// A pixel: its place in a padded plane (of its top left neighbour), and its place in the plane of sums.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) struct Pixel {
@@ -31,15 +30,17 @@ pub(in crate::cpu) struct Pixel {
     pub(in crate::cpu) flat: u32,
 }
 
-/// Adds the convolution of one block of spikes to one block of sums, over planes that lie one after another.
+/// Adds the convolution of one block of spikes to some blocks of sums, over planes that lie one after another.
 pub(in crate::cpu) struct SpikeProduct<'a> {
     /// Padded planes of spikes.
     pub(in crate::cpu) spikes: &'a [u16],
-    /// Planes of 16 sums a pixel.
+    /// `[plane][block][pixel][16]`.
     pub(in crate::cpu) sums: &'a mut [f32],
-    /// `[tap][input channel][output channel]`.
+    /// Blocks of sums.
+    pub(in crate::cpu) blocks: usize,
+    /// `[block][tap][input channel][output channel]`.
     pub(in crate::cpu) weights: &'a [f32],
-    /// What the sums start from; none: what stands in `sums`.
+    /// What the sums start from, 16 a block; none: what stands in `sums`.
     pub(in crate::cpu) bias: Option<&'a [f32]>,
     /// The pixels of a plane.
     pub(in crate::cpu) pixels: &'a [Pixel],
@@ -47,7 +48,7 @@ pub(in crate::cpu) struct SpikeProduct<'a> {
     pub(in crate::cpu) padded: usize,
     /// From a row of a padded plane to the next.
     pub(in crate::cpu) row: usize,
-    /// Room for a table.
+    /// Room for the tables of two blocks under a row of taps.
     pub(in crate::cpu) table: &'a mut [f32],
 }
 
@@ -56,33 +57,52 @@ impl Kernel for SpikeProduct<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let plane = self.pixels.len() * LANES;
-        let planes = self.sums.len() / plane.max(1);
+        let planes = self.sums.len() / (self.pixels.len() * self.blocks * LANES).max(1);
         let reach = self.pixels.iter().map(|pixel| pixel.padded as usize).max().unwrap_or_default();
         let last = self.pixels.iter().map(|pixel| pixel.flat as usize).max().unwrap_or_default();
-        assert!(self.weights.len() >= BLOCK && self.table.len() >= TABLE && last < self.pixels.len());
+        assert!(self.weights.len() >= self.blocks * BLOCK && self.table.len() >= TABLES);
         assert!(self.spikes.len() >= planes * self.padded && reach + 2 * self.row + 2 < self.padded.max(1));
-        assert!(self.bias.is_none_or(|bias| bias.len() >= LANES));
-        self.fill_table(s);
-        let taps: [usize; TAPS] = std::array::from_fn(|tap| tap / 3 * self.row + tap % 3);
-        for index in 0..planes {
-            for tile in self.pixels.chunks(SIDE_BY_SIDE) {
-                // A short tile repeats its last pixel and writes it once.
-                let pixels: [Pixel; SIDE_BY_SIDE] = std::array::from_fn(|p| tile[p.min(tile.len() - 1)]);
-                // SAFETY: the assertions above hold the plane, the pixels and their neighbours inside the slices.
-                unsafe { self.tile(s, index, &pixels, tile.len(), &taps) };
-            }
+        assert!(last < self.pixels.len() && self.bias.is_none_or(|bias| bias.len() >= self.blocks * LANES));
+        let mut block = 0;
+        while block < self.blocks {
+            block += match self.blocks - block {
+                1 => self.blocks_from::<S, 1, 8>(s, block, planes),
+                _ => self.blocks_from::<S, 2, 4>(s, block, planes),
+            };
         }
     }
 }
 
 impl SpikeProduct<'_> {
+    /// Q blocks from `first` on, P pixels side by side, a row of taps at a time: the tables of a row stay in the innermost cache.
+    #[inline(always)]
+    fn blocks_from<S: Simd, const Q: usize, const P: usize>(
+        &mut self,
+        s: S,
+        first: usize,
+        planes: usize,
+    ) -> usize {
+        for tap_row in 0..3 {
+            self.fill_tables::<S, Q>(s, first, tap_row);
+            for plane in 0..planes {
+                for tile in self.pixels.chunks(P) {
+                    // A short tile repeats its last pixel and writes it once.
+                    let pixels: [Pixel; P] = std::array::from_fn(|p| tile[p.min(tile.len() - 1)]);
+                    // SAFETY: `run` found planes, blocks, pixels and their neighbours inside the slices.
+                    unsafe { self.tile::<S, Q, P>(s, (plane, first, tap_row), &pixels, tile.len()) };
+                }
+            }
+        }
+        Q
+    }
+
     /// Row `pattern` of a group holds the weights of the pattern's spikes, added from the lowest channel on.
     #[inline(always)]
-    fn fill_table<S: Simd>(&mut self, s: S) {
-        for group in 0..TAPS * GROUPS {
-            let weights = &self.weights[group * 4 * LANES..][..4 * LANES];
-            let at = group / GROUPS * TAP + group % GROUPS * PATTERNS * LANES;
+    fn fill_tables<S: Simd, const Q: usize>(&mut self, s: S, first: usize, tap_row: usize) {
+        for (q, group) in (0..Q).flat_map(|q| (0..3 * GROUPS).map(move |group| (q, group))) {
+            let from = (first + q) * BLOCK + (tap_row * 3 * GROUPS + group) * 4 * LANES;
+            let weights = &self.weights[from..][..4 * LANES];
+            let at = (q * 3 + group / GROUPS) * TAP + group % GROUPS * PATTERNS * LANES;
             let rows = &mut self.table[at..][..PATTERNS * LANES];
             rows[..LANES].fill(0.0);
             for pattern in 1..PATTERNS {
@@ -102,40 +122,56 @@ impl SpikeProduct<'_> {
     }
 
     /// # Safety
-    /// The plane, the pixels and their neighbours must lie inside the slices.
+    /// The plane, the blocks, the pixels and their neighbours must lie inside the slices.
     #[inline(always)]
-    unsafe fn tile<S: Simd>(
+    unsafe fn tile<S: Simd, const Q: usize, const P: usize>(
         &mut self,
         s: S,
-        index: usize,
-        pixels: &[Pixel; SIDE_BY_SIDE],
+        (plane, first, tap_row): (usize, usize, usize),
+        pixels: &[Pixel; P],
         count: usize,
-        taps: &[usize; TAPS],
     ) {
         // SAFETY: the caller's.
         unsafe {
-            let spikes = self.spikes.as_ptr().add(index * self.padded);
-            let sums = self.sums.as_mut_ptr().add(index * self.pixels.len() * LANES);
-            let mut totals: [S::V; SIDE_BY_SIDE] = match self.bias {
-                Some(bias) => [s.load(bias.as_ptr()); SIDE_BY_SIDE],
-                None => std::array::from_fn(|p| s.load(sums.add(pixels[p].flat as usize * LANES))),
-            };
-            for (tap, at) in taps.iter().enumerate() {
-                // Patterns in units of a row.
-                let patterns: [usize; SIDE_BY_SIDE] =
-                    std::array::from_fn(|p| usize::from(*spikes.add(pixels[p].padded as usize + at)) * LANES);
+            let size = self.pixels.len() * LANES;
+            let sums = self.sums.as_mut_ptr().add((plane * self.blocks + first) * size);
+            let mut totals = [[s.splat(0.0); Q]; P];
+            for q in 0..Q {
+                match self.bias {
+                    Some(bias) if tap_row == 0 => {
+                        let bias = s.load(bias.as_ptr().add((first + q) * LANES));
+                        for p in 0..P {
+                            totals[p][q] = bias;
+                        }
+                    }
+                    _ => {
+                        for p in 0..P {
+                            totals[p][q] = s.load(sums.add(q * size + pixels[p].flat as usize * LANES));
+                        }
+                    }
+                }
+            }
+            let row = self.spikes.as_ptr().add(plane * self.padded + tap_row * self.row);
+            let places: [*const u16; P] = std::array::from_fn(|p| row.add(pixels[p].padded as usize));
+            for tap in 0..3 {
+                // Patterns in units of a row of the table.
+                let patterns: [usize; P] = std::array::from_fn(|p| usize::from(*places[p].add(tap)) * LANES);
                 for group in 0..GROUPS {
                     let rows = self.table.as_ptr().add(tap * TAP + group * PATTERNS * LANES);
-                    for p in 0..SIDE_BY_SIDE {
-                        let row = patterns[p] >> (4 * group) & ((PATTERNS - 1) * LANES);
-                        totals[p] = s.add(totals[p], s.load(rows.add(row)));
+                    for p in 0..P {
+                        let at = rows.add(patterns[p] >> (4 * group) & ((PATTERNS - 1) * LANES));
+                        for q in 0..Q {
+                            totals[p][q] = s.add(totals[p][q], s.load(at.add(q * 3 * TAP)));
+                        }
                     }
                 }
             }
             // Over all of them, so that every total keeps a register of its own.
-            for p in 0..SIDE_BY_SIDE {
-                if p < count {
-                    s.store(sums.add(pixels[p].flat as usize * LANES), totals[p]);
+            for p in 0..P {
+                for q in 0..Q {
+                    if p < count {
+                        s.store(sums.add(q * size + pixels[p].flat as usize * LANES), totals[p][q]);
+                    }
                 }
             }
         }
