@@ -1,1 +1,448 @@
+//! Each kernel against a plain scalar twin, over random shapes, on every path of this machine.
+//!
+//! Twins compute in f64 from the definition, one value at a time, and share no code with the kernels. Where a kernel's
+//! order of summation is fixed, its paths must also agree to the bit.
 
+use proptest::prelude::*;
+
+use super::kernels::adamw::{AdamStep, Move};
+use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
+use super::kernels::norm::{Moments, Unnormalise};
+use super::kernels::pool::Average;
+use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
+use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES, TAPS};
+use super::plan::{ConvStage, Pool};
+use super::simd::{LANES, Path};
+use super::turned::Turned;
+use crate::{Neuron, Reset, Rule, Streams};
+
+/// Numbers of -1 to 1 in no particular order.
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let order = Streams::new(seed).permutation("values", count.max(1));
+    order.into_iter().take(count).map(|place| place as f32 / count as f32 * 2.0 - 1.0).collect()
+}
+
+/// Spikes of 16 channels a pixel; about one in four fired.
+fn spikes(count: usize, seed: u64) -> Vec<u16> {
+    let (a, b) = (values(count, seed), values(count, seed + 1));
+    a.iter().zip(b).map(|(a, b)| ((a * 3e4) as i32 as u16) & ((b * 3e4) as i32 as u16)).collect()
+}
+
+fn fired(spikes: u16, lane: usize) -> f64 {
+    f64::from(spikes >> lane & 1)
+}
+
+/// Runs `f` on every path; the results must be the same bits, and the first is given back.
+fn on_all_paths<T: PartialEq + std::fmt::Debug>(f: impl Fn(Path) -> T) -> T {
+    let mut results = Path::available().into_iter().map(|path| (path, f(path)));
+    let (_, first) = results.next().unwrap();
+    for (path, result) in results {
+        assert_eq!(first, result, "{path} gives other bits");
+    }
+    first
+}
+
+fn assert_close(found: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(error <= tolerance * expected.abs().max(1.0), "[{i}]: {found}, the twin has {expected}");
+    }
+}
+
+/// The pixels of a map with a border of one.
+fn pixels(height: usize, width: usize) -> Vec<Pixel> {
+    let padded = |p: usize| p / width * (width + 2) + p % width;
+    (0..height * width).map(|p| Pixel { padded: padded(p) as u32, flat: p as u32 }).collect()
+}
+
+/// Planes with a border of zeros around what `value` gives for (plane, pixel).
+fn bordered<T: Copy + Default>(
+    planes: usize,
+    height: usize,
+    width: usize,
+    value: impl Fn(usize, usize) -> T,
+) -> Vec<T> {
+    let padded = (height + 2) * (width + 2);
+    let mut map = vec![T::default(); planes * padded];
+    for plane in 0..planes {
+        for pixel in pixels(height, width) {
+            map[plane * padded + pixel.padded as usize + width + 3] = value(plane, pixel.flat as usize);
+        }
+    }
+    map
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn spike_products_are_convolutions(
+        height in 1usize..7, width in 1usize..7, planes in 1usize..4, blocks in 1usize..4, biased in any::<bool>(), seed in 0u64..1000
+    ) {
+        let (padded, area) = ((height + 2) * (width + 2), height * width);
+        let fires = spikes(planes * area, seed);
+        let map = bordered(planes, height, width, |plane, pixel| fires[plane * area + pixel]);
+        let weights = values(blocks * BLOCK, seed + 2);
+        let bias = values(blocks * LANES, seed + 3);
+        let before = values(planes * blocks * area * LANES, seed + 4);
+        let found = on_all_paths(|path| {
+            let mut sums = before.clone();
+            path.run(SpikeProduct {
+                spikes: &map, sums: &mut sums, blocks, weights: &weights, bias: biased.then_some(&bias[..]),
+                pixels: &pixels(height, width), padded, row: width + 2, table: &mut vec![f32::NAN; TABLES],
+            });
+            sums
+        });
+        let twin = |i: usize| {
+            let (lane, pixel, block, plane) =
+                (i % LANES, i / LANES % area, i / LANES / area % blocks, i / LANES / area / blocks);
+            let mut sum = if biased { f64::from(bias[block * LANES + lane]) } else { f64::from(before[i]) };
+            for (tap, channel) in (0..TAPS).flat_map(|tap| (0..LANES).map(move |channel| (tap, channel))) {
+                let at = plane * padded + (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
+                let weight = weights[block * BLOCK + (tap * LANES + channel) * LANES + lane];
+                sum += fired(map[at], channel) * f64::from(weight);
+            }
+            sum
+        };
+        assert_close(&found, &(0..found.len()).map(twin).collect::<Vec<_>>(), 1e-4);
+    }
+
+    #[test]
+    fn spike_gradients_are_sums_over_pixels(
+        height in 1usize..7, width in 1usize..7, planes in 1usize..4, seed in 0u64..1000
+    ) {
+        let (padded, area) = ((height + 2) * (width + 2), height * width);
+        let fires = spikes(planes * area, seed);
+        let map = bordered(planes, height, width, |plane, pixel| fires[plane * area + pixel]);
+        let grads = values(planes * area * LANES, seed + 2);
+        let grad_map = bordered(planes, height, width, |plane, pixel| {
+            <[f32; LANES]>::try_from(&grads[(plane * area + pixel) * LANES..][..LANES]).unwrap()
+        });
+        let found = on_all_paths(|path| {
+            let mut weights = vec![f32::NAN; BLOCK];
+            path.run(SpikeGradient {
+                spikes: &map, grads: grad_map.as_flattened(), weights: &mut weights,
+                pixels: &pixels(height, width), padded, row: width + 2, table: &mut vec![f32::NAN; TABLE],
+            });
+            weights
+        });
+        let twin = |i: usize| {
+            let (lane, channel, tap) = (i % LANES, i / LANES % LANES, i / LANES / LANES);
+            let mut sum = 0.0;
+            for (plane, pixel) in (0..planes).flat_map(|plane| (0..area).map(move |pixel| (plane, pixel))) {
+                let at = plane * padded + (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
+                sum += fired(map[at], channel) * f64::from(grads[(plane * area + pixel) * LANES + lane]);
+            }
+            sum
+        };
+        assert_close(&found, &(0..BLOCK).map(twin).collect::<Vec<_>>(), 1e-4);
+    }
+
+    #[test]
+    fn products_sum_over_their_terms(
+        rows in 1usize..20, runs in 1usize..5, length in 1usize..9, vectors in 1usize..10, start in 0usize..3, seed in 0u64..1000
+    ) {
+        let terms = runs * length;
+        let a = values(rows * terms, seed);
+        let b = values(terms * vectors * LANES, seed + 1);
+        let bias = values(vectors * LANES, seed + 2);
+        let before = values(rows * vectors * LANES, seed + 3);
+        let row_list: Vec<Row> = (0..rows)
+            .map(|row| Row { a: (row * terms) as u32, c: (row * vectors * LANES) as u32 })
+            .collect();
+        let run_list: Vec<Run> = (0..runs)
+            .map(|run| Run { a: (run * length) as u32, b: (run * length * vectors * LANES) as u32 })
+            .collect();
+        let found = on_all_paths(|path| {
+            let mut c = before.clone();
+            path.run(Product {
+                a: &a, b: &b, c: &mut c, rows: &row_list,
+                terms: Terms { runs: &run_list, length, a_step: 1, b_step: vectors * LANES },
+                vectors, b_stride: LANES, c_stride: LANES,
+                start: [Start::Zero, Start::Sum, Start::Bias(&bias)][start],
+            });
+            c
+        });
+        let twin = |i: usize| {
+            let (row, column) = (i / vectors / LANES, i % (vectors * LANES));
+            let first = [0.0, before[i], bias[column]][start];
+            let product = |term: usize| {
+                f64::from(a[row * terms + term]) * f64::from(b[term * vectors * LANES + column])
+            };
+            f64::from(first) + (0..terms).map(product).sum::<f64>()
+        };
+        assert_close(&found, &(0..found.len()).map(twin).collect::<Vec<_>>(), 1e-5);
+    }
+
+    #[test]
+    fn turning_swaps_rows_and_columns(blocks in 1usize..5, seed in 0u64..1000) {
+        let rows = blocks * LANES;
+        let from = values(rows * LANES, seed);
+        let found = on_all_paths(|path| {
+            let mut to = vec![f32::NAN; rows * LANES];
+            path.run(Turn { from: &from, to: &mut to });
+            to
+        });
+        for (i, value) in found.iter().enumerate() {
+            prop_assert_eq!(*value, from[i % rows * LANES + i / rows]);
+        }
+    }
+
+    /// Both ways of the input gradient, small maps and odd ones.
+    #[test]
+    fn input_gradients_are_turned_convolutions(
+        height in 1usize..12, width in 1usize..12, planes in 1usize..9, inputs in 1usize..34, outputs in 1usize..34, seed in 0u64..1000
+    ) {
+        let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
+        let (blocks, input_blocks, area) = (stage.blocks(), inputs.div_ceil(LANES), height * width);
+        let weights = values(blocks * input_blocks * BLOCK, seed);
+        let grads = values(blocks * planes * area * LANES, seed + 1);
+        let map = bordered(blocks * planes, height, width, |plane, pixel| {
+            <[f32; LANES]>::try_from(&grads[(plane * area + pixel) * LANES..][..LANES]).unwrap()
+        });
+        let found = on_all_paths(|path| {
+            let mut out = vec![f32::NAN; planes * input_blocks * area * LANES];
+            Turned::new(&stage).run(path, &weights, map.as_flattened(), planes, &mut super::memory::Floats::default(), &mut out);
+            out
+        });
+        let twin = |i: usize| {
+            let (input, pixel, from, plane) =
+                (i % LANES, i / LANES % area, i / LANES / area % input_blocks, i / LANES / area / input_blocks);
+            let (y, x) = ((pixel / width) as isize, (pixel % width) as isize);
+            let mut sum = 0.0;
+            for (block, tap) in (0..blocks).flat_map(|block| (0..TAPS).map(move |tap| (block, tap))) {
+                // The output at (oy, ox) saw this input through this tap.
+                let (oy, ox) = (y + 1 - (tap / 3) as isize, x + 1 - (tap % 3) as isize);
+                if oy < 0 || ox < 0 || oy >= height as isize || ox >= width as isize {
+                    continue;
+                }
+                for output in 0..LANES {
+                    let weight = weights[(from * blocks + block) * BLOCK + (tap * LANES + input) * LANES + output];
+                    let at = (block * planes + plane) * area + oy as usize * width + ox as usize;
+                    sum += f64::from(weight) * f64::from(grads[at * LANES + output]);
+                }
+            }
+            sum
+        };
+        assert_close(&found, &(0..found.len()).map(twin).collect::<Vec<_>>(), 1e-4);
+    }
+
+    #[test]
+    fn moments_are_sum_and_squares_about_the_mean(pixels in 1usize..40, seed in 0u64..1000) {
+        let plane = values(pixels * LANES, seed);
+        let found = on_all_paths(|path| {
+            let mut moments = vec![f32::NAN; 2 * LANES];
+            path.run(Moments { plane: &plane, moments: &mut moments });
+            moments
+        });
+        let of = |lane: usize| plane.iter().skip(lane).step_by(LANES).map(|x| f64::from(*x));
+        let sum = |lane: usize| of(lane).sum::<f64>();
+        let squares = |lane: usize| of(lane).map(|x| (x - sum(lane) / pixels as f64).powi(2)).sum::<f64>();
+        let twin: Vec<f64> = (0..LANES).map(sum).chain((0..LANES).map(squares)).collect();
+        assert_close(&found, &twin, 1e-5);
+    }
+
+    #[test]
+    fn averages_are_shares_of_windows(size in 1usize..5, rows in 1usize..4, columns in 1usize..4, rest in 0usize..3, seed in 0u64..1000) {
+        let width = columns * size + rest;
+        let plane = spikes(width * (rows * size + rest), seed);
+        let found = on_all_paths(|path| {
+            let mut out = vec![f32::NAN; rows * columns * LANES];
+            path.run(Average { spikes: &plane, width, size, out: &mut out, rows, columns, row: columns });
+            out
+        });
+        let twin = |i: usize| {
+            let (lane, x, y) = (i % LANES, i / LANES % columns, i / LANES / columns);
+            let window = (0..size * size).map(|k| (y * size + k / size) * width + x * size + k % size);
+            window.map(|at| fired(plane[at], lane)).sum::<f64>() / (size * size) as f64
+        };
+        assert_close(&found, &(0..found.len()).map(twin).collect::<Vec<_>>(), 1e-6);
+    }
+
+    #[test]
+    fn adamw_moves_as_its_formulas_say(vectors in 1usize..6, step in 1i32..200, seed in 0u64..1000) {
+        let count = vectors * LANES;
+        let (grads, weights, first) = (values(count, seed), values(count, seed + 1), values(count, seed + 2));
+        let second: Vec<f32> = values(count, seed + 3).iter().map(|value| value.abs()).collect();
+        let (beta1, beta2, rate, decay) = (0.9f64, 0.999f64, 1e-3, 1e-2);
+        let numbers = AdamStep {
+            beta1: beta1 as f32, beta2: beta2 as f32,
+            one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32,
+            second_correction: (1.0 / (1.0 - beta2.powi(step)).sqrt()) as f32, epsilon: 1e-8,
+            keep: (1.0 - rate * decay) as f32, rate: (rate / (1.0 - beta1.powi(step))) as f32,
+        };
+        let found = on_all_paths(|path| {
+            let (mut w, mut m, mut v) = (weights.clone(), first.clone(), second.clone());
+            path.run(Move { step: numbers, grads: &grads, weights: &mut w, first: &mut m, second: &mut v });
+            [w, m, v].concat()
+        });
+        let mut twin = vec![0.0; 3 * count];
+        for i in 0..count {
+            let grad = f64::from(grads[i]);
+            let m = beta1 * f64::from(first[i]) + (1.0 - beta1) * grad;
+            let v = beta2 * f64::from(second[i]) + (1.0 - beta2) * grad * grad;
+            let moved = m / (1.0 - beta1.powi(step)) / ((v / (1.0 - beta2.powi(step))).sqrt() + 1e-8);
+            twin[i] = f64::from(weights[i]) * (1.0 - rate * decay) - rate * moved;
+            (twin[count + i], twin[2 * count + i]) = (m, v);
+        }
+        assert_close(&found, &twin, 1e-5);
+    }
+}
+
+/// A case of cells under a norm and a pool.
+#[derive(Debug, Clone)]
+struct Case {
+    neuron: Neuron,
+    pixels: usize,
+    steps: usize,
+    constant: bool,
+    factor: f32,
+    /// Which pixels have a place behind the pool.
+    uncovered: usize,
+    seed: u64,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let neuron = (0usize..4, any::<bool>(), 0.3f64..1.0, 0.2f64..1.0, 0.0f64..1.0, 0.2f64..0.8).prop_map(
+        |(rule, attached, threshold, decay, alpha, surrogate_half_width)| Neuron {
+            rule: Rule::ALL[rule],
+            threshold,
+            decay,
+            alpha,
+            surrogate_half_width,
+            reset: if attached { Reset::Attached } else { Reset::Detached },
+        },
+    );
+    (
+        neuron,
+        1usize..11,
+        1usize..8,
+        any::<bool>(),
+        prop_oneof![Just(1.0f32), Just(0.25)],
+        0usize..3,
+        0u64..1000,
+    )
+        .prop_map(|(neuron, pixels, steps, constant, factor, uncovered, seed)| Case {
+            neuron,
+            pixels,
+            steps,
+            constant: constant && steps > 1,
+            factor,
+            uncovered,
+            seed,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Forward and backward through cells, ReLU and norm, for all rules. A potential within rounding of an edge may fall on either
+    /// side of it: such cells are left out.
+    #[test]
+    fn cells_fire_and_learn_by_the_rules(case in cases()) {
+        let Case { neuron, pixels, steps, constant, factor, uncovered, seed } = case;
+        let planes = if constant { 1 } else { steps };
+        let input: Vec<f32> = values(planes * pixels * LANES, seed);
+        let scale: Vec<f32> = values(planes * LANES, seed + 1).iter().map(|x| 1.0 + 0.5 * x).collect();
+        let shift = values(planes * LANES, seed + 2);
+        let mean = values(planes * LANES, seed + 3);
+        let grads = values(steps * pixels * LANES, seed + 4);
+        let lanes = spikes(steps * pixels, seed + 5);
+        let of: Vec<u32> = (0..pixels)
+            .map(|p| if p < uncovered { Routes::NOWHERE } else { ((p * 7 + 3) % pixels) as u32 })
+            .collect();
+        let places: Vec<u32> = (0..pixels).map(|p| (pixels - 1 - p) as u32).collect();
+        let cells = Cells {
+            input: &input, step: pixels * LANES, affine: Some(Affine { scale: &scale, shift: &shift }), pixels, steps, constant,
+        };
+        let (fires, out, sums) = on_all_paths(|path| {
+            let mut fires = vec![0; steps * pixels];
+            path.run(Fire { cells, neuron: &neuron, spikes: &mut fires });
+            let mut out = vec![f32::NAN; planes * pixels * LANES];
+            let mut sums = vec![f32::NAN; planes * 2 * LANES];
+            path.run(Learn {
+                cells, neuron: &neuron, grads: &grads,
+                routes: Routes { of: Some(&of), places: pixels, step: pixels, lanes: Some(&lanes), factor },
+                mean: Some(&mean), out: &mut out, places: Places { of: Some(&places), plane: pixels }, sums: &mut sums,
+                potentials: &mut vec![f32::NAN; steps * PIXELS * LANES], positive: &mut vec![0; steps * PIXELS],
+            });
+            (fires, out, sums)
+        });
+        let n = &neuron;
+        let mut clear = true;
+        let mut twin_sums = vec![0.0; planes * 2 * LANES];
+        let mut twin_out = vec![0.0; planes * pixels * LANES];
+        for (pixel, lane) in (0..pixels).flat_map(|pixel| (0..LANES).map(move |lane| (pixel, lane))) {
+            let (mut u, mut s, mut current, mut rest) = (vec![0.0; steps], vec![0.0; steps], vec![0.0; steps], 0.0);
+            for t in 0..steps {
+                let plane = if constant { 0 } else { t };
+                let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
+                let z = x * f64::from(scale[plane * LANES + lane]) + f64::from(shift[plane * LANES + lane]);
+                current[t] = z.max(0.0);
+                u[t] = rest + current[t];
+                let edges = [n.threshold, n.threshold - n.surrogate_half_width, n.threshold + n.surrogate_half_width];
+                clear &= edges.iter().all(|edge| (u[t] - edge).abs() > 1e-5) && z.abs() > 1e-5;
+                s[t] = if u[t] >= n.threshold { 1.0 } else { 0.0 };
+                rest = n.decay * u[t] * (1.0 - s[t]);
+            }
+            if !clear {
+                break;
+            }
+            let mut later = 0.0;
+            for t in (0..steps).rev() {
+                prop_assert_eq!(fired(fires[t * pixels + pixel], lane), s[t]);
+                let reaches = pixel >= uncovered && lanes[t * pixels + pixel] >> lane & 1 == 1;
+                let g = if reaches {
+                    f64::from(grads[(t * pixels + of[pixel] as usize) * LANES + lane]) * f64::from(factor)
+                } else {
+                    0.0
+                };
+                let r = if (u[t] - n.threshold).abs() < n.surrogate_half_width { 1.0 } else { 0.0 };
+                let attached = if n.reset == Reset::Attached { u[t] * r } else { 0.0 };
+                let by_potential = if s[t] == 1.0 { 1.0 / u[t] } else { 0.0 };
+                let (k, m) = match n.rule {
+                    Rule::Baseline => (r, n.decay * ((1.0 - s[t]) - attached)),
+                    Rule::Spatial => (by_potential, n.decay * (1.0 - s[t])),
+                    Rule::Temporal => (r, n.decay * ((1.0 - s[t]) - attached + n.alpha * r)),
+                    Rule::Both => (by_potential, n.decay * ((1.0 - s[t]) + n.alpha * by_potential)),
+                };
+                later = k * g + m * later;
+                let before = if current[t] > 0.0 { later } else { 0.0 };
+                let plane = if constant { 0 } else { t };
+                twin_out[(plane * pixels + places[pixel] as usize) * LANES + lane] += before;
+                let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
+                twin_sums[plane * 2 * LANES + lane] += before;
+                twin_sums[(plane * 2 + 1) * LANES + lane] += before * (x - f64::from(mean[plane * LANES + lane]));
+            }
+        }
+        prop_assume!(clear);
+        assert_close(&out, &twin_out, 1e-4);
+        assert_close(&sums, &twin_sums, 1e-4);
+    }
+
+    #[test]
+    fn gradients_pass_the_norm(pixels in 1usize..20, seed in 0u64..1000) {
+        let (input, terms) = (values(pixels * LANES, seed), values(4 * LANES, seed + 1));
+        let before = values(pixels * LANES, seed + 2);
+        let places: Vec<u32> = (0..pixels).map(|p| (pixels - 1 - p) as u32).collect();
+        let (grads, sum) = on_all_paths(|path| {
+            let (mut grads, mut sum) = (before.clone(), vec![f32::NAN; LANES]);
+            path.run(Unnormalise {
+                input: &input, terms: &terms, grads: &mut grads, places: Places { of: Some(&places), plane: pixels }, sum: &mut sum,
+            });
+            (grads, sum)
+        });
+        let mut twin_sum = vec![0.0; LANES];
+        let mut twin = vec![0.0; pixels * LANES];
+        for i in 0..pixels * LANES {
+            let (pixel, lane) = (i / LANES, i % LANES);
+            let at = places[pixel] as usize * LANES + lane;
+            let [scale, slope, mean, shift] = std::array::from_fn(|term| f64::from(terms[term * LANES + lane]));
+            twin[at] = scale * f64::from(before[at]) + slope * (f64::from(input[i]) - mean) + shift;
+            twin_sum[lane] += twin[at];
+        }
+        assert_close(&grads, &twin, 1e-5);
+        assert_close(&sum, &twin_sum, 1e-5);
+    }
+}
