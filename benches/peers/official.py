@@ -29,19 +29,27 @@ class Official:
         self.time_steps = time_steps
         self.encoder = encoders.Encoder(time_steps, "direct")
         self.criterion = losses.UnilateralMse(1.0)
-        self.layers = nn.Sequential(*(_build(operations, layer, rule) for layer in network.layers))
+        self.layers = nn.Sequential(*(_build(operations, one, rule) for one in network.layers))
         self.optimizer = torch.optim.AdamW(self.layers.parameters(), lr=1e-3, weight_decay=1e-4)
 
-    def load(self, case: Case) -> None:
-        """Takes the case's parameters and, where it has them, running statistics."""
+    def train(self, case: Case) -> None:
+        """Takes the case's parameters."""
         self.layers.load_state_dict(case.parameters | case.buffers, strict=False)
 
+    def evaluate(self, case: Case) -> None:
+        """Takes the case's parameters and running statistics."""
+        self.train(case)
+        self.layers.eval()
+
+    def step(self, frames: torch.Tensor, labels: torch.Tensor) -> None:
+        """One training step with masks of its own."""
+        self.backward(self.forward(frames, {}), labels)
+        self.optimizer.step()
+
     def forward(self, frames: torch.Tensor, masks: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Mean votes for `[N, F, C, H, W]`; a mask that is not given is drawn."""
-        if frames.shape[1] == self.time_steps:
-            frames = frames.permute(1, 0, 2, 3, 4)
-        else:
-            frames = self.encoder(frames[:, 0])
+        """Mean votes `[N, classes]` for frames `[N, F, C, H, W]`; a mask that is not given is drawn."""
+        direct = frames.shape[1] < self.time_steps
+        frames = self.encoder(frames[:, 0]) if direct else frames.permute(1, 0, 2, 3, 4)
         for layer in self.layers:
             if hasattr(layer, "n_reset"):
                 layer.n_reset()
@@ -55,20 +63,25 @@ class Official:
         return sum(outputs) / len(outputs)
 
     def backward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Loss, with its gradients in the parameters."""
+        """The loss, its gradients left in the parameters."""
         self.optimizer.zero_grad()
         loss = self.criterion(outputs, labels)
         loss.backward()
         return loss
 
     def infer(self, frames: torch.Tensor) -> torch.Tensor:
-        """One pass in evaluation mode; the firing rates that `train.py` also collects there are left out."""
+        """Mean votes in evaluation mode; the firing rates that `train.py` also collects there are left out."""
         with torch.no_grad():
             return self.forward(frames, {})
 
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """What `backward` left, by parameter name."""
+        trained = ((name, one) for name, one in self.layers.named_parameters() if one.requires_grad)
+        return {name: parameter.grad for name, parameter in trained}
 
-def _build(operations, layer: tuple, rule: str) -> nn.Module:
-    match layer:
+
+def _build(operations, one: tuple, rule: str) -> nn.Module:
+    match one:
         case ("conv", inputs, outputs):
             return nn.Conv2d(inputs, outputs, kernel_size=(3, 3), padding=(1, 1), stride=(1, 1))
         case ("norm", channels):
@@ -83,13 +96,13 @@ def _build(operations, layer: tuple, rule: str) -> nn.Module:
             return nn.Flatten()
         case ("linear", inputs, outputs):
             return nn.Linear(inputs, outputs)
-        case ("dropout",):
+        case ("dropout", _):
             return operations.NDropout(0.5)
         case ("vote",):
             return operations.VotingLayer(VOTERS)
         case ("lif",):
             return _node(operations, rule)(threshold=THRESHOLD, decay=DECAY)
-    raise ValueError(layer)
+    raise ValueError(one)
 
 
 def _node(nodes, rule: str) -> type:

@@ -45,7 +45,7 @@ def paper_network(name: str, width: float) -> Network:
         layers.append(("max", 2))
         conv(128, 256)
         layers.extend([("avg", 2), ("flatten",), ("linear", channels * 7 * 7, scaled(2048))])
-        layers.extend([("relu",), ("dropout",), ("lif",)])
+        layers.extend([("relu",), ("dropout", scaled(2048)), ("lif",)])
         features = scaled(2048)
     elif name == "middle":
         conv(128)
@@ -55,7 +55,7 @@ def paper_network(name: str, width: float) -> Network:
         conv(256)
         layers.append(("avg", 2))
         conv(512)
-        layers.extend([("avg", 4), ("flatten",), ("dropout",)])
+        layers.extend([("avg", 4), ("flatten",), ("dropout", channels)])
         features = channels
     else:
         conv(128, 128)
@@ -67,7 +67,7 @@ def paper_network(name: str, width: float) -> Network:
         conv(512)
         layers.append(("avg", 2))
         conv(1024)
-        layers.extend([("avg", 4), ("flatten",), ("dropout",)])
+        layers.extend([("avg", 4), ("flatten",), ("dropout", channels)])
         features = channels
     classes = 11 if name == "large" else 10
     layers.extend([("linear", features, VOTERS * classes), ("lif",), ("vote",)])

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: times steps and evaluations of the paper's networks.
+//! `cargo xtask bench`: times kernels, and steps and evaluations of the paper's networks.
 
 #![allow(clippy::print_stdout, reason = "this is where the command line prints")]
 
@@ -6,13 +6,15 @@ use std::path::PathBuf;
 
 use bpsta_harness::bench::{Bench, Task, Timing};
 use bpsta_harness::{DeviceKind, EngineKind};
+use bpsta_spiking::cpu::Path;
+use bpsta_spiking::cpu::measure::{Limits, workloads};
 use bpsta_spiking::{Architecture, Rule};
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,8 +65,9 @@ struct Settings {
 /// Runs the command.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     let (task, settings) = match args.what {
-        What::Step(settings) => (Task::Step, settings),
-        What::Inference(settings) => (Task::Inference, settings),
+        None => return kernels(),
+        Some(What::Step(settings)) => (Task::Step, settings),
+        Some(What::Inference(settings)) => (Task::Inference, settings),
     };
     crate::use_threads(settings.threads)?;
     let bench = Bench {
@@ -84,6 +87,37 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
     } else {
         print(&timing);
     }
+    Ok(())
+}
+
+/// Every kernel beside what the machine can do at most, on one thread.
+fn kernels() -> anyhow::Result<()> {
+    let path = Path::from_environment()?;
+    let limits = Limits::measure(path);
+    println!(
+        "one thread, kernels for {path}: at most {:.0} GFLOP/s of multiply-adds, {:.1} GB/s copied\n",
+        limits.gflops, limits.copy_gb
+    );
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header(["kernel", "us", "GFLOP/s", "of the peak", "GB/s", "of a copy"]);
+    for mut workload in workloads(path) {
+        let seconds = workload.seconds(25);
+        let (gflops, gb) = (workload.operations / seconds / 1e9, workload.bytes / seconds / 1e9);
+        table.add_row([
+            workload.name.to_owned(),
+            format!("{:.1}", 1e6 * seconds),
+            format!("{gflops:.1}"),
+            format!("{:.0} %", 100.0 * gflops / limits.gflops),
+            format!("{gb:.1}"),
+            format!("{:.0} %", 100.0 * gb / limits.copy_gb),
+        ]);
+    }
+    println!("{table}");
+    println!(
+        "\nOperations are those of the computation as defined: a kernel that looks sums up or takes Winograd's way can pass \
+         the peak. Bytes are those that must be touched once; data that stay in a cache can pass a copy."
+    );
     Ok(())
 }
 

@@ -24,7 +24,7 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Promote finished runs and their table from the run store into results/
     Accept(accept::AcceptArgs),
-    /// Time training steps and evaluations of the paper's networks
+    /// Time the kernels, or training steps and evaluations of the paper's networks
     Bench(bench::BenchArgs),
     /// List, import, verify, inspect and frame data sets
     Data(data::DataArgs),

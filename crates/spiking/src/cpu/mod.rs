@@ -9,6 +9,8 @@ mod conv;
 #[allow(unsafe_code, reason = "kernels read and write through pointers that they have checked")]
 mod kernels;
 mod linear;
+#[allow(unsafe_code, reason = "a store of 16 values in the measure of the peak")]
+pub mod measure;
 mod memory;
 mod plan;
 #[allow(unsafe_code, reason = "the paths of one instruction set each")]

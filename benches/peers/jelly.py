@@ -1,0 +1,195 @@
+"""The same networks with SpikingJelly's multi-step modules, in the fastest way on a CPU that we found.
+
+Convolutions, pools, linear layers, dropout and vote are SpikingJelly's in step mode "m", where time is folded into the
+batch. Two modules are ours:
+
+- The neuron. `LIFNode(tau=10.0, decay_input=False, v_threshold=0.5, surrogate_function=Rect())` is the baseline rule;
+  the other rules have no node. Ours has its backward written out, so that it can be compiled.
+- Batch normalisation. `BatchNorm2d` in step mode "m" takes its statistics over time and batch together, which makes it
+  another network with another loss. Ours takes them per time step, and compiled it is no slower.
+"""
+
+import shutil
+
+import torch
+from spikingjelly.activation_based import layer, neuron
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
+
+from spec import ALPHA, DECAY, THRESHOLD, VOTERS, Case, Network
+
+
+class Jelly:
+    """One network with its optimizer; compiled where there is a C++ compiler, unless told otherwise."""
+
+    def __init__(self, network: Network, rule: str, time_steps: int, *, eager: bool):
+        torch.set_flush_denormal(True)
+        self.eager = eager or shutil.which("g++") is None
+        self.dropped = {index: one[1] for index, one in enumerate(network.layers) if one[0] == "dropout"}
+        layers = nn.Sequential(*(_build(one, rule, time_steps) for one in network.layers))
+        self.network = Frames(layers, network.stride).to(memory_format=torch.channels_last)
+        self.call = self.network
+        self.optimizer = torch.optim.AdamW(layers.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+
+    def train(self, case: Case) -> None:
+        """Takes the case's parameters, and gets ready for steps."""
+        self._load(case)
+        self._compile()
+
+    def evaluate(self, case: Case) -> None:
+        """Takes the case's parameters and running statistics, and folds the latter into the convolutions."""
+        self._load(case)
+        layers = self.network.eval().layers
+        for index, one in enumerate(layers):
+            if isinstance(one, PerTimeStepNorm):
+                layers[index - 1], layers[index] = fuse_conv_bn_eval(layers[index - 1], one), nn.Identity()
+        self._compile()
+
+    def step(self, frames: torch.Tensor, labels: torch.Tensor) -> None:
+        """One training step with masks of its own."""
+        self.backward(self.forward(frames, {}), labels)
+        self.optimizer.step()
+
+    def forward(self, frames: torch.Tensor, masks: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Mean votes `[N, classes]` for frames `[N, F, C, H, W]`; a mask that is not given is drawn."""
+        for index, features in self.dropped.items():
+            # Set before the call, so that given and drawn masks run the same compiled graph.
+            dropout = self.network.layers[index]
+            given = masks.get(index)
+            dropout.mask = dropout.create_mask(frames.new_empty(len(frames), features)) if given is None else given
+        return self.call(frames)
+
+    def backward(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss, its gradients left in the parameters."""
+        self.optimizer.zero_grad()
+        loss = functional.mse_loss(outputs, functional.one_hot(labels, outputs.shape[1]).float())
+        loss.backward()
+        return loss
+
+    def infer(self, frames: torch.Tensor) -> torch.Tensor:
+        """Mean votes in evaluation mode."""
+        with torch.inference_mode():
+            return self.call(frames)
+
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """What `backward` left, by parameter name."""
+        return {name: parameter.grad for name, parameter in self.network.layers.named_parameters()}
+
+    def _load(self, case: Case) -> None:
+        self.network.layers.load_state_dict(case.parameters | case.buffers, strict=False)
+
+    def _compile(self) -> None:
+        if not self.eager:
+            self.call = torch.compile(self.network, dynamic=False)
+
+
+class Frames(nn.Module):
+    """The layers, between frames `[N, F, C, H, W]` and mean votes. F is 1 under direct encoding: the first convolution
+    and its batch norm then run once, and the first neurons see their result at every time step."""
+
+    def __init__(self, layers: nn.Sequential, stride: int):
+        super().__init__()
+        self.layers = layers
+        self.stride = stride
+
+    def forward(self, frames):
+        frames = frames.transpose(0, 1)[..., :: self.stride, :: self.stride]
+        folded = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.layers(folded.unflatten(0, frames.shape[:2])).mean(0)
+
+
+class PerTimeStepNorm(nn.BatchNorm2d):
+    """Batch normalisation of `[T, N, C, H, W]` in training, with the statistics of each time step."""
+
+    def __init__(self, channels: int, time_steps: int):
+        super().__init__(channels)
+        # One step moves the running statistics once per time step; these are the shares that come of it.
+        shares = self.momentum * (1 - self.momentum) ** torch.arange(time_steps - 1.0, -1.0, -1.0)
+        self.register_buffer("shares", shares[:, None], persistent=False)
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, dim=(1, 3, 4), correction=0, keepdim=True)
+        count = x.shape[1] * x.shape[3] * x.shape[4]
+        self._move(self.running_mean, mean)
+        self._move(self.running_var, variance * (count / (count - 1)))
+        scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
+        return (x - mean) * scale + self.bias[:, None, None]
+
+    @torch.no_grad()
+    def _move(self, running, statistics):
+        running.mul_(1 - self.shares.sum()).add_((self.shares * statistics[:, 0, :, 0, 0]).sum(0))
+
+
+class RuleNode(neuron.BaseNode):
+    """A layer of neurons that starts each sequence at rest; one time step of input stands for all."""
+
+    def __init__(self, rule: str, time_steps: int):
+        super().__init__(v_threshold=THRESHOLD, v_reset=0.0, step_mode="m")
+        self.rule = rule
+        self.time_steps = time_steps
+
+    def multi_step_forward(self, x_seq):
+        return Spikes.apply(x_seq, self.rule, self.time_steps)
+
+
+class Spikes(torch.autograd.Function):
+    """u = v + I, s = (u >= threshold), v = decay * u * (1 - s), and backward d = k * g + m * (d of the next step)."""
+
+    @staticmethod
+    def forward(ctx, currents, rule, time_steps):
+        potentials, spikes, v = [], [], 0.0
+        for t in range(time_steps):
+            u = v + currents[t if len(currents) > 1 else 0]
+            fires = u >= THRESHOLD
+            v = DECAY * torch.where(fires, 0.0, u)
+            potentials.append(u)
+            spikes.append(fires.to(u.dtype))
+        ctx.save_for_backward(torch.stack(potentials))
+        ctx.rule, ctx.shared = rule, len(currents) < time_steps
+        return torch.stack(spikes)
+
+    @staticmethod
+    def backward(ctx, gradients):
+        (potentials,) = ctx.saved_tensors
+        deltas, delta = [], 0.0
+        for u, gradient in zip(reversed(potentials.unbind()), reversed(gradients.unbind()), strict=True):
+            fires = u >= THRESHOLD
+            keeps = torch.where(fires, 0.0, 1.0)
+            if ctx.rule in ("spatial", "both"):
+                k = torch.where(fires, 1.0 / u, 0.0)
+                m = keeps
+            else:
+                k = ((u - THRESHOLD).abs() < 0.5).to(u.dtype)
+                m = keeps - u * k
+            if ctx.rule in ("temporal", "both"):
+                m = m + ALPHA * k
+            delta = k * gradient + DECAY * m * delta
+            deltas.append(delta)
+        stacked = torch.stack(deltas[::-1])
+        return stacked.sum(0, keepdim=True) if ctx.shared else stacked, None, None
+
+
+def _build(one: tuple, rule: str, time_steps: int) -> nn.Module:
+    match one:
+        case ("conv", inputs, outputs):
+            return layer.Conv2d(inputs, outputs, 3, padding=1, step_mode="m")
+        case ("norm", channels):
+            return PerTimeStepNorm(channels, time_steps)
+        case ("relu",):
+            return nn.ReLU()
+        case ("max", size):
+            return layer.MaxPool2d(size, step_mode="m")
+        case ("avg", size):
+            return layer.AvgPool2d(size, step_mode="m")
+        case ("flatten",):
+            return layer.Flatten(step_mode="m")
+        case ("linear", inputs, outputs):
+            return layer.Linear(inputs, outputs, step_mode="m")
+        case ("dropout", _):
+            return layer.Dropout(0.5, step_mode="m")
+        case ("vote",):
+            return layer.VotingLayer(VOTERS, step_mode="m")
+        case ("lif",):
+            return RuleNode(rule, time_steps)
+    raise ValueError(one)

@@ -1,0 +1,129 @@
+"""Times one side of the comparison in a process of its own; prints one JSON object.
+
+    python peer.py --peer official|spikingjelly --mode step|inference --network small --width 0.125 --time-steps 4
+                   --batch 64 --rule both --threads 2 --steps 10 --weights FILE [--official DIR] [--eager] --json
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from spec import Case, paper_network
+
+# The first calls compile, pick algorithms and grow the heap.
+WARM_UP = 3
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    case = Case(options.weights)
+    if case.input.shape[0] != options.batch:
+        raise SystemExit(f"{options.weights} holds a batch of {case.input.shape[0]}, not --batch {options.batch}")
+    peer, versions, configuration = build(options)
+    libraries_mb = peak_rss_mb()
+
+    if options.mode == "step":
+        peer.train(case)
+        result = check(peer, case, options.time_steps)
+        step_ms = measure(lambda: peer.step(case.input, case.labels), options.steps)
+    else:
+        peer.evaluate(case)
+        outputs = peer.infer(case.input)
+        targets = functional.one_hot(case.labels, outputs.shape[1]).float()
+        result = {"loss": functional.mse_loss(outputs, targets).item()}
+        step_ms = measure(lambda: peer.infer(case.input), options.steps)
+
+    result |= {
+        "ms_per_step": statistics.median(step_ms),
+        "step_ms": step_ms,
+        "peak_rss_mb": peak_rss_mb(),
+        "libraries_rss_mb": libraries_mb,
+        "configuration": configuration,
+        "versions": versions,
+    }
+    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Times one side of the comparison.")
+    parser.add_argument("--peer", choices=["official", "spikingjelly"], required=True)
+    parser.add_argument("--mode", choices=["step", "inference"], required=True)
+    parser.add_argument("--network", choices=["small", "middle", "large"], required=True)
+    parser.add_argument("--width", type=float, required=True)
+    parser.add_argument("--time-steps", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--rule", choices=["baseline", "spatial", "temporal", "both"], required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--weights", required=True, help="what `xtask bench step --save` wrote")
+    parser.add_argument("--official", type=Path, help="a clone of Brain-Cog-Lab/BP-STA")
+    parser.add_argument("--eager", action="store_true", help="SpikingJelly without torch.compile")
+    parser.add_argument("--json", action="store_true", help="on one line")
+    return parser.parse_args()
+
+
+def build(options: argparse.Namespace) -> tuple:
+    """The peer, the versions behind it, and how it is run."""
+    network = paper_network(options.network, options.width)
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    if options.peer == "official":
+        from official import Official
+
+        commit = subprocess.run(
+            ["git", "-C", options.official, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+        versions["official"] = commit.stdout.strip()[:12]
+        peer = Official(str(options.official), network, options.rule, options.time_steps)
+        return peer, versions, "eager, one time step after the other"
+    from jelly import Jelly
+
+    versions["spikingjelly"] = importlib.metadata.version("spikingjelly")
+    peer = Jelly(network, options.rule, options.time_steps, eager=options.eager)
+    how = "eager" if peer.eager else "torch.compile"
+    return peer, versions, f"{how}, multi-step, channels last, batch norm per time step"
+
+
+def check(peer, case: Case, time_steps: int) -> dict:
+    """How far the first step lies from the one in the case; the parameters stay as they are."""
+    outputs = peer.forward(case.input, case.masks)
+    loss = peer.backward(outputs, case.labels).item()
+    # An output is a mean over voters and time steps, so one spike more or less of the last layer moves it by one unit.
+    result = {"loss": loss, "flipped_votes": round((outputs - case.output).abs().sum().item() * time_steps * 10)}
+    if case.gradients:
+        gradients = peer.gradients()
+        squares = [((gradients[name] - one).square().sum(), one.square().sum()) for name, one in case.gradients.items()]
+        distance, size = (sum(column).sqrt() for column in zip(*squares, strict=True))
+        result["gradient_difference"] = (distance / size).item()
+    return result
+
+
+def measure(call, steps: int) -> list[float]:
+    """Wall-clock milliseconds of each of `steps` calls, after a few that do not count."""
+    for _ in range(WARM_UP):
+        call()
+    step_ms = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        call()
+        step_ms.append(1e3 * (time.perf_counter() - start))
+    return step_ms
+
+
+def peak_rss_mb() -> float:
+    """Largest resident set of this process so far (Linux counts it in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,417 @@
+//! The kernels on data of typical shapes, for benches, and what this machine can do at most.
+//!
+//! A workload's shapes are those of a layer of the paper's networks; its data are made up. Rates are of one thread.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::kernels::adamw::{AdamStep, Move};
+use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
+use super::kernels::norm::{Moments, Unnormalise};
+use super::kernels::pool::Average;
+use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
+use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES};
+use super::memory::Floats;
+use super::plan::{ConvStage, Pool};
+use super::simd::{Kernel, LANES, Path, Simd};
+use super::turned::Turned;
+use crate::{Neuron, Rule, Streams};
+
+/// A kernel with its data.
+pub struct Workload {
+    /// Kernel and shape.
+    pub name: &'static str,
+    /// Floating-point operations of the computation as it is defined, a multiply-add for two; what a kernel avoids counts too.
+    pub operations: f64,
+    /// Bytes that must be read and written at least once.
+    pub bytes: f64,
+    /// Computes it once.
+    pub run: Box<dyn FnMut()>,
+}
+
+impl Workload {
+    /// Median seconds of a run, over `runs` of them.
+    pub fn seconds(&mut self, runs: usize) -> f64 {
+        median(runs, &mut self.run)
+    }
+}
+
+/// What one thread of this machine does at most on a path.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Fused multiply-adds in registers, in GFLOP/s.
+    pub gflops: f64,
+    /// Copying memory far larger than the caches, bytes read and bytes written together, in GB/s.
+    pub copy_gb: f64,
+}
+
+impl Limits {
+    /// Measures them, in about a second.
+    pub fn measure(path: Path) -> Self {
+        const ROUNDS: usize = 1_000_000;
+        let seconds = median(9, &mut || {
+            black_box(path.run(Multiply { rounds: ROUNDS }));
+        });
+        let gflops = (ROUNDS * Multiply::SUMS * LANES * 2) as f64 / seconds / 1e9;
+        let from = vec![1u8; 256 << 20];
+        let mut to = vec![0u8; from.len()];
+        let seconds = median(5, &mut || {
+            to.copy_from_slice(black_box(&from));
+            black_box(&to);
+        });
+        Self { gflops, copy_gb: 2.0 * from.len() as f64 / seconds / 1e9 }
+    }
+}
+
+/// Chains of multiply-adds that wait for nothing but themselves.
+struct Multiply {
+    rounds: usize,
+}
+
+impl Multiply {
+    /// As many as hide the latency and stay in registers on every path.
+    const SUMS: usize = 6;
+}
+
+impl Kernel for Multiply {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        // Two for each register of a path with registers enough.
+        let factor = s.splat(black_box(0.999));
+        let mut sums = [s.splat(1.0); Self::SUMS];
+        let mut more = [s.splat(2.0); Self::SUMS];
+        for _ in 0..self.rounds / 2 {
+            for sum in &mut sums {
+                *sum = s.fma(*sum, factor, factor);
+            }
+            for sum in &mut more {
+                *sum = s.fma(*sum, factor, factor);
+            }
+        }
+        let mut out = [0.0; LANES];
+        for sum in sums.into_iter().chain(more) {
+            // SAFETY: `out` holds 16 values.
+            unsafe { s.store(out.as_mut_ptr(), s.add(sum, s.load(out.as_ptr()))) };
+        }
+        out.iter().sum()
+    }
+}
+
+fn median(runs: usize, f: &mut dyn FnMut()) -> f64 {
+    f();
+    let mut seconds: Vec<f64> = (0..runs.max(1))
+        .map(|_| {
+            let clock = Instant::now();
+            f();
+            clock.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+fn floats(count: usize, seed: u64) -> Floats {
+    let order = Streams::new(seed).permutation("measure", 4096);
+    let mut floats = Floats::zeros(count);
+    for (i, value) in floats.iter_mut().enumerate() {
+        *value = order[i % order.len()] as f32 / 4096.0 - 0.5;
+    }
+    floats
+}
+
+/// Planes with a border, one channel in five of each inner pixel fired.
+fn spikes(planes: usize, height: usize, width: usize) -> Vec<u16> {
+    let padded = (height + 2) * (width + 2);
+    let order = Streams::new(5).permutation("spikes", planes * padded * LANES);
+    let fires = |at: usize| {
+        (0..LANES).fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane] % 5 == 0) << lane)
+    };
+    let inner = |at: usize| {
+        let (y, x) = (at % padded / (width + 2), at % (width + 2));
+        y > 0 && y <= height && x > 0 && x <= width
+    };
+    (0..planes * padded).map(|at| if inner(at) { fires(at) } else { 0 }).collect()
+}
+
+fn pixels(height: usize, width: usize) -> Vec<Pixel> {
+    let padded = |p: usize| (p / width * (width + 2) + p % width) as u32;
+    (0..height * width).map(|p| Pixel { padded: padded(p), flat: p as u32 }).collect()
+}
+
+/// Every kernel on a typical shape.
+pub fn workloads(path: Path) -> Vec<Workload> {
+    vec![
+        spike_product(path),
+        spike_gradient(path),
+        input_gradient(path, "input gradient by Winograd, 16 planes of 14x14, 64 to 64 channels", 14, 16, 64),
+        input_gradient(path, "input gradient directly, 2 planes of 4x4, 64 to 64 channels", 4, 2, 64),
+        product(path),
+        turn(path),
+        moments(path),
+        unnormalise(path),
+        fire(path),
+        learn(path, Rule::Baseline, "cells backward, baseline, 28x28, T = 4"),
+        learn(path, Rule::Both, "cells backward, both, 28x28, T = 4"),
+        average(path),
+        adamw(path),
+    ]
+}
+
+const SIDE: usize = 14;
+const PLANES: usize = 32;
+
+fn spike_product(path: Path) -> Workload {
+    let (padded, blocks) = ((SIDE + 2) * (SIDE + 2), 4);
+    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(SIDE, SIDE));
+    let (weights, mut sums) =
+        (floats(blocks * BLOCK, 1), Floats::zeros(PLANES * blocks * SIDE * SIDE * LANES));
+    let (bias, mut table) = (floats(blocks * LANES, 2), Floats::zeros(TABLES));
+    Workload {
+        name: "spike convolution, 32 planes of 14x14, 16 to 64 channels",
+        operations: (PLANES * SIDE * SIDE * blocks * BLOCK * 2) as f64,
+        bytes: (map.len() * 2 + 4 * (weights.len() + sums.len())) as f64,
+        run: Box::new(move || {
+            path.run(SpikeProduct {
+                spikes: &map,
+                sums: &mut sums,
+                blocks,
+                weights: &weights,
+                bias: Some(&bias),
+                pixels: &pixels,
+                padded,
+                row: SIDE + 2,
+                table: &mut table,
+            });
+        }),
+    }
+}
+
+fn spike_gradient(path: Path) -> Workload {
+    let padded = (SIDE + 2) * (SIDE + 2);
+    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(SIDE, SIDE));
+    let (grads, mut weights) = (floats(PLANES * padded * LANES, 1), Floats::zeros(BLOCK));
+    let mut table = Floats::zeros(TABLE);
+    Workload {
+        name: "spike weight gradient, 32 planes of 14x14, 16 to 16 channels",
+        operations: (PLANES * SIDE * SIDE * BLOCK * 2) as f64,
+        bytes: (map.len() * 2 + 4 * (grads.len() + weights.len())) as f64,
+        run: Box::new(move || {
+            path.run(SpikeGradient {
+                spikes: &map,
+                grads: &grads,
+                weights: &mut weights,
+                pixels: &pixels,
+                padded,
+                row: SIDE + 2,
+                table: &mut table,
+            });
+        }),
+    }
+}
+
+fn input_gradient(path: Path, name: &'static str, side: usize, planes: usize, channels: usize) -> Workload {
+    let stage = ConvStage {
+        layer: 0,
+        inputs: channels,
+        outputs: channels,
+        height: side,
+        width: side,
+        pool: Pool::None,
+    };
+    let (turned, blocks) = (Turned::new(&stage), stage.blocks());
+    let weights = floats(blocks * blocks * BLOCK, 1);
+    let grads = floats(blocks * planes * stage.padded() * LANES, 2);
+    let mut out = Floats::zeros(planes * blocks * stage.pixels() * LANES);
+    let mut room = Floats::default();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    Workload {
+        name,
+        operations: (planes * stage.pixels() * blocks * blocks * BLOCK * 2) as f64,
+        bytes: 4.0 * (weights.len() + grads.len() + out.len()) as f64,
+        run: Box::new(move || {
+            let mut run = || turned.run(path, &weights, &grads, planes, &mut room, &mut out);
+            match &pool {
+                Ok(pool) => pool.install(run),
+                Err(_) => run(),
+            }
+        }),
+    }
+}
+
+fn product(path: Path) -> Workload {
+    let (rows, terms, vectors) = (64, 512, 4);
+    let (a, b, mut c) =
+        (floats(rows * terms, 1), floats(terms * vectors * LANES, 2), Floats::zeros(rows * vectors * LANES));
+    let row_list: Vec<Row> =
+        (0..rows).map(|row| Row { a: (row * terms) as u32, c: (row * vectors * LANES) as u32 }).collect();
+    Workload {
+        name: "dense product, 64 rows, 512 terms, 64 columns",
+        operations: (rows * terms * vectors * LANES * 2) as f64,
+        bytes: 4.0 * (a.len() + b.len() + c.len()) as f64,
+        run: Box::new(move || {
+            path.run(Product {
+                a: &a,
+                b: &b,
+                c: &mut c,
+                rows: &row_list,
+                terms: Terms {
+                    runs: &[Run { a: 0, b: 0 }],
+                    length: terms,
+                    a_step: 1,
+                    b_step: vectors * LANES,
+                },
+                vectors,
+                b_stride: LANES,
+                c_stride: LANES,
+                start: Start::Zero,
+            });
+        }),
+    }
+}
+
+fn turn(path: Path) -> Workload {
+    let rows = 4096;
+    let (from, mut to) = (floats(rows * LANES, 1), Floats::zeros(rows * LANES));
+    Workload {
+        name: "turning 4096 rows of 16",
+        operations: 0.0,
+        bytes: 4.0 * (from.len() + to.len()) as f64,
+        run: Box::new(move || path.run(Turn { from: &from, to: &mut to })),
+    }
+}
+
+fn moments(path: Path) -> Workload {
+    let plane = floats(28 * 28 * LANES, 1);
+    let mut moments = Floats::zeros(2 * LANES);
+    Workload {
+        name: "moments of a plane of 28x28",
+        operations: (plane.len() * 4) as f64,
+        bytes: 4.0 * plane.len() as f64,
+        run: Box::new(move || path.run(Moments { plane: &plane, moments: &mut moments })),
+    }
+}
+
+fn unnormalise(path: Path) -> Workload {
+    let pixels = 28 * 28;
+    let (input, terms, mut grads) =
+        (floats(pixels * LANES, 1), floats(4 * LANES, 2), floats(pixels * LANES, 3));
+    let mut sum = Floats::zeros(LANES);
+    Workload {
+        name: "gradient of a norm, a plane of 28x28",
+        operations: (pixels * LANES * 6) as f64,
+        bytes: (12 * pixels * LANES) as f64,
+        run: Box::new(move || {
+            path.run(Unnormalise {
+                input: &input,
+                terms: &terms,
+                grads: &mut grads,
+                places: Places { of: None, plane: pixels },
+                sum: &mut sum,
+            });
+        }),
+    }
+}
+
+const STEPS: usize = 4;
+
+fn fire(path: Path) -> Workload {
+    let pixels = 28 * 28;
+    let (input, scale, shift) =
+        (floats(STEPS * pixels * LANES, 1), floats(STEPS * LANES, 2), floats(STEPS * LANES, 3));
+    let mut fires = vec![0; STEPS * pixels];
+    Workload {
+        name: "norm, ReLU and cells forward, 28x28, T = 4",
+        operations: (STEPS * pixels * LANES * 6) as f64,
+        bytes: (STEPS * pixels * (4 * LANES + 2)) as f64,
+        run: Box::new(move || {
+            let affine = Some(Affine { scale: &scale, shift: &shift });
+            let cells =
+                Cells { input: &input, step: pixels * LANES, affine, pixels, steps: STEPS, constant: false };
+            path.run(Fire { cells, neuron: &Neuron::paper(Rule::Both), spikes: &mut fires });
+        }),
+    }
+}
+
+fn learn(path: Path, rule: Rule, name: &'static str) -> Workload {
+    let pixels = 28 * 28;
+    let count = STEPS * pixels * LANES;
+    let (input, grads, mut out) = (floats(count, 1), floats(count, 2), Floats::zeros(count));
+    let (scale, shift, mean) = (floats(STEPS * LANES, 2), floats(STEPS * LANES, 3), floats(STEPS * LANES, 4));
+    let (mut sums, mut potentials) =
+        (Floats::zeros(STEPS * 2 * LANES), Floats::zeros(STEPS * PIXELS * LANES));
+    let mut positive = vec![0; STEPS * PIXELS];
+    Workload {
+        name,
+        operations: (count * 20) as f64,
+        bytes: (12 * count) as f64,
+        run: Box::new(move || {
+            let affine = Some(Affine { scale: &scale, shift: &shift });
+            path.run(Learn {
+                cells: Cells {
+                    input: &input,
+                    step: pixels * LANES,
+                    affine,
+                    pixels,
+                    steps: STEPS,
+                    constant: false,
+                },
+                neuron: &Neuron::paper(rule),
+                grads: &grads,
+                routes: Routes { of: None, places: pixels, step: pixels, lanes: None, factor: 1.0 },
+                mean: Some(&mean),
+                out: &mut out,
+                places: Places { of: None, plane: pixels },
+                sums: &mut sums,
+                potentials: &mut potentials,
+                positive: &mut positive,
+            });
+        }),
+    }
+}
+
+fn average(path: Path) -> Workload {
+    let (width, size) = (28, 2);
+    let plane = spikes(1, width - 2, width - 2);
+    let (rows, columns) = (width / size, width / size);
+    let mut out = Floats::zeros(rows * columns * LANES);
+    Workload {
+        name: "average pool of 2x2, a plane of 28x28",
+        operations: (width * width * LANES) as f64,
+        bytes: (2 * plane.len() + 4 * out.len()) as f64,
+        run: Box::new(move || {
+            path.run(Average { spikes: &plane, width, size, out: &mut out, rows, columns, row: columns });
+        }),
+    }
+}
+
+fn adamw(path: Path) -> Workload {
+    let count = 4 << 20;
+    let (grads, mut weights, mut first, mut second) =
+        (floats(count, 1), floats(count, 2), Floats::zeros(count), Floats::zeros(count));
+    let step = AdamStep {
+        beta1: 0.9,
+        beta2: 0.999,
+        one_minus_beta1: 0.1,
+        one_minus_beta2: 0.001,
+        second_correction: 1.5,
+        epsilon: 1e-8,
+        keep: 1.0,
+        rate: 1e-3,
+    };
+    Workload {
+        name: "AdamW, 4 Mi weights",
+        operations: (count * 14) as f64,
+        bytes: (7 * 4 * count) as f64,
+        run: Box::new(move || {
+            path.run(Move {
+                step,
+                grads: &grads,
+                weights: &mut weights,
+                first: &mut first,
+                second: &mut second,
+            });
+        }),
+    }
+}
