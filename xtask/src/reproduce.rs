@@ -139,7 +139,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
 /// A line above the bar; a plain line where there is no terminal.
 fn say(bar: &ProgressBar, line: &str) {
     if bar.is_hidden() {
-        print::note(&line);
+        print::note(line);
     } else {
         bar.println(line);
     }

@@ -21,7 +21,8 @@ use crate::lock::clear;
 ///
 /// # Errors
 /// An input that cannot be decoded or framed; [`DatasetError::OutputExists`] when `output` is there and `force` is false.
-/// `output` is then as before: it is written under another name, synced and renamed.
+/// `output` is then as before: it is written under another name, synced and renamed. Only one process at a time may write one
+/// output: it takes what it finds of an unfinished one for a killed process's.
 pub fn frame_file(
     input: &Path,
     format: Option<Format>,

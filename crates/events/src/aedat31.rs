@@ -3,7 +3,8 @@
 //!
 //! Type 1 is polarity: data u32 and timestamp i32, where t = timestamp | overflow << 31, x = data >> 17 & 32767,
 //! y = data >> 2 & 32767, polarity = data >> 1 & 1 and validity = data & 1. The paper's reader ignores validity
-//! and takes all `capacity` slots of a packet; other types are skipped.
+//! and takes all `capacity` slots of a packet; other types are skipped. A packet of any type must hold
+//! valid <= number <= capacity, and no timestamp is below 0: what does not is damaged.
 
 use crate::format::{fits, wrong_start};
 use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};

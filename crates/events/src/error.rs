@@ -42,8 +42,8 @@ pub enum DecodeErrorKind {
     },
     /// Another version of AEDAT.
     #[error(
-        "byte 0: the file says AEDAT {found}, expected {format} to begin with `{magic}`; \
-         AEDAT 2.0 and 3.1 are read, other versions (AEDAT 4 too) are not yet"
+        "byte 0: the file says AEDAT {found}: 2.0 and 3.1 are read, AEDAT 4 and others are not yet; \
+         it was expected to be {format} and begin with `{magic}`"
     )]
     Version {
         /// The version the file names.

@@ -30,6 +30,10 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
             return Ok(Some(format!("key `{key}` is {found}, and by its `config` {expected}")));
         }
     }
+    let says = |words: &str| record.data.contains(words);
+    if says("synthetic stand-in") != config.synthetic || says("subset") != config.subset.is_some() {
+        return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
+    }
     Ok(not_finite(record).or_else(|| against_epochs(record)))
 }
 

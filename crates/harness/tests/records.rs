@@ -43,7 +43,13 @@ fn an_option_given_twice_is_no_second_seed() {
     assert_eq!((trained, outcome.records.len()), (1, 1));
     assert_eq!(rows(&outcome.table).len(), 1);
 
-    let (plan, _) = plan(&once);
+    let mut experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    let cells = &mut experiment.profile.get_mut(&Profile::Quick).unwrap().cell;
+    cells.extend(cells.clone());
+    let (plan, store) = plan(&once);
+    let again = Plan::new(experiment, &once, &registry(), &store).unwrap();
+    assert_eq!((again.cells.len(), &again.table), (1, &plan.table), "cells that stand twice in the file");
+
     let doubled = [outcome.records.clone(), outcome.records].concat();
     let table = table_markdown(&plan, &doubled).unwrap();
     let row = rows(&table)[0];
@@ -86,7 +92,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 13] = [
+    let edits: [(Edit, &str); 14] = [
         (|record| record["schema"] = 2.into(), "key `schema` is 2"),
         (|record| record["completed"] = false.into(), "key `completed` is false"),
         (|record| record["run_id"] = "0123456789abcdef".into(), "key `run_id` is 0123456789abcdef"),
@@ -94,6 +100,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
         (|record| record["config"]["width"] = (-1).into(), "key `config`"),
         (|record| record["rule"] = "baseline".into(), "key `rule` is baseline, and by its `config` both"),
         (|record| record["synthetic"] = false.into(), "key `synthetic` is false"),
+        (|record| record["data"] = "N-MNIST, complete".into(), "key `data` is \"N-MNIST, complete\""),
         (|record| record["layers"] = "800FC".into(), "key `layers`"),
         (|record| record["accuracy"]["last"] = 99.9.into(), "key `accuracy` is"),
         (|record| record["firing_rate"] = ().into(), "key `firing_rate`: invalid type: null"),
