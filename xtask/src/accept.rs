@@ -5,6 +5,7 @@ use std::path::Path;
 use bpsta_harness::{RunStore, accept};
 use clap::Args;
 
+use crate::print;
 use crate::reproduce::CellArgs;
 
 /// The table to promote, with the finished runs that it shows: the same options as `reproduce`.
@@ -18,7 +19,7 @@ pub(crate) struct AcceptArgs {
 pub(crate) fn run(args: &AcceptArgs) -> anyhow::Result<()> {
     let (plan, _) = args.cells.plan()?;
     let (folder, count) = accept(&plan, &RunStore::new(&args.cells.results), Path::new("results"))?;
-    let runs = if count == 1 { "run" } else { "runs" };
-    crate::print::line(format_args!("{count} {runs} and their table: {}", folder.display()))?;
+    let runs = print::counted(count, "run");
+    print::line(format_args!("{runs} with the table over them: {}", folder.display()))?;
     Ok(())
 }

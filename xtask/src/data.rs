@@ -226,7 +226,7 @@ fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
         problems += outcome.problems.len();
     }
     if problems > 0 {
-        bail!("{dataset} differs from its manifest in {problems} places");
+        bail!("{dataset} differs from its manifest in {}", print::counted(problems, "place"));
     }
     print::line("all as imported")?;
     Ok(())

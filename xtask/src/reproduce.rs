@@ -182,13 +182,13 @@ fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
             each(|config| config.seed.to_string())
         ))?;
         print::line(format_args!(
-            "    training  {} epochs, batches of {}, augmentation: {}, device {}, engine {}, {threads} {}",
-            config.epochs,
+            "    training  {}, batches of {}, augmentation: {}, device {}, engine {}, {}",
+            print::counted(config.epochs, "epoch"),
             config.batch_size,
             config.augmentation,
             config.device,
             config.engine,
-            if threads == 1 { "thread" } else { "threads" }
+            print::counted(threads, "thread")
         ))?;
     }
     print::line("")

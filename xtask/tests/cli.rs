@@ -49,6 +49,15 @@ fn the_plan_names_cells_networks_and_stand_ins() {
 }
 
 #[test]
+fn one_thread_and_one_epoch_are_no_plural() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let only = ["--dataset", "nmnist", "--threads", "1", "--epochs", "1", "--data", data];
+    let plan = out(&xtask(&[&["reproduce", "--dry-run"], &only[..]].concat()));
+    assert!(plan.contains("1 epoch,") && plan.contains("1 thread\n"), "{plan}");
+}
+
+#[test]
 fn words_that_mean_nothing_are_refused() {
     fails(&["reproduce", "table2", "--rule", "bptt"], &["unknown rule `bptt`", "baseline, spatial"]);
     fails(&["reproduce", "table2", "--dataset", "minst"], &["minst", "mnist"]);
