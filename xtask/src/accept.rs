@@ -1,15 +1,14 @@
 //! `cargo xtask accept`: from the run store to the committed results.
 
-#![allow(clippy::print_stdout, reason = "this is where the command line prints")]
-
 use std::path::Path;
 
 use bpsta_harness::{RunStore, accept};
 use clap::Args;
 
+use crate::print;
 use crate::reproduce::CellArgs;
 
-/// The cells to promote: the same options as `reproduce`.
+/// The table to promote, with the finished runs that it shows: the same options as `reproduce`.
 #[derive(Debug, Args)]
 pub(crate) struct AcceptArgs {
     #[command(flatten)]
@@ -20,6 +19,7 @@ pub(crate) struct AcceptArgs {
 pub(crate) fn run(args: &AcceptArgs) -> anyhow::Result<()> {
     let (plan, _) = args.cells.plan()?;
     let (folder, count) = accept(&plan, &RunStore::new(&args.cells.results), Path::new("results"))?;
-    println!("{count} of {} runs and their table: {}", plan.cells.len(), folder.display());
+    let runs = print::counted(count, "run");
+    print::line(format_args!("{runs} with the table over them: {}", folder.display()))?;
     Ok(())
 }

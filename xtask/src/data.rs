@@ -1,7 +1,5 @@
 //! `cargo xtask data`: what data sets are there, importing and checking them, and looking into single files.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line prints")]
-
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +12,8 @@ use bpsta_events::{Format, Framing, Summary};
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::print;
 
 /// Data sets: list, import, verify, frame; and single files: inspect, frame.
 #[derive(Debug, Args)]
@@ -65,12 +65,12 @@ struct FrameArgs {
     /// The data set to build the cache of
     #[arg(required_unless_present = "file", conflicts_with_all = ["file", "output"])]
     dataset: Option<DatasetId>,
-    /// The file to frame
+    /// The file to frame, also with .gz
     #[arg(long, requires = "output", requires = "time_steps")]
     file: Option<PathBuf>,
     /// Number of frames; for a data set, the registry's if not given
-    #[arg(long, value_name = "T")]
-    time_steps: Option<usize>,
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    time_steps: Option<u16>,
     /// Equal numbers of events, or equal times; for a data set, the registry's if not given
     #[arg(long, value_enum)]
     split: Option<SplitBy>,
@@ -104,7 +104,7 @@ impl SplitBy {
 pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
     let DataArgs { data, registry, command } = args;
     let open = || -> anyhow::Result<(Registry, Store)> {
-        let registry = Registry::load(&registry)?;
+        let registry = crate::registry(&registry)?;
         let store = Store::open(&data, &registry).with_progress(show());
         Ok((registry, store))
     };
@@ -125,10 +125,10 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             ..
         }) => {
             // The parser has made sure that --time-steps stands beside --file.
-            let framing = split.unwrap_or(SplitBy::Number).framing(time_steps.unwrap_or_default());
+            let framing = split.unwrap_or(SplitBy::Number).framing(time_steps.unwrap_or_default().into());
             let frames = frame_file(&file, format, framing, &output, force)?;
             let shape = [frames.time_steps, 2, frames.height, frames.width];
-            println!("{}: frames {shape:?}, u16, framed by {framing}", output.display());
+            print::line(format_args!("{}: frames {shape:?}, u16, framed by {framing}", output.display()))?;
             Ok(())
         }
         Command::Frame(FrameArgs { dataset, time_steps, split, .. }) => {
@@ -176,22 +176,28 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
             table.add_row(row);
         }
     }
-    println!("{table}");
+    print::line(&table)?;
     if !missing.is_empty() {
-        println!("not in {}: {}", data.display(), missing.join(", "));
-        println!("an unpacked official tree comes in with: cargo xtask data import DATA-SET --from FOLDER");
+        print::line(format_args!("not in {}: {}", data.display(), missing.join(", ")))?;
+        print::line(
+            "an unpacked official tree comes in with: cargo xtask data import DATA-SET --from FOLDER",
+        )?;
     }
     Ok(())
 }
 
 fn import(store: &Store, dataset: DatasetId, from: &Path) -> anyhow::Result<()> {
     let manifest = store.import(dataset, from)?;
-    println!("{}", manifest.describe());
+    print::line(manifest.describe())?;
     for gap in &manifest.missing {
-        println!("missing: {gap}");
+        print::line(format_args!("missing: {gap}"))?;
     }
-    println!("{} files in {}", thousands(manifest.files.len()), store.folder(&manifest).display());
-    println!("manifest {}", manifest.hash());
+    print::line(format_args!(
+        "{} files in {}",
+        thousands(manifest.files.len()),
+        store.folder(&manifest).display()
+    ))?;
+    print::line(format_args!("manifest {}", manifest.hash()))?;
     Ok(())
 }
 
@@ -207,19 +213,22 @@ fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
     for manifest in manifests {
         let outcome = store.verify(&manifest)?;
         let (files, bytes) = (thousands(outcome.files), outcome.bytes);
-        println!("{}: {files} files, {bytes} bytes", manifest.describe());
+        print::line(format_args!("{}: {files} files, {bytes} bytes", manifest.describe()))?;
         for problem in &outcome.problems {
-            println!("  {problem}");
+            print::line(format_args!("  {problem}"))?;
         }
         if !outcome.problems.is_empty() {
-            println!("  remove {} and import (or generate) it again", store.folder(&manifest).display());
+            print::line(format_args!(
+                "  remove {} and import (or generate) it again",
+                store.folder(&manifest).display()
+            ))?;
         }
         problems += outcome.problems.len();
     }
     if problems > 0 {
-        bail!("{dataset} differs from its manifest in {problems} places");
+        bail!("{dataset} differs from its manifest in {}", print::counted(problems, "place"));
     }
-    println!("all as imported");
+    print::line("all as imported")?;
     Ok(())
 }
 
@@ -227,7 +236,7 @@ fn frame(
     info: &DatasetInfo,
     store: &Store,
     dataset: DatasetId,
-    time_steps: Option<usize>,
+    time_steps: Option<u16>,
     split: Option<SplitBy>,
 ) -> anyhow::Result<()> {
     let Some(default) = info.framing else {
@@ -243,7 +252,7 @@ fn frame(
         (None, Framing::ByTime { .. }) => SplitBy::Time,
         (None, _) => SplitBy::Number,
     };
-    let framing = by.framing(time_steps.unwrap_or(frames));
+    let framing = by.framing(time_steps.map_or(frames, usize::from));
     let Some(manifest) = store.manifest(dataset)? else {
         bail!(
             "{dataset} is not in the data folder: import it with `cargo xtask data import {dataset} --from FOLDER`"
@@ -251,7 +260,7 @@ fn frame(
     };
     // Samples stay in the cache: this command has no use for them.
     let data = store.clone().with_memory_limit(0).load(&manifest, Some(framing))?;
-    println!(
+    print::line(format_args!(
         "{}: frames [{}, {}, {}, {}] by {framing}, {} training and {} test samples, in {}",
         manifest.describe(),
         data.time_steps,
@@ -261,14 +270,14 @@ fn frame(
         thousands(data.train.len()),
         thousands(data.test.len()),
         store.folder(&manifest).join("frames").display()
-    );
+    ))?;
     Ok(())
 }
 
 fn show_file(file: &Path, json: bool, format: Option<&str>) -> anyhow::Result<()> {
     let inspection = inspect(file, format)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        print::line(serde_json::to_string_pretty(&inspection)?)?;
         return Ok(());
     }
     let mut table = table([file.display().to_string(), String::new()]);
@@ -280,7 +289,7 @@ fn show_file(file: &Path, json: bool, format: Option<&str>) -> anyhow::Result<()
         Inspection::Images(summary) => image_rows(&summary, &mut row),
         other => row("contents", format!("{other:?}")),
     }
-    println!("{table}");
+    print::line(&table)?;
     Ok(())
 }
 
@@ -298,6 +307,9 @@ fn event_rows(summary: &Summary, row: &mut dyn FnMut(&str, String)) {
     row("OFF events", thousands(summary.off));
     let notes = [
         ("timestamp overflow markers (y = 240), kept as events", summary.notes.overflow_markers),
+        ("timestamps step back, kept in file order", summary.notes.steps_back),
+        ("events off the sensor, kept", summary.notes.off_sensor),
+        ("address bits set beyond the sensor's, ignored", summary.notes.high_address_bits),
         ("packets of other types, skipped", summary.notes.skipped_packets),
         ("events marked invalid, kept", summary.notes.invalid_events),
     ];
@@ -344,6 +356,6 @@ fn show() -> impl Fn(Progress) + Send + Sync + 'static {
                 bar.finish_and_clear();
             }
         }
-        Progress::Notice(text) => bar.suspend(|| eprintln!("note: {text}")),
+        Progress::Notice(text) => bar.suspend(|| print::note(format_args!("note: {text}"))),
     }
 }

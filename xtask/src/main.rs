@@ -3,11 +3,14 @@
 mod accept;
 mod bench;
 mod data;
+mod print;
 mod reproduce;
 mod tidy;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use bpsta_datasets::Registry;
 use clap::{Parser, Subcommand};
 
 /// Reproduces the tables of arXiv 2110.08858 (spiking networks trained with BPSA and BPTA).
@@ -42,16 +45,22 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if print::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
+            print::note(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-#[allow(clippy::print_stderr, reason = "where the command line says what went wrong")]
-fn report(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+/// Reads the registry; where there is none, says where to run this.
+fn registry(path: &Path) -> anyhow::Result<Registry> {
+    anyhow::ensure!(
+        path.exists(),
+        "{} is not here: run this from the root of the repository",
+        path.display()
+    );
+    Ok(Registry::load(path)?)
 }
 
 /// Sets the threads that everything is shared out over; all cores if none are given.

@@ -1,17 +1,20 @@
 //! `cargo xtask reproduce`: the plan, the progress, the table.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line prints")]
-
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use bpsta_datasets::{DatasetId, Progress, Registry, Store};
-use bpsta_harness::{DeviceKind, EngineKind, Event, Experiment, Options, Plan, Profile, RunStore, reproduce};
+use bpsta_datasets::{DatasetId, Progress, Store};
+use bpsta_harness::{
+    DeviceKind, EngineKind, Event, Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Options, Plan,
+    Profile, RunStore, reproduce,
+};
 use bpsta_spiking::Rule;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::print;
 
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
@@ -35,13 +38,13 @@ pub(crate) struct CellArgs {
     #[arg(long, value_name = "R")]
     rule: Vec<Rule>,
     /// Time steps in place of the profile's (may be repeated)
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=MOST_TIME_STEPS as i64))]
     time_steps: Vec<u16>,
     /// Number of seeds, from 1 on, in place of the profile's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_SEEDS))]
     seeds: Option<u64>,
     /// Epochs in place of the profile's
-    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..=MOST_EPOCHS as i64))]
     epochs: Option<u32>,
     /// cpu or cuda:N
     #[arg(long, default_value = "cpu")]
@@ -66,11 +69,10 @@ pub(crate) struct ReproduceArgs {
 impl CellArgs {
     /// The plan that these options ask for, and the data it needs.
     pub(crate) fn plan(&self) -> anyhow::Result<(Plan, Store)> {
-        let registry =
-            Registry::load(Path::new("datasets.toml")).context("run this from the root of the repository")?;
+        let registry = crate::registry(Path::new("datasets.toml"))?;
         let store = Store::open(&self.data, &registry).with_progress(|progress| {
             if let Progress::Notice(text) = progress {
-                eprintln!("note: {text}");
+                print::note(format_args!("note: {text}"));
             }
         });
         let experiment = Experiment::load(Path::new("experiments"), &self.artefact)?;
@@ -94,7 +96,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
     let threads = crate::use_threads(args.threads)?;
     let started = Instant::now();
     let (plan, store) = args.cells.plan()?;
-    print_plan(&plan, threads);
+    print_plan(&plan, threads)?;
     if args.dry_run {
         return Ok(());
     }
@@ -127,25 +129,25 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
         ),
     })?;
     bar.finish_and_clear();
-    println!("\n{}", outcome.table);
-    println!("table: {}", outcome.table_path.display());
-    println!("runs:  {}", outcome.csv_path.display());
-    println!("time:  {}", duration(started.elapsed().as_secs_f64()));
+    print::line(format_args!("\n{}", outcome.table))?;
+    print::line(format_args!("table: {}", outcome.table_path.display()))?;
+    print::line(format_args!("runs:  {}", outcome.csv_path.display()))?;
+    print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
     Ok(())
 }
 
 /// A line above the bar; a plain line where there is no terminal.
 fn say(bar: &ProgressBar, line: &str) {
     if bar.is_hidden() {
-        eprintln!("{line}");
+        print::note(line);
     } else {
         bar.println(line);
     }
 }
 
-fn print_plan(plan: &Plan, threads: usize) {
+fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
     let experiment = &plan.experiment;
-    println!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile);
+    print::line(format_args!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile))?;
     let mut groups: BTreeMap<(usize, String), Vec<&bpsta_harness::PlannedCell>> = BTreeMap::new();
     for cell in &plan.cells {
         let place = experiment.dataset.iter().position(|entry| entry.id == cell.config.dataset);
@@ -155,10 +157,10 @@ fn print_plan(plan: &Plan, threads: usize) {
     }
     for ((_, network), cells) in &groups {
         let config = &cells[0].config;
-        println!("\n  {}", cells[0].manifest.describe());
+        print::line(format_args!("\n  {}", cells[0].manifest.describe()))?;
         if let Ok(spec) = config.spec() {
             let parameters = spec.parameter_count().unwrap_or_default();
-            println!("    network   {network}: {spec}, {parameters} parameters");
+            print::line(format_args!("    network   {network}: {spec}, {parameters} parameters"))?;
         }
         let unique = |values: Vec<String>| {
             let mut seen: Vec<String> = Vec::new();
@@ -172,19 +174,24 @@ fn print_plan(plan: &Plan, threads: usize) {
         let each = |f: fn(&bpsta_harness::RunConfig) -> String| {
             unique(cells.iter().map(|cell| f(&cell.config)).collect())
         };
-        println!(
+        print::line(format_args!(
             "    cells     {}: rules {}; T = {}; seeds {}",
             cells.len(),
             each(|config| config.neuron.rule.to_string()),
             each(|config| config.time_steps.to_string()),
             each(|config| config.seed.to_string())
-        );
-        println!(
-            "    training  {} epochs, batches of {}, augmentation: {}, device {}, engine {}, {threads} threads",
-            config.epochs, config.batch_size, config.augmentation, config.device, config.engine
-        );
+        ))?;
+        print::line(format_args!(
+            "    training  {}, batches of {}, augmentation: {}, device {}, engine {}, {}",
+            print::counted(config.epochs, "epoch"),
+            config.batch_size,
+            config.augmentation,
+            config.device,
+            config.engine,
+            print::counted(threads, "thread")
+        ))?;
     }
-    println!();
+    print::line("")
 }
 
 fn name(config: &bpsta_harness::RunConfig) -> String {

@@ -1,12 +1,9 @@
 //! `cargo xtask tidy`: the invariants of ARCHITECTURE.md that a command can check.
 
-#![allow(clippy::print_stdout, reason = "this is where the command line prints")]
-
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use bpsta_datasets::Registry;
 use bpsta_harness::Experiment;
 
 /// What a crate must not know: `(crate, dependency that must not be under it)`.
@@ -23,6 +20,7 @@ const MUST_NOT_KNOW: [(&str, &str); 8] = [
 
 /// Runs the command.
 pub(crate) fn run() -> anyhow::Result<()> {
+    crate::registry(Path::new("datasets.toml"))?;
     for (name, forbidden) in MUST_NOT_KNOW {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let tree = Command::new(cargo)
@@ -37,10 +35,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
             bail!("{name} depends on {forbidden}: see ARCHITECTURE.md for what each crate must not know");
         }
     }
-    Registry::load(Path::new("datasets.toml"))?;
     for artefact in ["table1", "table2"] {
         Experiment::load(Path::new("experiments"), artefact)?;
     }
-    println!("tidy: {} dependency rules, the registry and the experiments hold", MUST_NOT_KNOW.len());
+    let rules = MUST_NOT_KNOW.len();
+    crate::print::line(format_args!(
+        "tidy: {rules} dependency rules, the registry and the experiments hold"
+    ))?;
     Ok(())
 }

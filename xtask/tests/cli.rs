@@ -2,19 +2,20 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.current_dir(root()).env_remove("BPSTA_DATA").args(arguments);
+    command
+}
+
 fn xtask(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .current_dir(root())
-        .env_remove("BPSTA_DATA")
-        .args(arguments)
-        .output()
-        .unwrap()
+    command(arguments).output().unwrap()
 }
 
 fn out(output: &Output) -> String {
@@ -48,11 +49,30 @@ fn the_plan_names_cells_networks_and_stand_ins() {
 }
 
 #[test]
+fn one_thread_and_one_epoch_are_no_plural() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let only = ["--dataset", "nmnist", "--threads", "1", "--epochs", "1", "--data", data];
+    let plan = out(&xtask(&[&["reproduce", "--dry-run"], &only[..]].concat()));
+    assert!(plan.contains("1 epoch,") && plan.contains("1 thread\n"), "{plan}");
+}
+
+#[test]
 fn words_that_mean_nothing_are_refused() {
     fails(&["reproduce", "table2", "--rule", "bptt"], &["unknown rule `bptt`", "baseline, spatial"]);
     fails(&["reproduce", "table2", "--dataset", "minst"], &["minst", "mnist"]);
     fails(&["reproduce", "table3"], &["table3", "table1", "table2"]);
     fails(&["reproduce", "table2", "--time-steps", "0"], &["--time-steps", "1..=1024"]);
+    fails(&["reproduce", "table2", "--seeds", "1001"], &["--seeds", "1..=1000"]);
+    fails(&["reproduce", "table2", "--epochs", "4294967295"], &["--epochs", "1..=100000"]);
+    fails(
+        &["data", "inspect", "README.md", "--format", "bogus"],
+        &["\"bogus\"", "idx, cifar10-bin, nmnist-bin"],
+    );
+    fails(&["data", "inspect", "README.md"], &["README.md", "--format", "idx"]);
+    let frame = ["data", "frame", "--file", "README.md", "--output", "x.h5", "--time-steps"];
+    fails(&[&frame[..], &["99999999999"]].concat(), &["--time-steps", "1..=1024"]);
+    fails(&[&frame[..], &["4"]].concat(), &["README.md", "--format: nmnist-bin, aedat2, aedat3.1"]);
     fails(&["reproduce", "table2", "--device", "gpu"], &["unknown device `gpu`", "cuda:N"]);
 }
 
@@ -98,4 +118,46 @@ fn framing_a_damaged_file_leaves_nothing_behind() {
         &["cut.bin", "byte 10"],
     );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the damaged file alone");
+}
+
+#[test]
+fn output_that_nobody_reads_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    for arguments in
+        [&["data", "list", "--data", data][..], &["reproduce", "--dry-run", "--data", data], &["tidy"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn outside_the_root_the_root_is_asked_for() {
+    for arguments in [&["data", "list"][..], &["reproduce", "--dry-run"], &["tidy"]] {
+        let output = command(arguments).current_dir(root().join("crates")).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success());
+        assert!(
+            message.contains("datasets.toml is not here: run this from the root of the repository"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn what_the_system_says_is_said_once() {
+    let output = xtask(&["data", "inspect", "no-such-file.aedat"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
+    let folder = tempfile::tempdir().unwrap();
+    let (data, runs) = (folder.path().join("data"), folder.path().join("runs"));
+    std::fs::write(&runs, "a file").unwrap();
+    let (data, runs) = (data.to_str().unwrap(), runs.to_str().unwrap());
+    let output = xtask(&["reproduce", "--dataset", "nmnist", "--data", data, "--results", runs]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
 }

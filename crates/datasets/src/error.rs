@@ -54,6 +54,14 @@ pub enum DatasetError {
         /// What lies in such a folder.
         expected: String,
     },
+    /// A file that an official tree does not have.
+    #[error("{path}: expected {expected}; move it out of the tree", path = path.display())]
+    ForeignFile {
+        /// The file.
+        path: PathBuf,
+        /// What the files beside it are called.
+        expected: String,
+    },
     /// A file's bytes are not what its format demands.
     #[error("{path}: at byte {offset}: {problem}", path = path.display())]
     Malformed {
@@ -160,14 +168,21 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
     },
-    /// No format fits a file that is to be inspected.
-    #[error(
-        "{path}: no known format (IDX, CIFAR-10 binary, N-MNIST .bin, AEDAT 2.0, AEDAT 3.1); \
-         name one with --format: idx, cifar10-bin, nmnist-bin, aedat2 or aedat3.1", path = path.display()
-    )]
+    /// No format fits a file that is to be looked into.
+    #[error("{path}: neither its beginning nor its name says its format; name one with --format: {formats}", path = path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
+        /// The formats there are.
+        formats: String,
+    },
+    /// No format has this name.
+    #[error("there is no format {name:?}; choose one of {formats}")]
+    NoSuchFormat {
+        /// The name that was given.
+        name: String,
+        /// The formats there are.
+        formats: String,
     },
     /// A sample index past the end of its split.
     #[error("sample {index} was asked for, but the split has {len}")]

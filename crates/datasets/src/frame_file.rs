@@ -9,16 +9,20 @@ use rust_hdf5::H5File;
 use crate::DatasetError;
 use crate::cache::{Attributes, LEVEL, TOOL, compress, hdf5};
 use crate::error::IoContext;
+use crate::import::read_unpacked;
 use crate::inspect::event_format;
+use crate::layout::of_file;
+use crate::lock::clear;
 
 /// Frames the events of one file and writes them as HDF5: dataset `frames`, u16 `[T, 2, H, W]` (channel 0 = OFF, 1 = ON),
 /// with the attributes `source` (the file's name), `event_format`, `framing`, `framing_version` and `tool`.
 ///
-/// `format` is found out from the file if not given. The frames are also returned.
+/// `format` is found out from the file if not given; a `.gz` file is unpacked first. The frames are also returned.
 ///
 /// # Errors
 /// An input that cannot be decoded or framed; [`DatasetError::OutputExists`] when `output` is there and `force` is false.
-/// `output` is then as before: it is written under another name, synced and renamed.
+/// `output` is then as before: it is written under another name, synced and renamed. Only one process at a time may write one
+/// output: it takes what it finds of an unfinished one for a killed process's.
 pub fn frame_file(
     input: &Path,
     format: Option<Format>,
@@ -29,8 +33,9 @@ pub fn frame_file(
     if !force && output.exists() {
         return Err(DatasetError::OutputExists { path: output.to_owned() });
     }
-    let format = event_format(input, format)?;
-    let events = bpsta_events::read_file(input, format)?.events;
+    let bytes = read_unpacked(input)?;
+    let format = event_format(input, &bytes, format)?;
+    let events = bpsta_events::decode(&bytes, format).map_err(of_file(input))?.events;
     let frames = bpsta_events::frame(&events, format.sensor(), framing)
         .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
     let version = FRAMING_VERSION.to_string();
@@ -43,10 +48,11 @@ pub fn frame_file(
         ("tool", TOOL),
     ];
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let staging = tempfile::Builder::new()
-        .prefix(".framing-")
-        .tempdir_in(parent)
-        .context("create a folder in", parent)?;
+    // The name of the output in it: what a killed process left for this file is cleared away, and nobody else's.
+    let prefix = format!(".framing-{}-", output.file_name().unwrap_or_default().to_string_lossy());
+    clear(parent, &prefix)?;
+    let staging =
+        tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).context("create a folder in", parent)?;
     let unfinished = staging.path().join("frames.h5");
     write(&unfinished, &frames, attributes)?;
     fs::rename(&unfinished, output).context("rename to", output)?;

@@ -68,7 +68,6 @@ impl Import<'_> {
 
         let count = |split| files.iter().filter(|f| f.split == Some(split)).map(|f| f.samples).sum::<usize>();
         let samples = Counts { train: count(SplitName::Train), test: count(SplitName::Test) };
-        let official = self.info.samples;
         let real = self.stand_in.is_none();
         Ok(Manifest {
             schema: manifest::SCHEMA,
@@ -79,12 +78,7 @@ impl Import<'_> {
             requested: self.stand_in.map(|(_, requested)| requested),
             split_rule: self.info.split,
             samples,
-            subset: (real && samples != official).then_some(Subset {
-                train: samples.train,
-                train_official: official.train,
-                test: samples.test,
-                test_official: official.test,
-            }),
+            subset: if real { Subset::of(samples, self.info.samples) } else { None },
             missing: if real { scan.missing } else { Vec::new() },
             files,
         })
@@ -149,7 +143,7 @@ fn pair_labels(found: &[Found], files: &mut [FileEntry]) -> Result<(), DatasetEr
 /// Reads a file; one whose name ends in `.gz` is unpacked.
 pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let bytes = fs::read(path).context("read", path)?;
-    if path.extension().is_none_or(|extension| extension != "gz") {
+    if !is_gzip(path) {
         return Ok(bytes);
     }
     let mut unpacked = Vec::new();
@@ -167,4 +161,9 @@ pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
             Err(malformed(path, unpacked.len(), problem))
         }
     }
+}
+
+/// Whether a file's name says that it is compressed.
+pub(crate) fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
 }

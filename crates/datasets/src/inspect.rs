@@ -1,12 +1,12 @@
 //! What is in a file of one of the formats this harness reads.
 
-use std::fs;
 use std::path::Path;
 
 use bpsta_events::{Format, Summary};
 use serde::Serialize;
 
-use crate::import::read_unpacked;
+use crate::error::malformed;
+use crate::import::{is_gzip, read_unpacked};
 use crate::layout::of_file;
 use crate::{DatasetError, cifar, idx};
 
@@ -44,13 +44,23 @@ const CIFAR: &str = "cifar10-bin";
 /// the file's beginning, length and name decide. A `.gz` file is unpacked first.
 ///
 /// # Errors
-/// [`DatasetError::UnknownFormat`] when nothing fits (or `format` is none of these), else what is wrong with the file.
+/// [`DatasetError::NoSuchFormat`] when `format` is none of these, [`DatasetError::UnknownFormat`] when nothing fits, else what
+/// is wrong with the file.
 pub fn inspect(path: &Path, format: Option<&str>) -> Result<Inspection, DatasetError> {
+    let formats =
+        || [IDX, CIFAR].into_iter().chain(Format::ALL.map(Format::id)).collect::<Vec<_>>().join(", ");
+    let named = match format {
+        Some(name) => match Guess::from_name(name) {
+            Some(guess) => Some(guess),
+            None => return Err(DatasetError::NoSuchFormat { name: name.to_owned(), formats: formats() }),
+        },
+        None => None,
+    };
     let bytes = read_unpacked(path)?;
-    let unknown = || DatasetError::UnknownFormat { path: path.to_owned() };
-    let format = match format {
-        Some(name) => Guess::from_name(name).ok_or_else(unknown)?,
-        None => sniff(path, &bytes).ok_or_else(unknown)?,
+    let format = match named {
+        Some(guess) => guess,
+        None => sniff(path, &bytes)?
+            .ok_or_else(|| DatasetError::UnknownFormat { path: path.to_owned(), formats: formats() })?,
     };
     match format {
         Guess::Idx => idx::parse(path, &bytes).map(idx_summary).map(Inspection::Images),
@@ -70,16 +80,21 @@ pub fn inspect(path: &Path, format: Option<&str>) -> Result<Inspection, DatasetE
     }
 }
 
-/// The event format of a file that is to be framed: as named, or by its beginning.
-pub(crate) fn event_format(path: &Path, format: Option<Format>) -> Result<Format, DatasetError> {
-    use crate::error::IoContext;
-    let bytes = fs::read(path).context("read", path)?;
-    match format.or_else(|| match sniff(path, &bytes) {
-        Some(Guess::Events(format)) => Some(format),
-        _ => None,
-    }) {
-        Some(format) => Ok(format),
-        None => Err(DatasetError::UnknownFormat { path: path.to_owned() }),
+/// The event format of a file that is to be framed: as named, or by its (unpacked) bytes.
+pub(crate) fn event_format(
+    path: &Path,
+    bytes: &[u8],
+    format: Option<Format>,
+) -> Result<Format, DatasetError> {
+    if let Some(format) = format {
+        return Ok(format);
+    }
+    match sniff(path, bytes)? {
+        Some(Guess::Events(format)) => Ok(format),
+        _ => Err(DatasetError::UnknownFormat {
+            path: path.to_owned(),
+            formats: Format::ALL.map(Format::id).join(", "),
+        }),
     }
 }
 
@@ -99,19 +114,23 @@ impl Guess {
     }
 }
 
-fn sniff(path: &Path, bytes: &[u8]) -> Option<Guess> {
+/// A file's format by its unpacked bytes and its name; none if they do not say. An empty file is an error: no format has one.
+fn sniff(path: &Path, bytes: &[u8]) -> Result<Option<Guess>, DatasetError> {
+    if bytes.is_empty() {
+        return Err(malformed(path, 0, "the file is empty: fetch or copy it again"));
+    }
+    let path = if is_gzip(path) { path.with_extension("") } else { path.to_owned() };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.contains("idx1-ubyte") || name.contains("idx3-ubyte") || bytes.starts_with(&[0, 0, 8]) {
-        return Some(Guess::Idx);
+        return Ok(Some(Guess::Idx));
     }
     // Neither CIFAR-10's nor N-MNIST's .bin has a magic number: the official names tell them apart, else the length.
     let official = name.starts_with("data_batch") || name.starts_with("test_batch");
-    let length =
-        !bytes.is_empty() && bytes.len().is_multiple_of(cifar::RECORD) && !bytes.len().is_multiple_of(5);
+    let length = bytes.len().is_multiple_of(cifar::RECORD) && !bytes.len().is_multiple_of(5);
     if name.ends_with(".bin") && (official || length) {
-        return Some(Guess::Cifar);
+        return Ok(Some(Guess::Cifar));
     }
-    Format::sniff(path, bytes).map(Guess::Events)
+    Ok(Format::sniff(&path, bytes).map(Guess::Events))
 }
 
 fn idx_summary(idx: idx::Idx<'_>) -> ImageSummary {

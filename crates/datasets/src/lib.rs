@@ -9,6 +9,7 @@
 //! goes through a callback ([`Store::with_progress`]).
 
 mod cache;
+mod check;
 pub mod cifar;
 mod dataset;
 mod error;

@@ -1,6 +1,7 @@
-//! One process at a time builds a thing in the data folder; the others wait and then find it there.
+//! One process at a time builds a thing in the data folder; the others wait and then find it there. What a killed process
+//! left is cleared away.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use crate::DatasetError;
@@ -23,4 +24,16 @@ pub(crate) fn wait(folder: &Path, name: &str, reporter: &Reporter) -> Result<Fil
     }
     file.lock().context("lock", &path)?;
     Ok(file)
+}
+
+/// Removes the staging folders in `folder` whose names begin with `prefix`. The caller makes sure that no living process works in
+/// one, so that a killed one left them.
+pub(crate) fn clear(folder: &Path, prefix: &str) -> Result<(), DatasetError> {
+    for entry in fs::read_dir(folder).context("list", folder)? {
+        let entry = entry.context("list", folder)?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            fs::remove_dir_all(entry.path()).context("remove the unfinished folder", &entry.path())?;
+        }
+    }
+    Ok(())
 }

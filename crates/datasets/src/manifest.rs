@@ -61,6 +61,18 @@ pub struct Subset {
     pub test_official: usize,
 }
 
+impl Subset {
+    /// How `samples` fall short of the official ones; none if they are all there.
+    pub(crate) fn of(samples: Counts, official: Counts) -> Option<Self> {
+        (samples != official).then_some(Self {
+            train: samples.train,
+            train_official: official.train,
+            test: samples.test,
+            test_official: official.test,
+        })
+    }
+}
+
 /// One file under `raw/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,7 +151,7 @@ impl Manifest {
         json.unwrap_or_default()
     }
 
-    /// Reads a manifest; `None` when there is no such file.
+    /// Reads a manifest, which is yet to be checked; `None` when there is no such file.
     pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DatasetError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,

@@ -19,11 +19,14 @@ use crate::progress::{Progress, Reporter};
 use crate::samples::{Files, read_images};
 use crate::verify::Verification;
 use crate::{
-    Dataset, DatasetError, DatasetId, Kind, Manifest, Registry, Split, SplitName, cache, lock, synthetic,
-    verify,
+    Dataset, DatasetError, DatasetId, Kind, Manifest, Registry, Split, SplitName, cache, check, lock,
+    synthetic, verify,
 };
 
 const MANIFEST: &str = "manifest.json";
+
+/// Frames of a sample at most.
+const MOST_FRAMES: usize = 1024;
 
 /// Splits up to this size are kept in memory: 1 GiB of counts.
 const IN_MEMORY: u64 = 1 << 30;
@@ -91,7 +94,7 @@ impl Store {
         let folder = parent.join(id.as_str());
         let import =
             Import { id, info: self.registry.get(id), from, stand_in: None, reporter: &self.reporter };
-        if let Some(existing) = Manifest::read(&folder.join(MANIFEST))? {
+        if let Some(existing) = self.read(id, false, &folder)? {
             let new = import.run(None)?;
             if new == existing {
                 return Ok(existing);
@@ -119,13 +122,13 @@ impl Store {
         let requested = Counts { train: size.train, test: size.test };
         let name = stand_in_name(requested, seed);
         let folder = parent.join(&name);
-        if let Some(manifest) = Manifest::read(&folder.join(MANIFEST))? {
+        if let Some(manifest) = self.read(id, true, &folder)? {
             return Ok(manifest);
         }
         fs::create_dir_all(&parent).context("create", &parent)?;
         let _lock = lock::wait(&parent, &name, &self.reporter)?;
         // Another process may have generated it while this one waited.
-        if let Some(manifest) = Manifest::read(&folder.join(MANIFEST))? {
+        if let Some(manifest) = self.read(id, true, &folder)? {
             return Ok(manifest);
         }
         if folder.exists() {
@@ -140,18 +143,32 @@ impl Store {
         })
     }
 
+    /// The stand-in of this size and seed, if it was generated before.
+    ///
+    /// # Errors
+    /// When its manifest is there but cannot be read, or contradicts itself.
+    pub fn stand_in(
+        &self,
+        id: DatasetId,
+        size: &synthetic::Size,
+        seed: u64,
+    ) -> Result<Option<Manifest>, DatasetError> {
+        let name = stand_in_name(Counts { train: size.train, test: size.test }, seed);
+        self.read(id, true, &self.stand_in_folder(id).join(name))
+    }
+
     /// What is imported of a data set (stand-ins aside); `None` when nothing is.
     ///
     /// # Errors
-    /// When the manifest is there but cannot be read.
+    /// When the manifest is there but cannot be read, or contradicts itself.
     pub fn manifest(&self, id: DatasetId) -> Result<Option<Manifest>, DatasetError> {
-        Manifest::read(&self.data_dir.join(id.as_str()).join(MANIFEST))
+        self.read(id, false, &self.data_dir.join(id.as_str()))
     }
 
     /// The stand-ins of a data set that this version of the generator made so far, sorted by folder name.
     ///
     /// # Errors
-    /// When a manifest is there but cannot be read.
+    /// When a manifest is there but cannot be read, or contradicts itself.
     pub fn stand_ins(&self, id: DatasetId) -> Result<Vec<Manifest>, DatasetError> {
         let parent = self.stand_in_folder(id);
         if !parent.is_dir() {
@@ -165,7 +182,7 @@ impl Store {
             }
         }
         folders.sort();
-        folders.iter().filter_map(|folder| Manifest::read(&folder.join(MANIFEST)).transpose()).collect()
+        folders.iter().filter_map(|folder| self.read(id, true, folder).transpose()).collect()
     }
 
     /// Hashes every file and compares it with the manifest.
@@ -204,8 +221,8 @@ impl Store {
                                        frame by number or by time",
                     ));
                 };
-                if frames == 0 {
-                    return Err(choice("a sample needs at least one frame"));
+                if !(1..=MOST_FRAMES).contains(&frames) {
+                    return Err(choice("a sample has from 1 to 1024 frames"));
                 }
                 let mut cached = cache::open_or_build(files, framing, frames, &self.reporter)?;
                 let sample_len = frames * info.channels * info.pixels();
@@ -241,6 +258,26 @@ impl Store {
         })
     }
 
+    /// The manifest in `folder`, which must be one of this data set and kind, made for this folder, and agree with itself.
+    fn read(&self, id: DatasetId, synthetic: bool, folder: &Path) -> Result<Option<Manifest>, DatasetError> {
+        let path = folder.join(MANIFEST);
+        let Some(manifest) = Manifest::read(&path)? else { return Ok(None) };
+        let of_folder = if manifest.dataset != id {
+            Err(("dataset".to_owned(), format!("{} is said in the folder of {id}", manifest.dataset)))
+        } else if manifest.synthetic != synthetic {
+            let kind = if synthetic { "stand-ins" } else { "official data" };
+            Err(("synthetic".to_owned(), format!("{} is said in a folder of {kind}", manifest.synthetic)))
+        } else if self.folder(&manifest) != *folder {
+            Err(("requested".to_owned(), "size and seed are not those in the folder's name".to_owned()))
+        } else {
+            Ok(())
+        };
+        match of_folder.and_then(|()| check::check(&manifest, self.registry.get(id))) {
+            Ok(()) => Ok(Some(manifest)),
+            Err((at, message)) => Err(DatasetError::Manifest { path, at, message }),
+        }
+    }
+
     fn stand_in_folder(&self, id: DatasetId) -> PathBuf {
         self.data_dir.join("synthetic").join(id.as_str())
     }
@@ -255,12 +292,7 @@ impl Store {
         fill: impl FnOnce(&Path, &Path) -> Result<Manifest, DatasetError>,
     ) -> Result<Manifest, DatasetError> {
         let prefix = format!(".importing-{name}-");
-        for entry in fs::read_dir(parent).context("list", parent)? {
-            let entry = entry.context("list", parent)?;
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                fs::remove_dir_all(entry.path()).context("remove the unfinished import", &entry.path())?;
-            }
-        }
+        lock::clear(parent, &prefix)?;
         let staging = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(parent)

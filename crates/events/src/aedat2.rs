@@ -2,18 +2,21 @@
 //! and timestamp (us), u32 each.
 //!
 //! An address holds polarity in bit 0 (0 = ON), and the pixel in bits 1-7 and 8-14. The paper's reader turns the picture:
-//! x = 127 - (address >> 8 & 127), y = 127 - (address >> 1 & 127).
+//! x = 127 - (address >> 8 & 127), y = 127 - (address >> 1 & 127). It ignores the bits above, and so does this one, but
+//! counts the events that have any: another sensor's, or no events of pixels.
 
-use crate::format::fits;
+use crate::format::{fits, wrong_start};
 use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};
 
 pub(crate) const MAGIC: &str = "#!AER-DAT2.0";
 const RECORD: usize = 8;
 const EDGE: u32 = 127;
+/// The bits of an address that a DVS128 uses for its pixels and their polarity.
+const ADDRESS_BITS: u32 = 15;
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes), DecodeErrorKind> {
     if !bytes.starts_with(MAGIC.as_bytes()) {
-        return Err(DecodeErrorKind::Magic { format: Format::Aedat2, magic: MAGIC });
+        return Err(wrong_start(bytes, Format::Aedat2, MAGIC));
     }
     let mut start = 0;
     while bytes.get(start) == Some(&b'#') {
@@ -33,13 +36,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes), DecodeErrorKind> {
         });
     }
     let mut events = Events::with_capacity(records.len());
+    let mut notes = Notes::default();
     for [a, b, c, d, t @ ..] in records {
         let address = u32::from_be_bytes([*a, *b, *c, *d]);
         let x = EDGE - (address >> 8 & EDGE);
         let y = EDGE - (address >> 1 & EDGE);
         events.push(i64::from(u32::from_be_bytes(*t)), x as u16, y as u16, address & 1 == 0);
+        notes.high_address_bits += u64::from(address >> ADDRESS_BITS != 0);
     }
-    Ok((events, Notes::default()))
+    Ok((events, notes))
 }
 
 pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {

@@ -3,9 +3,10 @@
 //!
 //! Type 1 is polarity: data u32 and timestamp i32, where t = timestamp | overflow << 31, x = data >> 17 & 32767,
 //! y = data >> 2 & 32767, polarity = data >> 1 & 1 and validity = data & 1. The paper's reader ignores validity
-//! and takes all `capacity` slots of a packet; other types are skipped.
+//! and takes all `capacity` slots of a packet; other types are skipped. A packet of any type must hold
+//! valid <= number <= capacity, and no timestamp is below 0: what does not is damaged.
 
-use crate::format::fits;
+use crate::format::{fits, wrong_start};
 use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};
 
 pub(crate) const MAGIC: &str = "#!AER-DAT3.1";
@@ -14,6 +15,10 @@ const PACKET_HEADER: usize = 28;
 const RECORD: usize = 8;
 const POLARITY: u16 = 1;
 const EDGE: u32 = 127;
+/// Bytes of the smallest event of any type: data and timestamp.
+const SMALLEST_EVENT: usize = 8;
+/// Above it, a timestamp would lie more than 142 years from the clock's start.
+const LAST_OVERFLOW: u32 = 1 << 21;
 /// Events in a packet that is written.
 const PACKET_EVENTS: usize = 8192;
 
@@ -27,7 +32,7 @@ struct Packet {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes), DecodeErrorKind> {
     if !bytes.starts_with(MAGIC.as_bytes()) {
-        return Err(DecodeErrorKind::Magic { format: Format::Aedat31, magic: MAGIC });
+        return Err(wrong_start(bytes, Format::Aedat31, MAGIC));
     }
     let mut offset = header_length(bytes)?;
     let mut events = Events::with_capacity((bytes.len() - offset) / RECORD);
@@ -66,6 +71,9 @@ fn header_length(bytes: &[u8]) -> Result<usize, DecodeErrorKind> {
         if &bytes[start..next] == HEADER_END.as_bytes() {
             return Ok(next);
         }
+        if &bytes[start..next] == b"#!END-HEADER\n" {
+            return Err(DecodeErrorKind::LineBreak { offset: start });
+        }
         start = next;
     }
     Err(DecodeErrorKind::HeaderEnd { offset: start, end: "#!END-HEADER" })
@@ -82,16 +90,26 @@ fn packet_at(bytes: &[u8], offset: usize) -> Result<Packet, DecodeErrorKind> {
     };
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let kind = u16::from_le_bytes([header[0], header[1]]);
-    let packet = Packet { kind, size: word(4) as usize, overflow: word(12), capacity: word(16) as usize };
-    if kind == POLARITY && packet.size != RECORD {
-        return Err(DecodeErrorKind::Packet {
-            offset,
-            field: "event size",
-            found: packet.size as u64,
-            expected: format!("{RECORD} in a polarity packet"),
-        });
+    let (size, overflow, capacity, number, valid) = (word(4), word(12), word(16), word(20), word(24));
+    let refuse = |field, found: u32, expected| {
+        Err(DecodeErrorKind::Packet { offset, field, found: u64::from(found), expected })
+    };
+    if kind == POLARITY && size as usize != RECORD {
+        return refuse("event size", size, format!("{RECORD} in a polarity packet"));
     }
-    Ok(packet)
+    if (size as usize) < SMALLEST_EVENT {
+        return refuse("event size", size, format!("at least {SMALLEST_EVENT}"));
+    }
+    if overflow > LAST_OVERFLOW {
+        return refuse("timestamp overflow", overflow, format!("at most {LAST_OVERFLOW}"));
+    }
+    if number > capacity {
+        return refuse("number", number, format!("at most the capacity, {capacity}"));
+    }
+    if valid > number {
+        return refuse("valid", valid, format!("at most the number, {number}"));
+    }
+    Ok(Packet { kind, size: size as usize, overflow, capacity: capacity as usize })
 }
 
 fn push_events(
@@ -105,11 +123,15 @@ fn push_events(
     for (index, [a, b, c, d, t @ ..]) in records.iter().enumerate() {
         let data = u32::from_le_bytes([*a, *b, *c, *d]);
         let (x, y) = (data >> 17 & 0x7fff, data >> 2 & 0x7fff);
+        let offset = start + index * RECORD;
         if x > EDGE || y > EDGE {
-            let offset = start + index * RECORD;
             return Err(DecodeErrorKind::OffSensor { offset, x, y, size: EDGE + 1, format: Format::Aedat31 });
         }
-        let t = i64::from(u32::from_le_bytes(*t)) | i64::from(overflow) << 31;
+        let found = i32::from_le_bytes(*t);
+        if found < 0 {
+            return Err(DecodeErrorKind::Timestamp { offset, found });
+        }
+        let t = i64::from(found) | i64::from(overflow) << 31;
         events.push(t, x as u16, y as u16, data >> 1 & 1 == 1);
         notes.invalid_events += u64::from(data & 1 == 0);
     }
@@ -125,7 +147,7 @@ pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {
         // A packet ends where the timestamps' upper half changes: its header holds that half for all of it.
         let overflow = events.t[first] >> 31;
         let run = events.t[first..].iter().take(PACKET_EVENTS).take_while(|t| *t >> 31 == overflow).count();
-        let overflow = fits(first, "t", overflow, i64::from(u32::MAX >> 1), Format::Aedat31)?;
+        let overflow = fits(first, "t", overflow, i64::from(LAST_OVERFLOW), Format::Aedat31)?;
         let count = run as u32;
         bytes.extend(POLARITY.to_le_bytes());
         bytes.extend(1u16.to_le_bytes());

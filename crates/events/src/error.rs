@@ -33,12 +33,34 @@ pub enum DecodeErrorKind {
         format: Format,
     },
     /// Another kind of file.
-    #[error("byte 0: expected {format} to begin with `{magic}`; name the right format with --format")]
+    #[error("byte 0: expected {format} to begin with `{magic}`: it is another kind of file, or damaged")]
     Magic {
         /// The format that was expected.
         format: Format,
         /// How such a file begins.
         magic: &'static str,
+    },
+    /// Another version of AEDAT.
+    #[error(
+        "byte 0: the file says AEDAT {found}: 2.0 and 3.1 are read, AEDAT 4 and others are not yet; \
+         it was expected to be {format} and begin with `{magic}`"
+    )]
+    Version {
+        /// The version the file names.
+        found: String,
+        /// The format that was expected.
+        format: Format,
+        /// How such a file begins.
+        magic: &'static str,
+    },
+    /// The header ends in a line break of the wrong kind.
+    #[error(
+        "byte {offset}: `#!END-HEADER` ends in LF, expected CR LF; line breaks were converted on the way, \
+         and with them perhaps events: copy it again as binary"
+    )]
+    LineBreak {
+        /// Where the line starts.
+        offset: usize,
     },
     /// The header does not end.
     #[error("byte {offset}: the header has no end, expected `{end}`; the file is cut short, copy it again")]
@@ -76,6 +98,16 @@ pub enum DecodeErrorKind {
         found: u64,
         /// What it should be.
         expected: String,
+    },
+    /// A timestamp below 0.
+    #[error(
+        "byte {offset}: event with timestamp {found}, expected 0 or more; the file is damaged, copy it again"
+    )]
+    Timestamp {
+        /// Where the event's record starts.
+        offset: usize,
+        /// The timestamp.
+        found: i32,
     },
     /// An event off the sensor.
     #[error(
@@ -121,6 +153,18 @@ pub enum FramingError {
     /// Nothing to frame.
     #[error("the recording has no events: there is nothing to frame")]
     NoEvents,
+    /// More frames than memory should be asked for.
+    #[error("framing `{framing}` gives more than {most} frames of {width}x{height} pixels: ask for fewer")]
+    TooMany {
+        /// The rule as it prints.
+        framing: String,
+        /// How many there may be.
+        most: usize,
+        /// Width of the sensor.
+        width: u16,
+        /// Height of the sensor.
+        height: u16,
+    },
     /// A rule without meaning.
     #[error("framing `{framing}`: {why}")]
     Rule {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DecodeError, DecodeErrorKind, EncodeError, Events, Sensor, aedat2, aedat31, nmnist};
 
+/// How AEDAT of any version begins.
+const AEDAT: &str = "#!AER-DAT";
+
 /// A format of event recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
@@ -36,11 +39,11 @@ impl Format {
     }
 
     /// The format of a file from its first bytes and its name: AEDAT says what it is, N-MNIST has no magic number and is
-    /// known by `.bin`.
+    /// known by `.bin`. A version of AEDAT that is not read counts as AEDAT 2.0, whose decoder names it in its error.
     pub fn sniff(path: &Path, head: &[u8]) -> Option<Self> {
         if head.starts_with(aedat31::MAGIC.as_bytes()) {
             Some(Self::Aedat31)
-        } else if head.starts_with(aedat2::MAGIC.as_bytes()) {
+        } else if head.starts_with(AEDAT.as_bytes()) {
             Some(Self::Aedat2)
         } else if path.extension().is_some_and(|extension| extension == "bin") {
             Some(Self::NmnistBin)
@@ -80,6 +83,14 @@ pub struct Notes {
     /// N-MNIST: events with y = 240, which Tonic takes for timestamp overflow markers. They are kept as they stand, as the
     /// paper's reader keeps them.
     pub overflow_markers: u64,
+    /// Events whose timestamp is below that of the event before.
+    pub steps_back: u64,
+    /// Events off the sensor that files of this format come from. N-MNIST's overflow markers are among them; AEDAT has none,
+    /// since its decoders refuse them (3.1) or have no bits for them (2.0).
+    pub off_sensor: u64,
+    /// AEDAT 2.0: events with address bits beyond those of a DVS128. They are kept and the bits ignored, as the paper's reader
+    /// does.
+    pub high_address_bits: u64,
     /// AEDAT 3.1: packets of other types than polarity, which are skipped.
     pub skipped_packets: u64,
     /// AEDAT 3.1: events whose validity bit is 0. They are kept, as the paper's reader keeps them.
@@ -105,11 +116,15 @@ pub fn decode(bytes: &[u8], format: Format) -> Result<Recording, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeErrorKind::Empty { format }.into());
     }
-    let (events, notes) = match format {
+    let (events, mut notes) = match format {
         Format::NmnistBin => nmnist::decode(bytes)?,
         Format::Aedat2 => aedat2::decode(bytes)?,
         Format::Aedat31 => aedat31::decode(bytes)?,
     };
+    notes.steps_back = events.t.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
+    let Sensor { width, height } = format.sensor();
+    notes.off_sensor =
+        events.x.iter().zip(&events.y).filter(|(x, y)| **x >= width || **y >= height).count() as u64;
     Ok(Recording { events, format, notes })
 }
 
@@ -134,6 +149,18 @@ pub fn encode(events: &Events, format: Format) -> Result<Vec<u8>, EncodeError> {
         Format::NmnistBin => nmnist::encode(events),
         Format::Aedat2 => aedat2::encode(events),
         Format::Aedat31 => aedat31::encode(events),
+    }
+}
+
+/// Why a file does not begin as it should: another version of AEDAT, or another kind of file.
+pub(crate) fn wrong_start(bytes: &[u8], format: Format, magic: &'static str) -> DecodeErrorKind {
+    match bytes.strip_prefix(AEDAT.as_bytes()) {
+        Some(rest) => {
+            let version = rest.iter().take(8).take_while(|byte| byte.is_ascii_digit() || **byte == b'.');
+            let found = version.map(|byte| char::from(*byte)).collect();
+            DecodeErrorKind::Version { found, format, magic }
+        }
+        None => DecodeErrorKind::Magic { format, magic },
     }
 }
 

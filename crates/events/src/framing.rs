@@ -12,6 +12,9 @@ use crate::{Events, FramingError, Sensor};
 /// Raised when framing gives other frames than before: caches made by another version are stale.
 pub const FRAMING_VERSION: u32 = 1;
 
+/// Counts in the frames of one sample at most: 1 GiB of them. More is a slip or a damaged timestamp, not a recording.
+const MOST_COUNTS: usize = 1 << 29;
+
 /// How events are shared out over frames. N events, T frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,9 +71,14 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
         return Err(FramingError::NoEvents);
     };
     let refuse = |why| Err(FramingError::Rule { framing: framing.to_string(), why });
+    let Sensor { width, height } = sensor;
+    let most = MOST_COUNTS / (2 * usize::from(width) * usize::from(height)).max(1);
     let bounds = match framing {
         Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => {
             return refuse("at least one frame is needed");
+        }
+        Framing::ByNumber { frames } | Framing::ByTime { frames } if frames > most => {
+            return Err(FramingError::TooMany { framing: framing.to_string(), most, width, height });
         }
         Framing::ByNumber { frames } => by_number(events.len(), frames),
         Framing::ByTime { frames } => {
@@ -81,9 +89,8 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
         Framing::ByDuration { us } => {
             let latest = events.t.iter().copied().max().unwrap_or(last);
             let frames = usize::try_from(latest.saturating_sub(first) / us).unwrap_or(usize::MAX);
-            // More frames than events would be mostly empty ones: a damaged timestamp, not a recording.
-            if frames > (1 << 20) {
-                return refuse("it gives more than 1,048,576 frames: use a longer duration");
+            if frames >= most {
+                return Err(FramingError::TooMany { framing: framing.to_string(), most, width, height });
             }
             by_time(&events.t, first, us, frames + 1)
         }

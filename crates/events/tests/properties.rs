@@ -91,16 +91,27 @@ fn damaged_recordings_are_named_by_offset() {
         bytes[at] = value;
         bytes
     };
+    let special = |at: usize, value: u8| {
+        let mut bytes = patched(packet + at, value);
+        bytes[packet] = 0;
+        bytes
+    };
     let aedat2 = encode(&one, Format::Aedat2).unwrap();
-    let cases: [(Vec<u8>, Format, String); 12] = [
+    let cases: [(Vec<u8>, Format, String); 20] = [
         (vec![], Format::NmnistBin, "byte 0: the file is empty".into()),
         (vec![1; 7], Format::NmnistBin, "byte 5: 2 bytes are left".into()),
         (vec![], Format::Aedat2, "byte 0: the file is empty".into()),
         (b"#!AER-DAT3.1\r\n".to_vec(), Format::Aedat2, "begin with `#!AER-DAT2.0`".into()),
+        (b"#!AER-DAT4.0\r\n".to_vec(), Format::Aedat2, "the file says AEDAT 4.0".into()),
         (b"#!AER-DAT2.0".to_vec(), Format::Aedat2, "byte 12: the header has no end".into()),
         (aedat2[..aedat2.len() - 3].to_vec(), Format::Aedat2, format!("byte {}: 5 bytes", aedat2.len() - 8)),
         (b"\0\0".to_vec(), Format::Aedat31, "begin with `#!AER-DAT3.1`".into()),
         (b"#!AER-DAT3.1\r\n#x\r\n".to_vec(), Format::Aedat31, "byte 18: the header has no end".into()),
+        (
+            b"#!AER-DAT3.1\n#!END-HEADER\n".to_vec(),
+            Format::Aedat31,
+            "byte 13: `#!END-HEADER` ends in LF".into(),
+        ),
         (aedat31[..packet + 9].to_vec(), Format::Aedat31, format!("byte {packet}: 9 bytes are left")),
         (
             aedat31[..aedat31.len() - 1].to_vec(),
@@ -108,6 +119,20 @@ fn damaged_recordings_are_named_by_offset() {
             format!("byte {packet}: packet field `capacity` is 1"),
         ),
         (patched(packet + 4, 9), Format::Aedat31, format!("byte {packet}: packet field `event size` is 9")),
+        (special(4, 7), Format::Aedat31, format!("byte {packet}: packet field `event size` is 7")),
+        (
+            patched(packet + 15, 1),
+            Format::Aedat31,
+            format!("byte {packet}: packet field `timestamp overflow`"),
+        ),
+        (patched(packet + 20, 2), Format::Aedat31, format!("byte {packet}: packet field `number` is 2")),
+        (patched(packet + 24, 2), Format::Aedat31, format!("byte {packet}: packet field `valid` is 2")),
+        (patched(packet + 20, 0), Format::Aedat31, format!("byte {packet}: packet field `valid` is 1")),
+        (
+            patched(packet + 35, 0xff),
+            Format::Aedat31,
+            format!("byte {}: event with timestamp -16777209", packet + 28),
+        ),
         (patched(packet + 31, 0x7f), Format::Aedat31, format!("byte {}: event at x = 16257", packet + 28)),
     ];
     for (bytes, format, expected) in cases {
@@ -135,6 +160,8 @@ fn framing_refuses_what_has_no_frames() {
         (Framing::ByNumber { frames: 0 }, "at least one frame"),
         (Framing::ByTime { frames: 0 }, "at least one frame"),
         (Framing::ByDuration { us: 0 }, "at least 1 us"),
+        (Framing::ByNumber { frames: usize::MAX }, "more than 232210 frames of 34x34 pixels: ask for fewer"),
+        (Framing::ByTime { frames: 232_211 }, "more than 232210 frames"),
         (Framing::ByNumber { frames: 1 }, "x = 200, y = 0 lies off the 34x34 sensor"),
     ] {
         let error = frame(&one, Sensor::NMNIST, framing).unwrap_err().to_string();
@@ -146,4 +173,22 @@ fn framing_refuses_what_has_no_frames() {
     }
     let error = frame(&many, Sensor::NMNIST, Framing::ByNumber { frames: 1 }).unwrap_err().to_string();
     assert!(error.contains("more than 65535"), "{error}");
+}
+
+#[test]
+fn what_looks_wrong_in_a_recording_is_counted() {
+    let mut events = Events::default();
+    for (t, x, y) in [(5, 1, 2), (3, 33, 33), (4, 34, 0), (9, 0, 240), (8, 1, 1)] {
+        events.push(t, x, y, true);
+    }
+    let notes = decode(&encode(&events, Format::NmnistBin).unwrap(), Format::NmnistBin).unwrap().notes;
+    assert_eq!((notes.steps_back, notes.off_sensor, notes.overflow_markers), (2, 2, 1));
+
+    let mut bytes = b"#!AER-DAT2.0\r\n".to_vec();
+    for (address, t) in [(0x7fffu32, 9u32), (0x8000, 8), (0x7_0001, 8)] {
+        bytes.extend(address.to_be_bytes());
+        bytes.extend(t.to_be_bytes());
+    }
+    let notes = decode(&bytes, Format::Aedat2).unwrap().notes;
+    assert_eq!((notes.steps_back, notes.off_sensor, notes.high_address_bits), (1, 0, 2));
 }

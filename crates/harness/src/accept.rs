@@ -6,8 +6,8 @@ use crate::store::write_whole;
 use crate::table::{runs_csv, table_markdown};
 use crate::{HarnessError, Plan, Record, Result, RunStore};
 
-/// Writes the records of a plan's finished runs and the table that follows from them to
-/// `results/ARTEFACT/PROFILE/`; returns that folder and how many records it took.
+/// Writes the records of the finished runs that a plan's table shows, and that table, to `results/ARTEFACT/PROFILE/`; returns
+/// that folder and how many records it took.
 ///
 /// What is committed is a reference to compare with, never a cache: no run is skipped because of it.
 ///
@@ -15,8 +15,8 @@ use crate::{HarnessError, Plan, Record, Result, RunStore};
 /// [`HarnessError::NothingToAccept`] where no run of the plan is finished, and those of reading and writing.
 pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<(PathBuf, usize)> {
     let mut records: Vec<Record> = Vec::new();
-    for cell in &plan.cells {
-        records.extend(runs.finished(&cell.run_id)?);
+    for run_id in &plan.table {
+        records.extend(runs.finished(run_id)?);
     }
     if records.is_empty() {
         return Err(HarnessError::NothingToAccept {

@@ -37,13 +37,16 @@ pub enum HarnessError {
     /// A real data set that is not there.
     #[error(
         "{dataset} is not in {}: import an unpacked official tree with \
-         `cargo xtask data import {dataset} --from DIR`, or run `--profile quick` on stand-ins", folder.display()
+         `cargo xtask data import {dataset} --from DIR`{}, or run `--profile quick` on stand-ins",
+        folder.display(), what_is_there(imported)
     )]
     NoData {
         /// The data set.
         dataset: DatasetId,
         /// The data folder.
         folder: PathBuf,
+        /// The experiment's data sets that are there.
+        imported: Vec<DatasetId>,
     },
     /// A run whose loss is no number any more.
     #[error("run {run_id}: the loss of epoch {epoch} is {loss}: training diverged, lower the learning rate")]
@@ -65,8 +68,35 @@ pub enum HarnessError {
         /// Samples to train on.
         train: usize,
     },
-    /// A record that is not one, or of another schema.
-    #[error("{}: not a record of schema {expected}: {why}; move it away or run `tidy`", path.display())]
+    /// No samples to test on.
+    #[error(
+        "{dataset}: there are no test samples: remove its folder from the data folder, and import a tree that has test files"
+    )]
+    NoTestSamples {
+        /// The data set.
+        dataset: DatasetId,
+    },
+    /// A run whose record would not be one.
+    #[error(
+        "run {run_id}: nothing is recorded: {why}; if training diverged, lower the learning rate; \
+         else check the data with `cargo xtask data verify`"
+    )]
+    Unsound {
+        /// The run.
+        run_id: String,
+        /// What is wrong, with its key.
+        why: String,
+    },
+    /// A run store that takes no records.
+    #[error("{}: no runs can be written there: {error}; name another folder with --results", path.display())]
+    StoreNotWritable {
+        /// The folder.
+        path: PathBuf,
+        /// Why. Part of the message, and so not also its source.
+        error: std::io::Error,
+    },
+    /// A record that is not one, of another schema, or of another run.
+    #[error("{}: not a record of schema {expected}: {why}; move it away, and the run is done again", path.display())]
     BadRecord {
         /// The file.
         path: PathBuf,
@@ -84,15 +114,15 @@ pub enum HarnessError {
         folder: PathBuf,
     },
     /// A file or folder that cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The path.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// Why. Part of the message, and so not also its source.
+        error: std::io::Error,
     },
     /// A data frame that cannot be written.
-    #[error("the table of runs cannot be written: {0}")]
+    #[error("the table of runs cannot be written")]
     Table(#[from] polars::error::PolarsError),
     /// An error of the data sets.
     #[error(transparent)]
@@ -105,6 +135,15 @@ pub enum HarnessError {
 impl HarnessError {
     /// For `map_err` on file operations at `path`.
     pub(crate) fn io(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self + '_ {
-        move |source| Self::Io { path: path.to_owned(), source }
+        move |error| Self::Io { path: path.to_owned(), error }
     }
+}
+
+/// The part of an advice that names the data sets there are.
+fn what_is_there(imported: &[DatasetId]) -> String {
+    if imported.is_empty() {
+        return String::new();
+    }
+    let options: Vec<String> = imported.iter().map(|id| format!("--dataset {id}")).collect();
+    format!(", or run what is there with `{}`", options.join(" "))
 }

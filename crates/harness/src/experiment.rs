@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{HarnessError, Result};
 
+/// Epochs of a run at most.
+pub const MOST_EPOCHS: usize = 100_000;
+/// Time steps of a run at most.
+pub const MOST_TIME_STEPS: usize = 1024;
+/// Seeds of a cell at most.
+pub const MOST_SEEDS: u64 = 1000;
+
 /// How much of the paper's protocol is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,6 +142,30 @@ pub struct CellSettings {
     pub schedule: Option<Schedule>,
 }
 
+impl CellSettings {
+    /// Refuses numbers that no run can be made of.
+    fn check(&self, profile: &ProfileSettings) -> std::result::Result<(), String> {
+        if self.epochs == 0 || self.batch_size == 0 || self.time_steps.contains(&0) {
+            return Err("epochs, batch_size and time_steps start at 1".to_owned());
+        }
+        if self.epochs > MOST_EPOCHS || self.time_steps.iter().any(|steps| *steps > MOST_TIME_STEPS) {
+            return Err(format!("epochs end at {MOST_EPOCHS}, time_steps at {MOST_TIME_STEPS}"));
+        }
+        if !(1..=MOST_SEEDS).contains(&self.seeds) {
+            return Err(format!("seeds is {}, expected 1 to {MOST_SEEDS}", self.seeds));
+        }
+        let rate = self.schedule.unwrap_or(profile.schedule).learning_rate;
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(format!("learning_rate is {rate}, expected a finite number above 0"));
+        }
+        let decay = profile.weight_decay;
+        if !(decay.is_finite() && decay >= 0.0) {
+            return Err(format!("weight_decay is {decay}, expected a finite number of 0 or more"));
+        }
+        Ok(())
+    }
+}
+
 /// Samples of a stand-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,12 +225,9 @@ impl Experiment {
                         cell.dataset
                     )));
                 }
-                if cell.epochs == 0 || cell.batch_size == 0 || cell.time_steps.contains(&0) {
-                    return Err(refuse(format!(
-                        "key `profile.{profile}.cell`: {}: epochs, batch_size and time_steps start at 1",
-                        cell.dataset
-                    )));
-                }
+                cell.check(settings).map_err(|why| {
+                    refuse(format!("key `profile.{profile}.cell`: {}: {why}", cell.dataset))
+                })?;
             }
         }
         experiment.path = path;

@@ -8,6 +8,7 @@
 
 mod accept;
 pub mod bench;
+mod check;
 mod config;
 mod engine;
 mod error;
@@ -22,7 +23,7 @@ mod train;
 pub use accept::accept;
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use error::HarnessError;
-pub use experiment::{Experiment, PaperValue, Profile, Source};
+pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};
 pub use plan::{Options, Plan, PlannedCell};
 pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
 pub use reproduce::{Event, Outcome, reproduce};

@@ -1,17 +1,16 @@
 //! From an experiment and the user's options to the cells to run.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bpsta_datasets::{DatasetId, Kind, Manifest, Registry, Store, synthetic};
 use bpsta_events::Framing;
 use bpsta_spiking::{Input, Neuron, Rule};
 
 use crate::experiment::{CellSettings, DatasetEntry, ProfileSettings};
-use crate::{
-    CODE_VERSION, DeviceKind, EngineKind, Experiment, HarnessError, Profile, Result, RunConfig, Source,
-};
+use crate::{CODE_VERSION, DeviceKind, EngineKind, Experiment, HarnessError, Profile, Result, RunConfig};
 
 /// Seed of the stand-in data: all runs see the same data, whatever their own seed.
 const STAND_IN_SEED: u64 = 2110;
@@ -47,7 +46,7 @@ pub struct PlannedCell {
     /// Its name: [`RunConfig::run_id`].
     pub run_id: String,
     /// The data it meets.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// How events become frames.
     pub framing: Option<Framing>,
     /// A measure of its work, to share out the time left: neurons updated, training counted three times.
@@ -61,8 +60,12 @@ pub struct Plan {
     pub experiment: Experiment,
     /// The profile.
     pub profile: Profile,
-    /// The cells.
+    /// The cells that the options ask for, each once.
     pub cells: Vec<PlannedCell>,
+    /// Names of the runs that the table shows as far as they are finished, in its order: those of [`Self::cells`], those that the
+    /// options leave out by data set and rule, and those of the profile without any option. So a part that is run for itself drops
+    /// no finished row.
+    pub table: Vec<String>,
 }
 
 impl Plan {
@@ -78,21 +81,35 @@ impl Plan {
         store: &Store,
     ) -> Result<Self> {
         let settings = experiment.settings(options.profile)?.clone();
-        let mut cells = Vec::new();
-        let mut manifests: BTreeMap<(DatasetId, usize), Manifest> = BTreeMap::new();
+        let all_rules = Options { rules: Vec::new(), ..options.clone() };
+        let whole_profile =
+            Options { time_steps: Vec::new(), seeds: None, epochs: None, ..all_rules.clone() };
+        let (mut cells, mut table) = (Vec::new(), Vec::new());
+        let (mut planned, mut shown) = (BTreeSet::new(), BTreeSet::new());
+        let mut known = BTreeMap::new();
         for entry in &experiment.dataset {
+            let asked_for = options.datasets.is_empty() || options.datasets.contains(&entry.id);
             for group in settings.cell.iter().filter(|group| group.dataset == entry.id) {
-                if !options.datasets.is_empty() && !options.datasets.contains(&entry.id) {
-                    continue;
-                }
-                let key = (entry.id, group.stand_in.map_or(0, |size| size.train + size.test));
-                let manifest = match manifests.entry(key) {
+                let data = match known.entry((entry.id, group.stand_in.map(|size| (size.train, size.test)))) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(empty) => empty.insert(manifest(group, options, store)?),
+                    Entry::Vacant(empty) => {
+                        empty.insert(Data::find(&experiment, group, asked_for, options, store)?)
+                    }
                 };
-                let planner =
-                    Planner { experiment: &experiment, settings: &settings, entry, group, manifest };
-                cells.extend(planner.cells(options, registry)?);
+                let Some(data) = data else { continue };
+                let planner = Planner { experiment: &experiment, settings: &settings, entry, group, data };
+                if asked_for {
+                    for config in planner.configs(options, registry) {
+                        let cell = planner.cell(config)?;
+                        if planned.insert(cell.run_id.clone()) {
+                            cells.push(cell);
+                        }
+                    }
+                }
+                for options in [&whole_profile, &all_rules] {
+                    let ids = planner.configs(options, registry).into_iter().map(|config| config.run_id());
+                    table.extend(ids.filter(|id| shown.insert(id.clone())));
+                }
             }
         }
         if cells.is_empty() {
@@ -103,7 +120,7 @@ impl Plan {
                 there: there.collect::<Vec<_>>().join(", "),
             });
         }
-        Ok(Self { experiment, profile: options.profile, cells })
+        Ok(Self { experiment, profile: options.profile, cells, table })
     }
 
     /// The settings of its profile.
@@ -115,14 +132,37 @@ impl Plan {
     }
 }
 
-fn manifest(group: &CellSettings, options: &Options, store: &Store) -> Result<Manifest> {
-    if let Some(size) = group.stand_in {
-        let size = synthetic::Size { train: size.train, test: size.test };
-        return Ok(store.synthetic(group.dataset, &size, STAND_IN_SEED)?);
+/// The data of a group of cells.
+struct Data {
+    manifest: Arc<Manifest>,
+    hash: String,
+}
+
+impl Data {
+    /// Finds them, or generates the stand-in. What was not asked for is neither generated nor demanded: none if it is not there, or
+    /// is in no good order.
+    fn find(
+        experiment: &Experiment,
+        group: &CellSettings,
+        asked_for: bool,
+        options: &Options,
+        store: &Store,
+    ) -> Result<Option<Self>> {
+        let id = group.dataset;
+        let size = group.stand_in.map(|size| synthetic::Size { train: size.train, test: size.test });
+        let found = match (size, asked_for) {
+            (Some(size), true) => Some(store.synthetic(id, &size, STAND_IN_SEED)?),
+            (Some(size), false) => store.stand_in(id, &size, STAND_IN_SEED).ok().flatten(),
+            (None, true) => store.manifest(id)?,
+            (None, false) => store.manifest(id).ok().flatten(),
+        };
+        if found.is_none() && asked_for {
+            let imported = experiment.dataset.iter().map(|entry| entry.id);
+            let imported = imported.filter(|id| matches!(store.manifest(*id), Ok(Some(_)))).collect();
+            return Err(HarnessError::NoData { dataset: id, folder: options.data.clone(), imported });
+        }
+        Ok(found.map(|manifest| Self { hash: manifest.hash(), manifest: Arc::new(manifest) }))
     }
-    store
-        .manifest(group.dataset)?
-        .ok_or_else(|| HarnessError::NoData { dataset: group.dataset, folder: options.data.clone() })
 }
 
 struct Planner<'a> {
@@ -130,46 +170,47 @@ struct Planner<'a> {
     settings: &'a ProfileSettings,
     entry: &'a DatasetEntry,
     group: &'a CellSettings,
-    manifest: &'a Manifest,
+    data: &'a Data,
 }
 
 impl Planner<'_> {
-    fn cells(&self, options: &Options, registry: &Registry) -> Result<Vec<PlannedCell>> {
+    /// Everything that the options leave of the group, the data set aside.
+    fn configs(&self, options: &Options, registry: &Registry) -> Vec<RunConfig> {
         let time_steps = match options.time_steps.as_slice() {
             [] => &self.group.time_steps,
             own => own,
         };
-        let mut cells = Vec::new();
+        let mut configs = Vec::new();
         for &steps in time_steps {
             for &rule in &self.experiment.rules {
                 if !options.rules.is_empty() && !options.rules.contains(&rule) {
                     continue;
                 }
                 for seed in 1..=options.seeds.unwrap_or(self.group.seeds) {
-                    cells.push(self.cell(options, registry, steps, rule, seed)?);
+                    configs.push(self.config(options, registry, steps, rule, seed));
                 }
             }
         }
-        Ok(cells)
+        configs
     }
 
-    fn cell(
+    fn config(
         &self,
         options: &Options,
         registry: &Registry,
         time_steps: usize,
         rule: Rule,
         seed: u64,
-    ) -> Result<PlannedCell> {
+    ) -> RunConfig {
         let info = registry.get(self.entry.id);
-        let framing = matches!(info.kind, Kind::Events).then_some(Framing::ByNumber { frames: time_steps });
-        let config = RunConfig {
+        let framing = matches!(info.kind, Kind::Events).then_some(framing(time_steps));
+        RunConfig {
             code_version: CODE_VERSION,
             profile: options.profile,
             dataset: self.entry.id,
-            manifest_hash: self.manifest.hash(),
-            synthetic: self.settings.data == Source::StandIn,
-            subset: self.manifest.subset,
+            manifest_hash: self.data.hash.clone(),
+            synthetic: self.data.manifest.synthetic,
+            subset: self.data.manifest.subset,
             framing: framing.map(|framing| framing.to_string()),
             augmentation: "none".to_owned(),
             network: self.entry.network,
@@ -192,23 +233,33 @@ impl Planner<'_> {
             ann_warm_up_epochs: self.group.ann_warm_up_epochs,
             device: options.device,
             engine: options.engine.unwrap_or(EngineKind::of(options.device)),
-        };
-        let counts = &self.manifest.samples;
+        }
+    }
+
+    /// The cell, if its data are enough to train and test on.
+    fn cell(&self, config: RunConfig) -> Result<PlannedCell> {
+        let counts = &self.data.manifest.samples;
+        let dataset = self.entry.id;
         if counts.train < config.batch_size {
-            return Err(HarnessError::Batch {
-                dataset: self.entry.id,
-                batch: config.batch_size,
-                train: counts.train,
-            });
+            return Err(HarnessError::Batch { dataset, batch: config.batch_size, train: counts.train });
+        }
+        if counts.test == 0 {
+            return Err(HarnessError::NoTestSamples { dataset });
         }
         let neurons: usize = config.spec()?.lif_cells()?.iter().map(|(_, cells)| cells).sum();
-        let passes = config.epochs * (3 * counts.train + counts.test);
+        let samples = 3 * counts.train + counts.test;
+        let work = [neurons, config.time_steps, config.epochs, samples].map(|factor| factor as f64);
         Ok(PlannedCell {
             run_id: config.run_id(),
-            work: (neurons * time_steps * passes) as f64,
-            manifest: self.manifest.clone(),
-            framing,
+            work: work.iter().product(),
+            manifest: Arc::clone(&self.data.manifest),
+            framing: config.framing.is_some().then_some(framing(config.time_steps)),
             config,
         })
     }
+}
+
+/// The paper's framing.
+fn framing(time_steps: usize) -> Framing {
+    Framing::ByNumber { frames: time_steps }
 }

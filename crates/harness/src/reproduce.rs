@@ -1,5 +1,6 @@
 //! Runs a plan: what is finished stays, what is missing is trained, the table is written.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -52,11 +53,12 @@ pub struct Outcome {
     pub table: String,
     /// Where the table was written.
     pub table_path: PathBuf,
-    /// Where one line per run was written, as CSV.
+    /// Where one line per run of the table was written, as CSV.
     pub csv_path: PathBuf,
 }
 
-/// Runs every cell of the plan that the store has no record of, and renders the table from all records.
+/// Runs every cell of the plan that the store has no record of, and renders the table from all finished runs that it shows
+/// ([`Plan::table`]).
 ///
 /// # Errors
 /// Those of the data, the networks and the store. What was finished before an error stays finished.
@@ -66,22 +68,24 @@ pub fn reproduce(
     runs: &RunStore,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome> {
-    let mut records = Vec::with_capacity(plan.cells.len());
-    for cell in &plan.cells {
-        let finished = runs.finished(&cell.run_id)?;
-        if let Some(record) = &finished {
-            tell(Event::AlreadyFinished { record });
+    runs.probe()?;
+    let mut finished: BTreeMap<&str, Record> = BTreeMap::new();
+    for run_id in &plan.table {
+        if let Some(record) = runs.finished(run_id)? {
+            finished.insert(run_id, record);
         }
-        records.push(finished);
     }
-    let missing: Vec<usize> = (0..records.len()).filter(|index| records[*index].is_none()).collect();
-    let all_work: f64 = missing.iter().map(|index| plan.cells[*index].work).sum();
+    for record in plan.cells.iter().filter_map(|cell| finished.get(cell.run_id.as_str())) {
+        tell(Event::AlreadyFinished { record });
+    }
+    let missing: Vec<&PlannedCell> =
+        plan.cells.iter().filter(|cell| !finished.contains_key(cell.run_id.as_str())).collect();
+    let all_work: f64 = missing.iter().map(|cell| cell.work).sum();
     let started = Instant::now();
     let mut done_work = 0.0;
     // Neighbouring cells mostly meet the same data: they are loaded once.
     let mut loaded: Option<((String, Option<String>), Dataset)> = None;
-    for (number, &index) in missing.iter().enumerate() {
-        let cell = &plan.cells[index];
+    for (number, &cell) in missing.iter().enumerate() {
         tell(Event::Started { cell, number: number + 1, of: missing.len() });
         let key = (cell.config.manifest_hash.clone(), cell.config.framing.clone());
         if loaded.as_ref().is_none_or(|(at, _)| *at != key) {
@@ -97,14 +101,18 @@ pub fn reproduce(
         let record = train(cell, dataset, &mut advanced)?;
         let path = runs.finish(&record)?;
         tell(Event::Finished { record: &record, path });
-        records[index] = Some(record);
+        finished.insert(&cell.run_id, record);
     }
-    let records: Vec<Record> = records.into_iter().flatten().collect();
-    let table = table_markdown(plan, &records)?;
+    let of = |ids: &mut dyn Iterator<Item = &String>| -> Vec<Record> {
+        ids.filter_map(|run_id| finished.get(run_id.as_str()).cloned()).collect()
+    };
+    let shown = of(&mut plan.table.iter());
+    let table = table_markdown(plan, &shown)?;
     let name = format!("{}.{}", plan.experiment.artefact, plan.profile);
     let tables = runs.root().join("tables");
     let (table_path, csv_path) = (tables.join(format!("{name}.md")), tables.join(format!("{name}.csv")));
     write_whole(&table_path, table.as_bytes())?;
-    write_whole(&csv_path, &runs_csv(&records)?)?;
+    write_whole(&csv_path, &runs_csv(&shown)?)?;
+    let records = of(&mut plan.cells.iter().map(|cell| &cell.run_id));
     Ok(Outcome { records, table, table_path, csv_path })
 }

@@ -7,12 +7,13 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use crate::{Plan, Record, Result};
+use crate::{Plan, Record, Result, RunConfig};
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "row",
     "network",
     "T",
+    "epochs",
     "as printed %",
     "last epoch %",
     "best test epoch %",
@@ -56,11 +57,10 @@ pub fn table_markdown(plan: &Plan, records: &[Record]) -> Result<String> {
 fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record]) {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in ours {
-        let same = |group: &&mut Vec<&Record>| {
-            let first = group[0];
-            (first.width, first.time_steps, &first.rule) == (record.width, record.time_steps, &record.rule)
-        };
-        match groups.iter_mut().find(same) {
+        let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
+        match groups.iter_mut().find(|group| but_seed(group[0]) == but_seed(record)) {
+            // One run twice is still one seed.
+            Some(group) if group.iter().any(|known| known.seed == record.seed) => {}
             Some(group) => group.push(record),
             None => groups.push(vec![record]),
         }
@@ -92,6 +92,7 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
             format!("ours: {}{mark}{}", first.rule, seeds(group)),
             network(first),
             first.time_steps.to_string(),
+            first.config.epochs.to_string(),
             String::new(),
             of(|record| record.accuracy.last, 2),
             of(|record| record.accuracy.best_test, 2),
@@ -102,7 +103,8 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
         ]);
     }
     for value in plan.experiment.paper.iter().filter(|value| value.dataset == dataset) {
-        let mut row = vec![format!("paper: {} ({})", value.model, value.place), String::new(), String::new()];
+        let mut row = vec![format!("paper: {} ({})", value.model, value.place)];
+        row.resize(4, String::new());
         row.push(format!("{:.2}", value.accuracy));
         row.resize(COLUMNS.len(), String::new());
         table.add_row(row);
@@ -159,6 +161,7 @@ pub fn runs_csv(records: &[Record]) -> Result<Vec<u8>> {
         texts("network", |record| record.network.clone()),
         numbers("width", |record| record.width),
         wholes("time_steps", |record| record.time_steps as u64),
+        wholes("epochs", |record| record.config.epochs as u64),
         texts("rule", |record| record.rule.clone()),
         wholes("seed", |record| record.seed),
         numbers("accuracy_last", |record| record.accuracy.last),

@@ -88,8 +88,9 @@ pub(crate) fn open_or_build(
         Err(Unusable::Unsound(why)) => reporter
             .notice(format!("the frame cache {} cannot be used ({why}): it is built again", path.display())),
     }
-    let staging =
-        tempfile::Builder::new().prefix(".building-").tempdir_in(&folder).context("create", &folder)?;
+    let prefix = format!(".building-{}-", key.short());
+    crate::lock::clear(&folder, &prefix)?;
+    let staging = tempfile::Builder::new().prefix(&prefix).tempdir_in(&folder).context("create", &folder)?;
     let unfinished = staging.path().join("frames.h5");
     build::build(&unfinished, files, framing, &key, reporter)?;
     guard::write(&unfinished, &path)?;

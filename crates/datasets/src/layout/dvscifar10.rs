@@ -1,11 +1,12 @@
-//! DVS-CIFAR10: a folder a class, with recordings `cifar10_<class>_<i>.aedat`, i from 0 to 999.
+//! DVS-CIFAR10: a folder a class, with recordings `cifar10_<class>_<i>.aedat`, i from 0 to 999. An `.aedat` file with another
+//! name is refused: it may be of another class.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use bpsta_events::Format;
 
-use super::{Content, Found, Scan, find_root, gaps, list, name_gaps};
+use super::{Content, Found, Scan, find_root, foreign, gaps, list, name_gaps};
 use crate::{DatasetError, DatasetId, DatasetInfo, SplitName};
 
 pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
@@ -27,8 +28,15 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
         let train = training_files(files.len());
         let mut numbers = BTreeSet::new();
         for (place, (name, source)) in files.into_iter().enumerate() {
-            let number = name.strip_suffix(".aedat").and_then(|stem| stem.rsplit('_').next());
-            numbers.extend(number.and_then(|number| number.parse::<usize>().ok()));
+            let stem = name.strip_prefix("cifar10_").and_then(|name| name.strip_suffix(".aedat"));
+            let number = stem.and_then(|stem| stem.rsplit('_').next()?.parse::<usize>().ok());
+            let number = number.filter(|n| *n < official && name == format!("cifar10_{class}_{n}.aedat"));
+            let Some(number) = number else {
+                let last = official.saturating_sub(1);
+                let expected = format!("a name from cifar10_{class}_0.aedat to cifar10_{class}_{last}.aedat");
+                return Err(foreign(source, expected));
+            };
+            numbers.insert(number);
             scan.files.push(Found {
                 source,
                 target: format!("{class}/{name}"),
@@ -40,7 +48,8 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
         }
         let gaps = gaps(&numbers, 0, official);
         if !gaps.is_empty() {
-            scan.missing.push(format!("{class}: numbers {}", name_gaps(&gaps)));
+            let none = if numbers.is_empty() { "no file, " } else { "" };
+            scan.missing.push(format!("{class}: {none}numbers {}", name_gaps(&gaps)));
         }
     }
     if scan.files.is_empty() { Err(not_recognised(&root)) } else { Ok(scan) }

@@ -129,10 +129,17 @@ pub(crate) fn decode(
                 "event {at} lies at x {}, y {}, outside the sensor's {} x {} pixels",
                 events.x[at], events.y[at], info.width, info.height
             );
-            Err(malformed(path, bytes.len(), problem))
+            // Five bytes an event. The decoders of AEDAT refuse such events themselves, with their offset.
+            let offset = if format == Format::NmnistBin { at * 5 } else { 0 };
+            Err(malformed(path, offset, problem))
         }
         None => Ok(events),
     }
+}
+
+/// A file that an official tree does not have: which ones it does is said.
+fn foreign(path: PathBuf, expected: impl Into<String>) -> DatasetError {
+    DatasetError::ForeignFile { path, expected: expected.into() }
 }
 
 /// For `map_err`: names the file whose bytes could not be decoded.

@@ -1,11 +1,14 @@
 //! N-MNIST: `Train/<digit>/NNNNN.bin` and `Test/<digit>/NNNNN.bin`, numbered from 1 through each split.
+//!
+//! A `.bin` file with another name, or with a number that another digit has already, is refused: it would be counted as an
+//! official sample and is none.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bpsta_events::Format;
 
-use super::{Content, Found, Scan, find_root, gaps, list, name_gaps};
+use super::{Content, Found, Scan, find_root, foreign, gaps, list, name_gaps};
 use crate::{DatasetError, DatasetId, DatasetInfo, SplitName};
 
 const FOLDERS: [(&str, SplitName); 2] = [("Test", SplitName::Test), ("Train", SplitName::Train)];
@@ -25,7 +28,7 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
             SplitName::Train => info.samples.train,
             SplitName::Test => info.samples.test,
         };
-        let mut numbers = BTreeSet::new();
+        let mut numbers = BTreeMap::new();
         let path = root.join(folder);
         let digits = if path.is_dir() { list(&path)? } else { Vec::new() };
         for (digit, path) in digits.into_iter().filter(|(_, path)| path.is_dir()) {
@@ -33,8 +36,16 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
                 return Err(not_recognised(&path));
             };
             for (name, source) in list(&path)? {
-                let Some(number) = name.strip_suffix(".bin") else { continue };
-                numbers.extend(number.parse::<usize>().ok());
+                let Some(stem) = name.strip_suffix(".bin") else { continue };
+                let number = stem.parse::<usize>().ok();
+                let number = number.filter(|n| (1..=official).contains(n) && name == format!("{n:05}.bin"));
+                let Some(number) = number else {
+                    return Err(foreign(source, format!("a name from 00001.bin to {official:05}.bin")));
+                };
+                if let Some(other) = numbers.insert(number, digit.clone()) {
+                    let expected = format!("every number once, but {folder}/{other} has {name} too");
+                    return Err(foreign(source, expected));
+                }
                 scan.files.push(Found {
                     source,
                     target: format!("{folder}/{digit}/{name}"),
@@ -45,7 +56,11 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
                 });
             }
         }
-        let gaps = gaps(&numbers, 1, official);
+        let empty = info.classes.iter().filter(|class| !numbers.values().any(|digit| digit == *class));
+        if !numbers.is_empty() {
+            scan.missing.extend(empty.map(|class| format!("{folder}: class {class}: no file")));
+        }
+        let gaps = gaps(&numbers.into_keys().collect(), 1, official);
         if !gaps.is_empty() {
             scan.missing.push(format!("{folder}: numbers {}", name_gaps(&gaps)));
         }

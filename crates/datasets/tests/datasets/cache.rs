@@ -261,3 +261,39 @@ fn a_store_is_cheap_to_share() {
     shared(&data);
     shared(&registry());
 }
+
+#[test]
+fn what_killed_framings_left_is_cleared_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    store.load(&manifest, Some(framing("number:2"))).unwrap();
+    let cache = caches(folder.path()).remove(0);
+    let key = cache.file_stem().unwrap().to_str().unwrap();
+    let left = cache.with_file_name(format!(".building-{key}-Xy12"));
+    let others = cache.with_file_name(".building-0123456789abcdef-Xy12");
+    for folder in [&left, &others] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::remove_file(&cache).unwrap();
+    store.load(&manifest, Some(framing("number:2"))).unwrap();
+    assert!(!left.exists() && others.exists(), "another cache may be in the making");
+
+    let (input, output) = (folder.path().join("tree/Train/1/00001.bin"), folder.path().join("frames.h5"));
+    let (left, others) =
+        (folder.path().join(".framing-frames.h5-Xy12"), folder.path().join(".framing-x.h5-Xy12"));
+    for folder in [&left, &others] {
+        fs::create_dir(folder).unwrap();
+    }
+    frame_file(&input, None, framing("number:2"), &output, false).unwrap();
+    assert!(output.exists() && !left.exists() && others.exists());
+}
+
+#[test]
+fn a_data_set_has_at_most_1024_frames_a_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    for frames in [0, 1025, usize::MAX] {
+        let error = store.load(&manifest, Some(Framing::ByNumber { frames })).unwrap_err().to_string();
+        assert!(error.contains("from 1 to 1024 frames"), "{error}");
+    }
+}

@@ -49,11 +49,16 @@ fn one_bad_file_fails_the_import_and_leaves_nothing() {
     nmnist(&tree, 30, 3);
     let bad = tree.join("Train/7/00017.bin");
     let whole = fs::read(&bad).unwrap();
-    let outside = [200, 3, 0, 0, 9];
-    for (bytes, what) in [(&whole[..7], "truncated"), (&[][..], "empty"), (&outside, "outside the sensor")] {
+    let outside = [[1, 3, 0, 0, 9], [1, 3, 0, 0, 9], [200, 3, 0, 0, 9]].concat();
+    let cases = [
+        (&whole[..7], "byte 5"),
+        (&[][..], "byte 0"),
+        (&outside, "byte 10: event 2 lies at x 200, y 3, outside"),
+    ];
+    for (bytes, what) in cases {
         fs::write(&bad, bytes).unwrap();
         let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err().to_string();
-        assert!(error.contains("00017.bin"), "{what}: {error}");
+        assert!(error.contains("00017.bin") && error.contains(what), "{what}: {error}");
         assert_nothing_imported(folder.path(), DatasetId::Nmnist);
     }
     fs::write(&bad, whole).unwrap();
@@ -226,4 +231,89 @@ fn a_manifest_of_another_version_is_refused() {
     assert!(error.contains("files[0].samples"), "{error}");
     fs::write(&path, &text[..text.len() / 2]).unwrap();
     assert!(store.manifest(DatasetId::Nmnist).is_err());
+}
+
+#[test]
+fn files_that_no_official_nmnist_tree_has_are_refused_by_name() {
+    for (name, expected) in [
+        ("Train/5/99999.bin", "a name from 00001.bin to 60000.bin"),
+        ("Test/5/10001.bin", "a name from 00001.bin to 10000.bin"),
+        ("Train/5/00000.bin", "a name from"),
+        ("Train/5/7.bin", "a name from"),
+        ("Train/5/foo.bin", "a name from"),
+        ("Train/7/00005.bin", "every number once, but Train/5 has 00005.bin too"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        nmnist(&tree, 10, 3);
+        write(&tree.join(name), &events(1, 50, 34), Format::NmnistBin);
+        let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(expected) && error.contains("move it out"), "{error}");
+        assert_nothing_imported(folder.path(), DatasetId::Nmnist);
+    }
+}
+
+#[test]
+fn recordings_of_another_class_are_no_dvscifar10_samples() {
+    for name in ["cifar10_dog_77.aedat", "cifar10_cat_1000.aedat", "cifar10_cat_07.aedat", "cat.aedat"] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        for name in ["cifar10_cat_3.aedat", name] {
+            write(&tree.join("cat").join(name), &events(1, 50, 128), Format::Aedat2);
+        }
+        let error = store(folder.path()).import(DatasetId::DvsCifar10, &tree).unwrap_err().to_string();
+        assert!(
+            error.contains(name) && error.contains("cifar10_cat_0.aedat to cifar10_cat_999.aedat"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_class_without_files_is_named_as_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 20, 10);
+    for name in ["Train/3", "Train/8"] {
+        fs::remove_dir_all(tree.join(name)).unwrap();
+    }
+    fs::create_dir(tree.join("Train/8")).unwrap();
+    let manifest = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap();
+    let expected = [
+        "Test: numbers 11-10000",
+        "Train: class 3: no file",
+        "Train: class 8: no file",
+        "Train: numbers 3, 8, 13, 18, 21-60000",
+    ];
+    assert_eq!(manifest.missing, expected);
+}
+
+#[test]
+fn a_manifest_that_contradicts_itself_is_refused_with_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    nmnist(&folder.path().join("tree"), 2, 1);
+    let store = store(folder.path());
+    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let path = store.folder(&manifest).join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    for (from, to, field) in [
+        ("\"dataset\": \"nmnist\"", "\"dataset\": \"mnist\"", "dataset"),
+        ("\"synthetic\": false", "\"synthetic\": true", "synthetic"),
+        ("\"train\": 2,\n    \"test\"", "\"train\": 3,\n    \"test\"", "samples"),
+        ("\"train_official\": 60000", "\"train_official\": 2", "subset"),
+        ("official-folders", "official-files", "split_rule"),
+        ("\"label\": 1", "\"label\": 10", "files[0].label"),
+        ("Train/2/00002.bin", "../../2/00002.bin", "files[2].path"),
+        ("Train/2/00002.bin", "/etc/hosts", "files[2].path"),
+        ("Train/2/00002.bin", "Train/1/00001.bin", "files[2].path"),
+        ("\"samples\": 1", "\"samples\": 2", "samples"),
+        ("\"split\": \"test\"", "\"split\": null", "files[0].split"),
+        ("\"bytes\": 1000", "\"bytes\": 18446744073709551615", "files"),
+    ] {
+        assert!(text.contains(from), "{from} in {text}");
+        let to = if field == "files" { text.replace(from, to) } else { text.replacen(from, to, 1) };
+        fs::write(&path, to).unwrap();
+        let error = store.manifest(DatasetId::Nmnist).unwrap_err().to_string();
+        assert!(error.contains(&format!("manifest.json: at {field}: ")), "{from}: {error}");
+    }
 }

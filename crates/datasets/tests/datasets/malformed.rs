@@ -162,11 +162,24 @@ fn inspecting_tells_formats_apart() {
     assert_eq!(image("other.bin", &records(&[1, 2, 3, 4, 5]), Some("cifar10-bin")).count, 5);
     let events = inspect(&file("00001.bin", &[1, 2, 0, 0, 3]), None).unwrap();
     assert!(matches!(events, Inspection::Events(_)), "{events:?}");
+    let events = inspect(&file("00001.bin.gz", &gzip(&[1, 2, 0, 0, 3])), None).unwrap();
+    assert!(matches!(events, Inspection::Events(_)), "{events:?}");
 
     let error = inspect(&file("notes.txt", b"hello"), None).unwrap_err().to_string();
     assert!(error.contains("--format"), "{error}");
     let error = inspect(&file("notes.txt", b"hello"), Some("png")).unwrap_err().to_string();
-    assert!(error.contains("--format"), "{error}");
+    assert!(
+        error.contains("\"png\"; choose one of idx, cifar10-bin, nmnist-bin, aedat2, aedat3.1"),
+        "{error}"
+    );
+    for (name, bytes, expected) in [
+        ("empty.aedat", &b""[..], "at byte 0: the file is empty"),
+        ("four.aedat4", b"#!AER-DAT4.0\r\n", "the file says AEDAT 4.0"),
+        ("one.aedat", b"#!AER-DAT1.0\r\n", "the file says AEDAT 1.0"),
+    ] {
+        let error = inspect(&file(name, bytes), None).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(expected), "{error}");
+    }
     let error = inspect(&file("data_batch_1.bin", &[]), None).unwrap_err().to_string();
     assert!(error.contains("at byte 0"), "{error}");
 }

@@ -1,0 +1,59 @@
+//! Does a manifest that was read agree with itself and with the registry? It may have been edited, or copied from elsewhere.
+
+use std::path::{Component, Path};
+
+use crate::manifest::Counts;
+use crate::{DatasetInfo, FileEntry, Manifest, SplitName, Subset};
+
+/// Checks what the types cannot say. The error is the field and what is wrong there.
+pub(crate) fn check(manifest: &Manifest, info: &DatasetInfo) -> Result<(), (String, String)> {
+    for (index, entry) in manifest.files.iter().enumerate() {
+        file(entry, info).map_err(|(field, message)| (format!("files[{index}].{field}"), message))?;
+    }
+    if let Some(index) = manifest.files.windows(2).position(|pair| pair[0].path >= pair[1].path) {
+        let message = "expected every file once, sorted by path".to_owned();
+        return Err((format!("files[{}].path", index + 1), message));
+    }
+    let bytes = manifest.files.iter().try_fold(0u64, |sum, entry| sum.checked_add(entry.bytes));
+    if bytes.is_none() {
+        return Err(("files".into(), "their bytes are more than any disk holds".into()));
+    }
+    let counted =
+        Counts { train: samples(manifest, SplitName::Train)?, test: samples(manifest, SplitName::Test)? };
+    if counted != manifest.samples {
+        let message = format!("{:?} is said, the files hold {counted:?}", manifest.samples);
+        return Err(("samples".into(), message));
+    }
+    let subset = if manifest.synthetic { None } else { Subset::of(manifest.samples, info.samples) };
+    if manifest.subset != subset {
+        let message = format!("{:?} is said, the files make it {subset:?}", manifest.subset);
+        return Err(("subset".into(), message));
+    }
+    if manifest.split_rule != info.split {
+        let message = format!("{} is said, datasets.toml says {}", manifest.split_rule, info.split);
+        return Err(("split_rule".into(), message));
+    }
+    Ok(())
+}
+
+fn file(entry: &FileEntry, info: &DatasetInfo) -> Result<(), (&'static str, String)> {
+    // A name of plain parts alone cannot lead out of `raw/`.
+    let plain = Path::new(&entry.path).components().all(|part| matches!(part, Component::Normal(_)));
+    if entry.path.is_empty() || !plain || entry.path.contains('\\') {
+        return Err(("path", format!("expected a path below raw/, found {:?}", entry.path)));
+    }
+    if let Some(label) = entry.label.filter(|label| usize::from(*label) >= info.classes.len()) {
+        return Err(("label", format!("expected a label below {}, found {label}", info.classes.len())));
+    }
+    if entry.samples > 0 && entry.split.is_none() {
+        return Err(("split", "expected train or test, since the file holds samples".to_owned()));
+    }
+    Ok(())
+}
+
+fn samples(manifest: &Manifest, split: SplitName) -> Result<usize, (String, String)> {
+    let mut of_split = manifest.files.iter().filter(|entry| entry.split == Some(split));
+    of_split
+        .try_fold(0usize, |sum, entry| sum.checked_add(entry.samples))
+        .ok_or_else(|| ("files".to_owned(), format!("their {} samples are more than can be", split.as_str())))
+}

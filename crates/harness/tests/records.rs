@@ -1,0 +1,210 @@
+//! Records and the table over them: each cell is its own, and what does not belong to it is refused.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+
+use bpsta_datasets::{DatasetId, Store};
+use bpsta_harness::{
+    Experiment, HarnessError, Options, Plan, Profile, Record, RunStore, accept, reproduce, table_markdown,
+};
+use bpsta_spiking::Rule;
+
+use crate::common::{options, plan, registry, root, run};
+
+/// One cell that is trained in a second.
+fn one(folder: &Path, rule: Rule) -> Options {
+    Options {
+        datasets: vec![DatasetId::Nmnist],
+        rules: vec![rule],
+        time_steps: vec![2],
+        epochs: Some(2),
+        ..options(folder)
+    }
+}
+
+/// Our rows of a table, from the rule on.
+fn rows(table: &str) -> Vec<&str> {
+    table.lines().filter_map(|line| line.strip_prefix("| ours: ")).collect()
+}
+
+#[test]
+fn an_option_given_twice_is_no_second_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let once = one(folder.path(), Rule::Both);
+    let twice = Options {
+        datasets: vec![DatasetId::Nmnist; 2],
+        rules: vec![Rule::Both; 2],
+        time_steps: vec![2; 2],
+        ..once.clone()
+    };
+    let (outcome, trained) = run(&twice, &folder.path().join("runs"), 2);
+    assert_eq!((trained, outcome.records.len()), (1, 1));
+    assert_eq!(rows(&outcome.table).len(), 1);
+
+    let mut experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    let cells = &mut experiment.profile.get_mut(&Profile::Quick).unwrap().cell;
+    cells.extend(cells.clone());
+    let (plan, store) = plan(&once);
+    let again = Plan::new(experiment, &once, &registry(), &store).unwrap();
+    assert_eq!((again.cells.len(), &again.table), (1, &plan.table), "cells that stand twice in the file");
+
+    let doubled = [outcome.records.clone(), outcome.records].concat();
+    let table = table_markdown(&plan, &doubled).unwrap();
+    let row = rows(&table)[0];
+    assert!(!row.contains("seeds") && !row.contains('±'), "{row}");
+}
+
+#[test]
+fn a_part_of_the_plan_drops_no_finished_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    for (rule, expected) in [
+        (Rule::Both, &["both"][..]),
+        (Rule::Baseline, &["baseline", "both"]),
+        (Rule::Both, &["baseline", "both"]),
+    ] {
+        let (outcome, _) = run(&one(folder.path(), rule), &runs, 2);
+        let rules: Vec<&str> =
+            rows(&outcome.table).iter().map(|row| row.split(',').next().unwrap()).collect();
+        assert_eq!(rules, expected);
+        assert_eq!(outcome.records.len(), 1, "the cells that were asked for");
+        let csv = std::fs::read_to_string(&outcome.csv_path).unwrap();
+        assert_eq!(csv.lines().count(), 1 + expected.len());
+    }
+    let (plan, _) = plan(&one(folder.path(), Rule::Both));
+    let (_, count) = accept(&plan, &RunStore::new(&runs), &folder.path().join("results")).unwrap();
+    assert_eq!(count, 2, "what the table shows is accepted");
+    let synthetic = std::fs::read_dir(folder.path().join("data/synthetic")).unwrap();
+    assert_eq!(synthetic.count(), 1, "stand-ins that were not asked for are not generated");
+}
+
+#[test]
+fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = one(folder.path(), Rule::Both);
+    let (outcome, _) = run(&options, &folder.path().join("runs"), 2);
+    let store = RunStore::new(&folder.path().join("runs"));
+    let run_id = &outcome.records[0].run_id;
+    let path = store.record_path(run_id);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
+
+    type Edit = fn(&mut serde_json::Value);
+    let edits: [(Edit, &str); 14] = [
+        (|record| record["schema"] = 2.into(), "key `schema` is 2"),
+        (|record| record["completed"] = false.into(), "key `completed` is false"),
+        (|record| record["run_id"] = "0123456789abcdef".into(), "key `run_id` is 0123456789abcdef"),
+        (|record| record["config"]["seed"] = 2.into(), "key `run_id`"),
+        (|record| record["config"]["width"] = (-1).into(), "key `config`"),
+        (|record| record["rule"] = "baseline".into(), "key `rule` is baseline, and by its `config` both"),
+        (|record| record["synthetic"] = false.into(), "key `synthetic` is false"),
+        (|record| record["data"] = "N-MNIST, complete".into(), "key `data` is \"N-MNIST, complete\""),
+        (|record| record["layers"] = "800FC".into(), "key `layers`"),
+        (|record| record["accuracy"]["last"] = 99.9.into(), "key `accuracy` is"),
+        (|record| record["firing_rate"] = ().into(), "key `firing_rate`: invalid type: null"),
+        (|record| record["epochs"][1]["test_accuracy"] = 101.into(), "key `epochs[1].test_accuracy` is 101"),
+        (|record| record["epochs"][0]["epoch"] = 2.into(), "key `epochs[0].epoch` is 2, expected 1"),
+        (|record| record["epochs"] = serde_json::json!([]), "key `epochs` is a list of 0"),
+    ];
+    for (edit, expected) in edits {
+        let mut record: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        edit(&mut record);
+        std::fs::write(&path, record.to_string()).unwrap();
+        let error = store.finished(run_id).unwrap_err();
+        assert!(matches!(error, HarnessError::BadRecord { .. }));
+        let error = error.to_string();
+        assert!(error.contains(expected) && error.contains("move it away"), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn a_record_that_is_no_number_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let store = RunStore::new(&folder.path().join("others"));
+    type Edit = fn(&mut Record);
+    let edits: [(Edit, &str); 3] = [
+        (|record| record.epochs[1].test_loss = f64::NAN, "key `epochs[1].test_loss` is NaN"),
+        (|record| record.accuracy.best_test = f64::NEG_INFINITY, "key `accuracy.best_test` is -inf"),
+        (|record| record.firing_rate = f64::INFINITY, "key `firing_rate` is inf"),
+    ];
+    for (edit, expected) in edits {
+        let mut record = outcome.records[0].clone();
+        edit(&mut record);
+        let error = store.finish(&record).unwrap_err().to_string();
+        assert!(error.contains(&record.run_id) && error.contains(expected), "{error}");
+        assert!(!store.record_path(&record.run_id).exists());
+    }
+}
+
+#[test]
+fn a_store_that_takes_no_records_is_found_before_the_first_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, data) = plan(&one(folder.path(), Rule::Both));
+    let runs = folder.path().join("runs");
+    std::fs::write(&runs, "a file").unwrap();
+    let error =
+        reproduce(&plan, &data, &RunStore::new(&runs), &mut |_| panic!("nothing is run")).unwrap_err();
+    assert!(matches!(error, HarnessError::StoreNotWritable { .. }), "{error}");
+    assert!(error.to_string().contains("--results"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn records_have_the_rights_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    std::fs::write(folder.path().join("new"), "").unwrap();
+    let rights = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(rights(&outcome.table_path), rights(&folder.path().join("new")));
+}
+
+/// A part of N-MNIST with so many recordings in each split, imported.
+fn imported(folder: &Path, train: usize, test: usize) -> Store {
+    let store = Store::open(&folder.join("data"), &registry());
+    for (split, count) in [("Train", train), ("Test", test)] {
+        for number in 1..=count {
+            let path = folder.join(format!("tree/{split}/{}/{number:05}.bin", number % 10));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, [number as u8 % 34, 2, 0, 0, 3]).unwrap();
+        }
+    }
+    store.import(DatasetId::Nmnist, &folder.join("tree")).unwrap();
+    store
+}
+
+fn refused(folder: &Path, store: &Store, datasets: Vec<DatasetId>) -> HarnessError {
+    let options = Options { profile: Profile::Cpu, datasets, ..options(folder) };
+    let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    Plan::new(experiment, &options, &registry(), store).unwrap_err()
+}
+
+#[test]
+fn data_without_test_samples_are_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = imported(folder.path(), 64, 0);
+    let error = refused(folder.path(), &store, vec![DatasetId::Nmnist]);
+    assert!(matches!(error, HarnessError::NoTestSamples { dataset: DatasetId::Nmnist }), "{error}");
+}
+
+#[test]
+fn data_sets_that_are_there_are_named_where_another_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = imported(folder.path(), 64, 1);
+    let error = refused(folder.path(), &store, Vec::new()).to_string();
+    assert!(error.contains("dvsgesture is not in") && error.contains("`--dataset nmnist`"), "{error}");
+}
+
+#[test]
+fn generated_data_never_pass_for_real_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = imported(folder.path(), 64, 1);
+    let path = folder.path().join("data/nmnist/manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"synthetic\": false", "\"synthetic\": true")).unwrap();
+    let error = refused(folder.path(), &store, vec![DatasetId::Nmnist]).to_string();
+    assert!(error.contains("at synthetic: true is said in a folder of official data"), "{error}");
+}
