@@ -26,6 +26,8 @@ class Jelly:
     def __init__(self, network: Network, rule: str, time_steps: int, *, eager: bool):
         torch.set_flush_denormal(True)
         self.eager = eager or shutil.which("g++") is None
+        how = "eager" if self.eager else "torch.compile"
+        self.configuration = f"{how}, multi-step, channels last, batch norm per time step"
         self.dropped = {index: one[1] for index, one in enumerate(network.layers) if one[0] == "dropout"}
         layers = nn.Sequential(*(_build(one, rule, time_steps) for one in network.layers))
         self.network = Frames(layers, network.stride).to(memory_format=torch.channels_last)
@@ -35,7 +37,7 @@ class Jelly:
     def train(self, case: Case) -> None:
         """Takes the case's parameters, and gets ready for steps."""
         self._load(case)
-        self._compile()
+        self._compile(freezing=False)
 
     def evaluate(self, case: Case) -> None:
         """Takes the case's parameters and running statistics, and folds the latter into the convolutions."""
@@ -44,7 +46,7 @@ class Jelly:
         for index, one in enumerate(layers):
             if isinstance(one, PerTimeStepNorm):
                 layers[index - 1], layers[index] = fuse_conv_bn_eval(layers[index - 1], one), nn.Identity()
-        self._compile()
+        self._compile(freezing=True)
 
     def step(self, frames: torch.Tensor, labels: torch.Tensor) -> None:
         """One training step with masks of its own."""
@@ -79,9 +81,9 @@ class Jelly:
     def _load(self, case: Case) -> None:
         self.network.layers.load_state_dict(case.parameters | case.buffers, strict=False)
 
-    def _compile(self) -> None:
+    def _compile(self, *, freezing: bool) -> None:
         if not self.eager:
-            self.call = torch.compile(self.network, dynamic=False)
+            self.call = torch.compile(self.network, dynamic=False, options={"freezing": freezing})
 
 
 class Frames(nn.Module):

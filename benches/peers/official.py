@@ -1,15 +1,17 @@
 """The authors' code (Brain-Cog-Lab/BP-STA), run the way its `train.py` and `networks.py` run it.
 
-Neurons, dropout, vote, encoder and loss are imported from a clone; nothing of it is copied here. Its network class is
-not: the widths are fixed in it, and the small network of it cannot run (the sizes of two layers do not match).
+Neurons, dropout, vote, encoder and loss are imported from a clone (its `code` folder must be on `sys.path`); nothing
+of it is copied here. Its network class is not used: its widths are fixed, and its small network cannot run (the sizes
+of two layers do not match).
 
 Three departures, each in the official code's favour or needed to run at all: anomaly detection is off (`train.py`
 leaves it on, which costs half as much again), `DGLIFNode`'s first input is cloned (it writes into the ReLU's output,
 which today's PyTorch refuses), and the training accuracy is not computed.
 """
 
-import sys
-
+import encoders
+import losses
+import operations  # it also brings the nodes
 import torch
 from torch import nn
 
@@ -19,17 +21,14 @@ from spec import ALPHA, DECAY, THRESHOLD, VOTERS, Case, Network
 class Official:
     """One network with its optimizer."""
 
-    def __init__(self, directory: str, network: Network, rule: str, time_steps: int):
-        sys.path.insert(0, f"{directory}/code")
-        import encoders
-        import losses
-        import operations
+    configuration = "eager, one time step after the other"
 
+    def __init__(self, network: Network, rule: str, time_steps: int):
         self.door = network.stride
         self.time_steps = time_steps
         self.encoder = encoders.Encoder(time_steps, "direct")
         self.criterion = losses.UnilateralMse(1.0)
-        self.layers = nn.Sequential(*(_build(operations, one, rule) for one in network.layers))
+        self.layers = nn.Sequential(*(_build(one, rule) for one in network.layers))
         self.optimizer = torch.optim.AdamW(self.layers.parameters(), lr=1e-3, weight_decay=1e-4)
 
     def train(self, case: Case) -> None:
@@ -80,7 +79,7 @@ class Official:
         return {name: parameter.grad for name, parameter in trained}
 
 
-def _build(operations, one: tuple, rule: str) -> nn.Module:
+def _build(one: tuple, rule: str) -> nn.Module:
     match one:
         case ("conv", inputs, outputs):
             return nn.Conv2d(inputs, outputs, kernel_size=(3, 3), padding=(1, 1), stride=(1, 1))
@@ -101,21 +100,27 @@ def _build(operations, one: tuple, rule: str) -> nn.Module:
         case ("vote",):
             return operations.VotingLayer(VOTERS)
         case ("lif",):
-            return _node(operations, rule)(threshold=THRESHOLD, decay=DECAY)
+            return _NODES[rule](threshold=THRESHOLD, decay=DECAY)
     raise ValueError(one)
 
 
-def _node(nodes, rule: str) -> type:
-    class Spatial(nodes.DGLIFNode):
-        def integral(self, inputs):
-            super().integral(inputs.clone() if self.mem is None else inputs)
+class _Spatial(operations.DGLIFNode):
+    def integral(self, inputs):
+        super().integral(inputs.clone() if self.mem is None else inputs)
 
-    class Temporal(nodes.SGLIFNode):
-        """The official code has no node for this cell: the baseline plus the paper's Equation 10."""
 
-        def calc_spike(self):
-            self.spike = self.act_fun(self.mem)
-            residual = ALPHA * (self.spike - self.spike.detach())
-            self.mem = (self.mem * (1.0 - self.spike) + residual) * self.decay
+class _Temporal(operations.SGLIFNode):
+    """The official code has no node for this rule: the baseline's, plus the paper's Equation 10."""
 
-    return {"baseline": nodes.SGLIFNode, "spatial": Spatial, "temporal": Temporal, "both": nodes.HTGLIFNode}[rule]
+    def calc_spike(self):
+        self.spike = self.act_fun(self.mem)
+        residual = ALPHA * (self.spike - self.spike.detach())
+        self.mem = (self.mem * (1.0 - self.spike) + residual) * self.decay
+
+
+_NODES = {
+    "baseline": operations.SGLIFNode,
+    "spatial": _Spatial,
+    "temporal": _Temporal,
+    "both": operations.HTGLIFNode,
+}

@@ -11,7 +11,9 @@ import platform
 import resource
 import statistics
 import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,11 +29,12 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    make, versions = side(options)
+    libraries_mb = peak_rss_mb()
+    peer = make(paper_network(options.network, options.width), options.rule, options.time_steps)
     case = Case(options.weights)
     if case.input.shape[0] != options.batch:
         raise SystemExit(f"{options.weights} holds a batch of {case.input.shape[0]}, not --batch {options.batch}")
-    peer, versions, configuration = build(options)
-    libraries_mb = peak_rss_mb()
 
     if options.mode == "step":
         peer.train(case)
@@ -49,7 +52,7 @@ def main() -> None:
         "step_ms": step_ms,
         "peak_rss_mb": peak_rss_mb(),
         "libraries_rss_mb": libraries_mb,
-        "configuration": configuration,
+        "configuration": peer.configuration,
         "versions": versions,
     }
     print(json.dumps(result) if options.json else json.dumps(result, indent=2))
@@ -73,25 +76,20 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(options: argparse.Namespace) -> tuple:
-    """The peer, the versions behind it, and how it is run."""
-    network = paper_network(options.network, options.width)
+def side(options: argparse.Namespace) -> tuple:
+    """What makes the peer of a network, a rule and T, and the versions behind it."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     if options.peer == "official":
+        sys.path.append(str(options.official / "code"))
         from official import Official
 
-        commit = subprocess.run(
-            ["git", "-C", options.official, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
-        versions["official"] = commit.stdout.strip()[:12]
-        peer = Official(str(options.official), network, options.rule, options.time_steps)
-        return peer, versions, "eager, one time step after the other"
+        git = ["git", "-C", options.official, "rev-parse", "--short=12", "HEAD"]
+        versions["official"] = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        return Official, versions
     from jelly import Jelly
 
     versions["spikingjelly"] = importlib.metadata.version("spikingjelly")
-    peer = Jelly(network, options.rule, options.time_steps, eager=options.eager)
-    how = "eager" if peer.eager else "torch.compile"
-    return peer, versions, f"{how}, multi-step, channels last, batch norm per time step"
+    return partial(Jelly, eager=options.eager), versions
 
 
 def check(peer, case: Case, time_steps: int) -> dict:

@@ -1,7 +1,5 @@
 //! `cargo xtask bench`: times kernels, and steps and evaluations of the paper's networks.
 
-#![allow(clippy::print_stdout, reason = "this is where the command line prints")]
-
 use std::path::PathBuf;
 
 use bpsta_harness::bench::{Bench, Task, Timing};
@@ -10,6 +8,9 @@ use bpsta_spiking::cpu::Path;
 use bpsta_spiking::cpu::measure::{Limits, workloads};
 use bpsta_spiking::{Architecture, Rule};
 use clap::{Args, Subcommand};
+use comfy_table::{Table, presets};
+
+use crate::print;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -82,11 +83,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         device: settings.device,
     };
     let timing = bench.run(settings.save.as_deref())?;
-    if settings.json {
-        println!("{}", serde_json::to_string(&timing)?);
-    } else {
-        print(&timing);
-    }
+    print::line(if settings.json { serde_json::to_string(&timing)? } else { describe(&timing) })?;
     Ok(())
 }
 
@@ -94,12 +91,12 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
 fn kernels() -> anyhow::Result<()> {
     let path = Path::from_environment()?;
     let limits = Limits::measure(path);
-    println!(
+    print::line(format!(
         "one thread, kernels for {path}: at most {:.0} GFLOP/s of multiply-adds, {:.1} GB/s copied\n",
         limits.gflops, limits.copy_gb
-    );
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+    ))?;
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["kernel", "us", "GFLOP/s", "of the peak", "GB/s", "of a copy"]);
     for mut workload in workloads(path) {
         let seconds = workload.seconds(25);
@@ -113,26 +110,31 @@ fn kernels() -> anyhow::Result<()> {
             format!("{:.0} %", 100.0 * gb / limits.copy_gb),
         ]);
     }
-    println!("{table}");
-    println!(
+    print::line(&table)?;
+    print::line(
         "\nOperations are those of the computation as defined: a kernel that looks sums up or takes Winograd's way can pass \
-         the peak. Bytes are those that must be touched once; data that stay in a cache can pass a copy."
-    );
+         the peak. Bytes are those that must be touched once; data that stay in a cache can pass a copy.",
+    )?;
     Ok(())
 }
 
-fn print(timing: &Timing) {
+fn describe(timing: &Timing) -> String {
     let Bench { network, width, time_steps, batch, rule, engine, .. } = timing.bench;
-    println!("{network}, width {width}, T = {time_steps}, batch {batch}, rule {rule}, engine {engine}");
     let (least, most) = timing
         .step_ms
         .iter()
         .fold((f64::INFINITY, 0.0f64), |(least, most), ms| (least.min(*ms), most.max(*ms)));
-    println!("  {:.2} ms (median; {least:.2} to {most:.2}), {} threads", timing.ms_per_step, timing.threads);
+    let mut text = format!(
+        "{network}, width {width}, T = {time_steps}, batch {batch}, rule {rule}, engine {engine}\n  \
+         {:.2} ms (median; {least:.2} to {most:.2}), {}",
+        timing.ms_per_step,
+        print::counted(timing.threads, "thread")
+    );
     if let Some(peak) = timing.peak_rss_mb {
-        println!("  {peak:.0} MiB at most");
+        text += &format!("\n  {peak:.0} MiB at most");
     }
     if let (Some(simd), Some(cpu)) = (&timing.simd, &timing.cpu) {
-        println!("  kernels for {simd} on {cpu}");
+        text += &format!("\n  kernels for {simd} on {cpu}");
     }
+    text
 }

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::kernels::product::{Product, Row, Run, Start, Terms};
+use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::{BLOCK, TAPS};
 use super::kernels::winograd::{Kernels, Outputs, PLACES, TILE, Tiles};
 use super::memory::{Floats, with_floats};
@@ -99,11 +99,11 @@ impl Turned {
     }
 
     /// Weights between two blocks turned: `[tap][output lane][input lane]`, the last tap first.
-    fn turn(&self, weights: &[f32], block: usize, from: usize, turned: &mut [f32]) {
+    fn turn(&self, path: Path, weights: &[f32], block: usize, from: usize, turned: &mut [f32]) {
         let weights = &weights[(from * self.stage.blocks() + block) * BLOCK..][..BLOCK];
-        for (i, value) in turned.iter_mut().enumerate() {
-            let (tap, output, input) = (i / LANES / LANES, i / LANES % LANES, i % LANES);
-            *value = weights[((TAPS - 1 - tap) * LANES + input) * LANES + output];
+        let taps = weights.chunks(LANES * LANES).rev();
+        for (from, to) in taps.zip(turned.chunks_mut(LANES * LANES)) {
+            path.run(Turn { from, to });
         }
     }
 
@@ -121,7 +121,7 @@ impl Turned {
         room.grow(blocks * input_blocks * BLOCK);
         room[..blocks * input_blocks * BLOCK].par_chunks_mut(BLOCK).enumerate().for_each(
             |(index, turned)| {
-                self.turn(weights, index / input_blocks, index % input_blocks, turned);
+                self.turn(path, weights, index / input_blocks, index % input_blocks, turned);
             },
         );
         let (turned, wide) = (&**room, input_blocks * pixels * LANES);
@@ -242,7 +242,7 @@ impl Turned {
             with_floats(BLOCK + PLACES * LANES * LANES, |room| {
                 let (turned, transformed) = room.split_at_mut(BLOCK);
                 for from in 0..input_blocks {
-                    self.turn(weights, block, from, turned);
+                    self.turn(path, weights, block, from, turned);
                     path.run(Kernels {
                         taps: turned,
                         tap_stride: LANES * LANES,
