@@ -1,5 +1,7 @@
 //! The command line of the harness: parses, calls one function, prints.
 
+#![forbid(unsafe_code)]
+
 mod accept;
 mod bench;
 mod data;

@@ -8,6 +8,8 @@
 //! What this crate must not know: networks, losses, tensor libraries, the paper's numbers. It prints nothing: progress
 //! goes through a callback ([`Store::with_progress`]).
 
+#![forbid(unsafe_code)]
+
 mod cache;
 mod check;
 pub mod cifar;

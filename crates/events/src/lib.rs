@@ -3,6 +3,8 @@
 //! Formats are read as the paper's own readers read them (Brain-Cog-Lab's BP-STA code, after SpikingJelly): every event in
 //! file order, none dropped, timestamps in microseconds. This crate knows no data set and no tensor library.
 
+#![forbid(unsafe_code)]
+
 mod aedat2;
 mod aedat31;
 mod error;

@@ -6,6 +6,8 @@
 //! This is the only crate that knows the paper's numbers, and the only one that depends on polars. It prints nothing: what
 //! happens is told to a callback as [`Event`]s.
 
+#![forbid(unsafe_code)]
+
 mod accept;
 pub mod bench;
 mod check;

@@ -79,6 +79,6 @@ pub enum SpikingError {
         why: String,
     },
     /// A tensor operation failed.
-    #[error("tensor operation failed: {0}")]
+    #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }

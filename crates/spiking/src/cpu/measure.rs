@@ -126,7 +126,7 @@ fn spikes(planes: usize, height: usize, width: usize) -> Vec<u16> {
     let padded = (height + 2) * (width + 2);
     let order = Streams::new(5).permutation("spikes", planes * padded * LANES);
     let fires = |at: usize| {
-        (0..LANES).fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane] % 5 == 0) << lane)
+        (0..LANES).fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane].is_multiple_of(5)) << lane)
     };
     let inner = |at: usize| {
         let (y, x) = (at % padded / (width + 2), at % (width + 2));

@@ -7,6 +7,7 @@
 
 mod conv;
 #[allow(unsafe_code, reason = "kernels read and write through pointers that they have checked")]
+#[allow(clippy::needless_range_loop, reason = "tiles are loops over constants, several arrays at one index")]
 mod kernels;
 mod linear;
 #[allow(unsafe_code, reason = "a store of 16 values in the measure of the peak")]

@@ -435,11 +435,11 @@ proptest! {
         });
         let mut twin_sum = vec![0.0; LANES];
         let mut twin = vec![0.0; pixels * LANES];
-        for i in 0..pixels * LANES {
+        for (i, x) in input.iter().enumerate() {
             let (pixel, lane) = (i / LANES, i % LANES);
             let at = places[pixel] as usize * LANES + lane;
             let [scale, slope, mean, shift] = std::array::from_fn(|term| f64::from(terms[term * LANES + lane]));
-            twin[at] = scale * f64::from(before[at]) + slope * (f64::from(input[i]) - mean) + shift;
+            twin[at] = scale * f64::from(before[at]) + slope * (f64::from(*x) - mean) + shift;
             twin_sum[lane] += twin[at];
         }
         assert_close(&grads, &twin, 1e-5);
