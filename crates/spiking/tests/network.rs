@@ -221,6 +221,35 @@ proptest! {
     }
 }
 
+/// A network is causal: its vote after t time steps is the vote of a network that ran for t.
+#[test]
+fn the_vote_after_each_time_step_is_that_of_a_shorter_run() {
+    const STEPS: usize = 5;
+    let spec = spec(2, 9);
+    let parameters = Parameters::initial(&spec, &Streams::new(3), &Device::Cpu).unwrap();
+    let neuron = Neuron::paper(Rule::Both);
+    let path = cpu::Path::available()[0];
+    let mut engine = Cpu::new(spec, neuron, &parameters, &AdamW::new(1e-4), path).unwrap();
+    let labels = [0, 1, 2];
+    let frame = 2 * 9 * 9;
+    let input: Vec<f32> = values(3 * STEPS * frame, 4).iter().map(|value| 2.0 * value).collect();
+    let batch = Batch { values: &input, frames: STEPS, time_steps: STEPS, labels: &labels };
+    for _ in 0..20 {
+        engine.train_step(&batch, Mode::Spiking, &mut Streams::new(1).stream("dropout"), 1e-2).unwrap();
+    }
+    let over_time = engine.anytime(&batch).unwrap();
+    let mut seen = 0.0;
+    for steps in 1..=STEPS {
+        let shorter: Vec<f32> =
+            input.chunks(STEPS * frame).flat_map(|sample| sample[..steps * frame].to_vec()).collect();
+        let batch = Batch { values: &shorter, frames: steps, time_steps: steps, labels: &labels };
+        let votes = engine.anytime(&batch).unwrap().get(steps - 1).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(votes, over_time.get(steps - 1).unwrap().to_vec2::<f32>().unwrap(), "after {steps}");
+        seen += votes.concat().iter().sum::<f32>();
+    }
+    assert!(seen > 0.0, "something was voted for");
+}
+
 #[test]
 fn the_cpu_engine_refuses_what_it_cannot_run() {
     let input = Input { channels: 1, height: 8, width: 8, stride: 1 };

@@ -11,7 +11,7 @@ use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Row, Run, Start, Terms};
 use super::kernels::spikes::{Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES, TAPS};
-use super::memory::{Floats, with_floats, with_lanes};
+use super::memory::{Floats, with_floats, with_lanes, with_table};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::Turned;
@@ -63,7 +63,7 @@ pub(super) struct Conv {
     beta: Weights,
     pub(super) running_mean: Vec<f32>,
     pub(super) running_var: Vec<f32>,
-    /// Spikes of all cells, `[block][sample][time step][pixel]`.
+    /// Spikes of all cells, `[group of blocks][sample][block of the group][time step][pixel]`.
     pub(super) spikes: Vec<u16>,
     lists: Lists,
     turned: Turned,
@@ -227,9 +227,11 @@ impl Conv {
         self.stage.inputs.div_ceil(self.lanes())
     }
 
-    /// Makes room for a batch; none is made twice for the same extent.
-    pub(super) fn make_room(&mut self, extent: Extent) {
-        if self.extent == extent {
+    /// Makes room for a batch; none is made twice for the same extent. With running statistics the convolution's output is
+    /// not kept.
+    pub(super) fn make_room(&mut self, extent: Extent, statistics: Statistics) {
+        let kept = (statistics == Statistics::Batch) == !self.output.is_empty();
+        if self.extent == extent && kept {
             return;
         }
         self.extent = extent;
@@ -241,8 +243,9 @@ impl Conv {
             Maps::Spikes(spikes) => spikes.resize(input, 0),
             Maps::Real { values, lanes } => values.resize(input * *lanes),
         }
-        self.output.resize(blocks * planes * stage.pixels() * LANES);
-        self.sums.resize(blocks * planes * 2 * LANES);
+        let kept = if statistics == Statistics::Batch { blocks * planes } else { 0 };
+        self.output.resize(kept * stage.pixels() * LANES);
+        self.sums.resize(kept * 2 * LANES);
         self.spikes.resize(blocks * extent.samples * extent.steps * stage.pixels(), 0);
         for vector in [&mut self.mean, &mut self.inverse, &mut self.scale, &mut self.shift] {
             vector.resize(blocks * extent.planes * LANES);
@@ -251,12 +254,17 @@ impl Conv {
 
     /// From `input` to `spikes`.
     pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, statistics: Statistics) {
-        self.convolve(path, statistics);
         match statistics {
-            Statistics::Batch => self.take_statistics(),
-            Statistics::Running => self.take_running(),
+            Statistics::Batch => {
+                self.convolve(path);
+                self.take_statistics();
+                self.fire(path, neuron);
+            }
+            Statistics::Running => {
+                self.take_running();
+                self.infer(path, neuron);
+            }
         }
-        self.fire(path, neuron);
     }
 
     /// Where a plane of a block begins in `output`, in planes.
@@ -265,7 +273,7 @@ impl Conv {
         (block / wide * planes + plane) * wide + block % wide
     }
 
-    fn convolve(&mut self, path: Path, statistics: Statistics) {
+    fn convolve(&mut self, path: Path) {
         let (stage, wide) = (self.stage, self.stage.wide());
         let planes = self.extent.samples * self.extent.planes;
         let (chunk, plane) = ((TASK_PIXELS / stage.pixels() / wide).max(1) * wide, stage.pixels() * LANES);
@@ -276,10 +284,8 @@ impl Conv {
             let chunks = output.par_chunks_mut(chunk * plane).zip(moments.par_chunks_mut(chunk * 2 * LANES));
             chunks.enumerate().for_each(|(index, (sums, moments))| {
                 self.convolve_planes(path, group * wide, index * chunk / wide, sums);
-                if statistics == Statistics::Batch {
-                    for (plane, moments) in sums.chunks(plane).zip(moments.chunks_mut(2 * LANES)) {
-                        path.run(Moments { plane, moments });
-                    }
+                for (plane, moments) in sums.chunks(plane).zip(moments.chunks_mut(2 * LANES)) {
+                    path.run(Moments { plane, moments });
                 }
             });
         });
@@ -298,7 +304,7 @@ impl Conv {
             let weights = &self.weight.values[(from * stage.blocks() + block) * size..][..wide * size];
             let at = (from * planes + first) * padded;
             match &self.input {
-                Maps::Spikes(spikes) => with_floats(TABLES, |table| {
+                Maps::Spikes(spikes) => with_table(TABLES, |table| {
                     path.run(SpikeProduct {
                         spikes: &spikes[at..][..count * padded],
                         sums,
@@ -393,13 +399,12 @@ impl Conv {
         self.shift[at] = (f64::from(self.beta.values[channel]) - mean * scale) as f32;
     }
 
-    /// The cells of one block of one sample.
-    fn cells(&self, block: usize, sample: usize) -> Cells<'_> {
+    /// The cells of one block over an input that begins at a plane of theirs.
+    fn cells<'a>(&'a self, block: usize, input: &'a [f32]) -> Cells<'a> {
         let Extent { steps, planes, .. } = self.extent;
-        let plane = self.stage.pixels() * LANES;
         Cells {
-            input: &self.output[self.output_at(block, sample * planes) * plane..],
-            step: self.stage.wide() * plane,
+            input,
+            step: self.stage.wide() * self.stage.pixels() * LANES,
             affine: Some(Affine {
                 scale: &self.scale[block * planes * LANES..][..planes * LANES],
                 shift: &self.shift[block * planes * LANES..][..planes * LANES],
@@ -410,14 +415,53 @@ impl Conv {
         }
     }
 
+    /// What enters the cells of one block of one sample.
+    fn output_of(&self, block: usize, sample: usize) -> &[f32] {
+        &self.output[self.output_at(block, sample * self.extent.planes) * self.stage.pixels() * LANES..]
+    }
+
     fn fire(&mut self, path: Path, neuron: &Neuron) {
         let Extent { samples, steps, .. } = self.extent;
+        let wide = self.stage.wide();
         let mut spikes = std::mem::take(&mut self.spikes);
         spikes.par_chunks_mut(steps * self.stage.pixels()).enumerate().for_each(|(index, spikes)| {
-            let cells = self.cells(index / samples, index % samples);
-            path.run(Fire { cells, neuron, spikes });
+            let (block, sample) = (index / wide / samples * wide + index % wide, index / wide % samples);
+            path.run(Fire { cells: self.cells(block, self.output_of(block, sample)), neuron, spikes });
         });
         self.spikes = spikes;
+    }
+
+    /// Convolution and cells of some samples at a time, their sums never leaving a core's cache.
+    ///
+    /// The norm is one multiply-add on a cell's way in. Folded into the weights it would round otherwise than in training.
+    fn infer(&mut self, path: Path, neuron: &Neuron) {
+        let Extent { samples, steps, planes } = self.extent;
+        let (stage, wide) = (self.stage, self.stage.wide());
+        let (cells, plane) = (steps * stage.pixels(), stage.pixels() * LANES);
+        let chunk = (TASK_PIXELS / (planes * wide * stage.pixels())).max(1);
+        let mut spikes = std::mem::take(&mut self.spikes);
+        spikes.par_chunks_mut(samples * wide * cells).enumerate().for_each(|(group, spikes)| {
+            spikes.par_chunks_mut(chunk * wide * cells).enumerate().for_each(|(index, spikes)| {
+                let count = spikes.len() / wide / cells;
+                with_floats(count * planes * wide * plane, |sums| {
+                    self.convolve_planes(path, group * wide, index * chunk * planes, sums);
+                    for (i, spikes) in spikes.chunks_mut(cells).enumerate() {
+                        let (sample, within) = (i / wide, i % wide);
+                        let input = &sums[(sample * planes * wide + within) * plane..];
+                        path.run(Fire { cells: self.cells(group * wide + within, input), neuron, spikes });
+                    }
+                });
+            });
+        });
+        self.spikes = spikes;
+    }
+
+    /// The spikes of one block at one time step of one sample.
+    pub(super) fn spikes_at(&self, block: usize, sample: usize, t: usize) -> &[u16] {
+        let Extent { samples, steps, .. } = self.extent;
+        let (wide, pixels) = (self.stage.wide(), self.stage.pixels());
+        let cells = (block / wide * samples + sample) * wide + block % wide;
+        &self.spikes[(cells * steps + t) * pixels..][..pixels]
     }
 
     /// Pools the spikes into the next convolution's input.
@@ -425,10 +469,13 @@ impl Conv {
         let stage = &self.stage;
         let ((rows, columns), size) = (stage.pooled(), stage.pool.size());
         let (padded, row) = ((rows + 2) * (columns + 2), columns + 2);
-        let planes = self.spikes.par_chunks(stage.pixels());
+        let Extent { samples, steps, .. } = self.extent;
+        let of =
+            |index: usize| self.spikes_at(index / steps / samples, index / steps % samples, index % steps);
         match next {
             Maps::Spikes(next) => {
-                planes.zip(next.par_chunks_mut(padded)).with_min_len(16).for_each(|(spikes, next)| {
+                next.par_chunks_mut(padded).with_min_len(16).enumerate().for_each(|(index, next)| {
+                    let spikes = of(index);
                     for y in 0..rows {
                         for x in 0..columns {
                             let window = stage.window(y, x).map(|pixel| spikes[pixel]);
@@ -438,9 +485,10 @@ impl Conv {
                 });
             }
             Maps::Real { values, .. } => {
-                planes.zip(values.par_chunks_mut(padded * LANES)).with_min_len(4).for_each(
-                    |(spikes, next)| {
+                values.par_chunks_mut(padded * LANES).with_min_len(4).enumerate().for_each(
+                    |(index, next)| {
                         let out = &mut next[(row + 1) * LANES..];
+                        let spikes = of(index);
                         path.run(Average { spikes, width: stage.width, size, out, rows, columns, row });
                     },
                 );
@@ -451,10 +499,11 @@ impl Conv {
     /// Pools the spikes into rows of features, `[sample][time step][feature]`.
     pub(super) fn pool_into_features(&self, path: Path, features: &mut [f32]) {
         let stage = &self.stage;
-        let ((rows, columns), steps) = (stage.pooled(), self.extent.samples * self.extent.steps);
-        features.par_chunks_mut(features.len() / steps).enumerate().for_each(|(step, features)| {
+        let ((rows, columns), Extent { samples, steps, .. }) = (stage.pooled(), self.extent);
+        let wide = features.len() / samples / steps;
+        features.par_chunks_mut(wide).enumerate().for_each(|(row, features)| {
             for (block, out) in features[..stage.features()].chunks_mut(rows * columns * LANES).enumerate() {
-                let spikes = &self.spikes[(block * steps + step) * stage.pixels()..][..stage.pixels()];
+                let spikes = self.spikes_at(block, row / steps, row % steps);
                 match stage.pool {
                     Pool::Average(size) => path.run(Average {
                         spikes,
@@ -478,10 +527,11 @@ impl Conv {
 
     /// The lanes of each pixel that a max-pool's gradient reaches: the first maximum of a window in row-major order, which is
     /// the first spike, or the first pixel of a window without one.
-    fn first_maxima(&self, spikes: &[u16], lanes: &mut [u16]) {
+    fn first_maxima(&self, block: usize, sample: usize, lanes: &mut [u16]) {
         let stage = &self.stage;
         let (rows, columns) = stage.pooled();
-        for (spikes, lanes) in spikes.chunks(stage.pixels()).zip(lanes.chunks_mut(stage.pixels())) {
+        for (t, lanes) in lanes.chunks_mut(stage.pixels()).enumerate() {
+            let spikes = self.spikes_at(block, sample, t);
             for y in 0..rows {
                 for x in 0..columns {
                     let mut before = 0;
@@ -557,10 +607,10 @@ impl Conv {
             let maxima = if matches!(stage.pool, Pool::Max(_)) { steps * stage.pixels() } else { 0 };
             with_lanes(maxima + steps * PIXELS, |lanes| {
                 let (maxima, positive) = lanes.split_at_mut(maxima);
-                self.first_maxima(&self.spikes[index * steps * stage.pixels()..][..maxima.len()], maxima);
+                self.first_maxima(block, sample, maxima);
                 with_floats(steps * PIXELS * LANES, |potentials| {
                     path.run(Learn {
-                        cells: self.cells(block, sample),
+                        cells: self.cells(block, self.output_of(block, sample)),
                         neuron,
                         grads: &grads[(sample * steps * blocks + block) * behind * LANES..],
                         routes: Routes {
@@ -668,7 +718,7 @@ impl Conv {
             let at = (from * all + first) * padded;
             let grads = &grads[(block * all + first) * padded * LANES..];
             match &self.input {
-                Maps::Spikes(spikes) => with_floats(TABLE, |table| {
+                Maps::Spikes(spikes) => with_table(TABLE, |table| {
                     for (block, weights) in weights.chunks_mut(size).enumerate() {
                         path.run(SpikeGradient {
                             spikes: &spikes[at..][..count * padded],

@@ -68,12 +68,21 @@ impl DerefMut for Floats {
 
 thread_local! {
     static FLOATS: RefCell<Floats> = RefCell::default();
+    static TABLES: RefCell<Floats> = RefCell::default();
     static LANE_MASKS: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Gives `f` room for `len` floats, whatever stood there.
 pub(super) fn with_floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     FLOATS.with_borrow_mut(|room| {
+        room.grow(len);
+        f(&mut room[..len])
+    })
+}
+
+/// Gives `f` room for a table, whatever stood there; inside [`with_floats`] too.
+pub(super) fn with_table<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    TABLES.with_borrow_mut(|room| {
         room.grow(len);
         f(&mut room[..len])
     })

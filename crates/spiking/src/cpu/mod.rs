@@ -2,7 +2,7 @@
 //!
 //! It runs the networks that [`NetworkSpec`] describes and [`reference`](crate::reference) also runs, and is tested against it. What
 //! makes it fast: maps in blocks of 16 channels, spikes as bits, tables of sums instead of products where spikes
-//! enter ([`kernels::spikes`]), norm, ReLU and cells in one pass over all time steps ([`kernels::neuron`]), a first layer computed
+//! enter, norm, ReLU and cells in one pass over all time steps, a first layer computed
 //! once where the image is the same at every time step, and AdamW fused into the gradient of linear weights.
 
 mod conv;
@@ -161,7 +161,7 @@ impl Cpu {
     }
 
     /// Makes room for a batch and reads its stimuli.
-    fn load(&mut self, batch: &Batch<'_>) -> Result<()> {
+    fn load(&mut self, batch: &Batch<'_>, statistics: Statistics) -> Result<()> {
         let samples = batch.check(self.spec.input, self.plan.classes)?;
         if batch.time_steps > kernels::neuron::MOST_STEPS {
             return Err(SpikingError::Range {
@@ -174,7 +174,7 @@ impl Cpu {
         let extent = Extent { samples, steps, planes: batch.frames };
         self.extent = extent;
         for (index, conv) in self.convs.iter_mut().enumerate() {
-            conv.make_room(if index == 0 { extent } else { Extent { planes: steps, ..extent } });
+            conv.make_room(if index == 0 { extent } else { Extent { planes: steps, ..extent } }, statistics);
         }
         for linear in &mut self.linears {
             linear.make_room(extent);
@@ -220,7 +220,10 @@ impl Cpu {
                 linear.spread_into(&mut next.input);
             }
         }
-        self.vote();
+        let mut votes = std::mem::take(&mut self.votes);
+        votes.clear();
+        votes.extend(self.votes_after(self.extent.steps));
+        self.votes = votes;
     }
 
     /// Draws the dropout masks of a linear stage sample by sample in PyTorch's order of features, as the reference does.
@@ -253,25 +256,25 @@ impl Cpu {
         }
     }
 
-    /// The share of a class's voters that fired, over all time steps.
-    fn vote(&mut self) {
-        let Extent { samples, steps, .. } = self.extent;
+    /// The share of a class's voters that fired in the first `steps` time steps, `[sample][class]`.
+    fn votes_after(&self, steps: usize) -> impl Iterator<Item = f32> {
+        let samples = self.extent.samples;
         let (classes, voters) = (self.plan.classes, self.plan.voters);
-        self.votes.resize(samples * classes, 0.0);
-        let Some(output) = self.linears.last() else { return };
-        for (index, vote) in self.votes.iter_mut().enumerate() {
+        let spikes = self.linears.last().map_or(&[][..], |output| &output.spikes);
+        let of_a_sample = self.extent.steps;
+        (0..samples * classes).map(move |index| {
             let (sample, class) = (index / classes, index % classes);
             let fired: u32 = (class * voters..(class + 1) * voters)
                 .map(|cell| {
-                    let at = (cell / LANES * samples + sample) * steps;
-                    output.spikes[at..][..steps]
+                    let at = (cell / LANES * samples + sample) * of_a_sample;
+                    spikes[at..][..steps]
                         .iter()
                         .map(|spikes| u32::from(spikes >> (cell % LANES) & 1))
                         .sum::<u32>()
                 })
                 .sum();
-            *vote = fired as f32 / (voters * steps) as f32;
-        }
+            fired as f32 / (voters * steps) as f32
+        })
     }
 
     /// Mean squared error against the one-hot labels, and how many were met; leaves the gradients of the output spikes.
@@ -337,7 +340,7 @@ impl Cpu {
     /// # Errors
     /// Those of [`Engine::train_step`].
     pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
-        self.load(batch)?;
+        self.load(batch, Statistics::Batch)?;
         self.forward(Statistics::Batch, Some(dropout));
         let (loss, _) = self.loss(batch.labels);
         self.backward(Update::Keep);
@@ -345,12 +348,14 @@ impl Cpu {
         let mut spikes = BTreeMap::new();
         for conv in &self.convs {
             let shape = [conv.stage.outputs, conv.stage.height, conv.stage.width];
-            spikes.insert(conv.stage.cells(), self.spikes_of(&conv.spikes, shape)?);
+            let at = |block, sample, t, pixel| conv.spikes_at(block, sample, t)[pixel];
+            spikes.insert(conv.stage.cells(), self.spikes_of(at, shape)?);
         }
         let mut masks = BTreeMap::new();
         for (index, linear) in self.linears.iter().enumerate() {
             let stage = linear.stage;
-            let layer = self.spikes_of(&linear.spikes, [stage.outputs, 1, 1])?;
+            let at = |block, sample, t, _| linear.spikes[(block * samples + sample) * self.extent.steps + t];
+            let layer = self.spikes_of(at, [stage.outputs, 1, 1])?;
             spikes.insert(stage.cells, layer.flatten_from(2)?);
             if !linear.mask_before.is_empty() {
                 let features = self.plan.features(index);
@@ -374,18 +379,34 @@ impl Cpu {
         })
     }
 
-    /// `[T, N, C, H, W]` from `[block][sample][time step][pixel]`.
-    fn spikes_of(&self, spikes: &[u16], [channels, height, width]: [usize; 3]) -> Result<Tensor> {
+    /// `[T, N, C, H, W]` from the spikes at (block, sample, time step, pixel).
+    fn spikes_of(
+        &self,
+        at: impl Fn(usize, usize, usize, usize) -> u16,
+        [channels, height, width]: [usize; 3],
+    ) -> Result<Tensor> {
         let Extent { samples, steps, .. } = self.extent;
         let pixels = height * width;
         let value = |i: usize| {
             let (pixel, channel) = (i % pixels, i / pixels % channels);
             let (sample, t) = (i / pixels / channels % samples, i / pixels / channels / samples);
-            let at = ((channel / LANES * samples + sample) * steps + t) * pixels + pixel;
-            f32::from(spikes[at] >> (channel % LANES) & 1)
+            f32::from(at(channel / LANES, sample, t, pixel) >> (channel % LANES) & 1)
         };
         let values: Vec<f32> = (0..steps * samples * channels * pixels).map(value).collect();
         Ok(Tensor::from_vec(values, (steps, samples, channels, height, width), &Device::Cpu)?)
+    }
+
+    /// Evaluates a batch and gives its votes after each time step, as if it were the last: `[T, N, classes]`, the share of a
+    /// class's voters that fired so far.
+    ///
+    /// # Errors
+    /// Those of [`Engine::evaluate`].
+    pub fn anytime(&mut self, batch: &Batch<'_>) -> Result<Tensor> {
+        self.load(batch, Statistics::Running)?;
+        self.forward(Statistics::Running, None);
+        let (samples, classes, steps) = (self.extent.samples, self.plan.classes, self.extent.steps);
+        let votes: Vec<f32> = (1..=steps).flat_map(|so_far| self.votes_after(so_far)).collect();
+        Ok(Tensor::from_vec(votes, (steps, samples, classes), &Device::Cpu)?)
     }
 }
 
@@ -398,7 +419,7 @@ impl Engine for Cpu {
         learning_rate: f64,
     ) -> Result<StepReport> {
         refuse_analogue(mode)?;
-        self.load(batch)?;
+        self.load(batch, Statistics::Batch)?;
         self.forward(Statistics::Batch, Some(dropout));
         let (loss, predictions) = self.loss(batch.labels);
         let update = self.adam(learning_rate);
@@ -409,7 +430,7 @@ impl Engine for Cpu {
 
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
         refuse_analogue(mode)?;
-        self.load(batch)?;
+        self.load(batch, Statistics::Running)?;
         self.forward(Statistics::Running, None);
         let (loss, predictions) = self.loss(batch.labels);
         let count =
