@@ -14,7 +14,7 @@ use super::kernels::spikes::{Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES, 
 use super::memory::{Floats, with_floats, with_lanes, with_table};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
-use super::turned::Turned;
+use super::turned::{Given, Turned};
 use super::weights::{Named, Order, Update, Weights};
 use crate::Neuron;
 
@@ -565,14 +565,8 @@ impl Conv {
             let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
             room.behind_pool.grow(wide);
             let Room { behind_norm, behind_pool, kernels, .. } = room;
-            self.turned.run(
-                path,
-                &self.weight.values,
-                behind_norm,
-                planes,
-                kernels,
-                &mut behind_pool[..wide],
-            );
+            let given = Given { path, weights: &self.weight.values, grads: behind_norm, planes };
+            self.turned.run(given, kernels, &mut behind_pool[..wide]);
         }
         self.weight_gradients(path, room);
         let weights = self.weight.values.len();

@@ -14,7 +14,7 @@ use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, T
 use super::memory::Floats;
 use super::plan::{ConvStage, Pool};
 use super::simd::{Kernel, LANES, Path, Simd};
-use super::turned::Turned;
+use super::turned::{Given, Turned};
 use crate::{Neuron, Rule, Streams};
 
 /// A kernel with its data.
@@ -231,7 +231,8 @@ fn input_gradient(path: Path, name: &'static str, side: usize, planes: usize, ch
         operations: (planes * stage.pixels() * blocks * blocks * BLOCK * 2) as f64,
         bytes: 4.0 * (weights.len() + grads.len() + out.len()) as f64,
         run: Box::new(move || {
-            let mut run = || turned.run(path, &weights, &grads, planes, &mut room, &mut out);
+            let given = Given { path, weights: &weights, grads: &grads, planes };
+            let mut run = || turned.run(given, &mut room, &mut out);
             match &pool {
                 Ok(pool) => pool.install(run),
                 Err(_) => run(),

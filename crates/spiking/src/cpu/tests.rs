@@ -13,7 +13,7 @@ use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES, TAPS};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
-use super::turned::Turned;
+use super::turned::{Given, Turned};
 use crate::{Neuron, Reset, Rule, Streams};
 
 /// Numbers of -1 to 1 in no particular order.
@@ -203,7 +203,8 @@ proptest! {
         });
         let found = on_all_paths(|path| {
             let mut out = vec![f32::NAN; planes * input_blocks * area * LANES];
-            Turned::new(&stage).run(path, &weights, map.as_flattened(), planes, &mut super::memory::Floats::default(), &mut out);
+            let given = Given { path, weights: &weights, grads: map.as_flattened(), planes };
+            Turned::new(&stage).run(given, &mut super::memory::Floats::default(), &mut out);
             out
         });
         let twin = |i: usize| {

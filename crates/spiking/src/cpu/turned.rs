@@ -19,6 +19,17 @@ const TASK_FLOATS: usize = 256 * 1024;
 /// Pixels of a direct task: they share one reading of the weights.
 const TASK_PIXELS: usize = 256;
 
+/// What an input gradient is computed from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) path: Path,
+    /// As the convolution has them, `[input block][output block][tap][input lane][output lane]`.
+    pub(super) weights: &'a [f32],
+    /// Gradients before the norm, `[block][plane][padded pixel][16]`.
+    pub(super) grads: &'a [f32],
+    pub(super) planes: usize,
+}
+
 /// Places that follow from the stage alone.
 #[derive(Debug, Clone)]
 pub(super) struct Turned {
@@ -80,21 +91,12 @@ impl Turned {
         (TASK_FLOATS / (PLACES * blocks * LANES)).clamp(6, 96)
     }
 
-    /// From the gradients before the norm, `[block][plane][padded pixel][16]`, to those of the input,
-    /// `[plane][block][pixel][16]`; `weights` lie as the convolution has them, and `room` holds them turned.
-    pub(super) fn run(
-        &self,
-        path: Path,
-        weights: &[f32],
-        grads: &[f32],
-        planes: usize,
-        room: &mut Floats,
-        out: &mut [f32],
-    ) {
-        if planes * self.tiles() < LEAST_TILES {
-            self.direct(path, weights, grads, planes, room, out);
+    /// The gradients of the input, `[plane][block][pixel][16]`; `room` holds the turned kernels.
+    pub(super) fn run(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
+        if given.planes * self.tiles() < LEAST_TILES {
+            self.direct(given, room, out);
         } else {
-            self.winograd(path, weights, grads, planes, room, out);
+            self.winograd(given, room, out);
         }
     }
 
@@ -107,15 +109,8 @@ impl Turned {
         }
     }
 
-    fn direct(
-        &self,
-        path: Path,
-        weights: &[f32],
-        grads: &[f32],
-        planes: usize,
-        room: &mut Floats,
-        out: &mut [f32],
-    ) {
+    fn direct(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
+        let Given { path, weights, grads, planes } = given;
         let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
         let (padded, pixels) = (stage.padded(), stage.pixels());
         room.grow(blocks * input_blocks * BLOCK);
@@ -148,15 +143,8 @@ impl Turned {
         });
     }
 
-    fn winograd(
-        &self,
-        path: Path,
-        weights: &[f32],
-        grads: &[f32],
-        planes: usize,
-        room: &mut Floats,
-        out: &mut [f32],
-    ) {
+    fn winograd(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
+        let Given { path, weights, grads, planes } = given;
         let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
         let (padded, pixels) = (stage.padded(), stage.pixels());
         // Kernels: `[place][output channel][input block][16]`.
