@@ -1,7 +1,7 @@
 """Times one side of the comparison in a process of its own; prints one JSON object.
 
-    python peer.py --peer official|spikingjelly --mode step|inference --network small --width 0.125 --time-steps 4
-                   --batch 64 --rule both --threads 2 --steps 10 --weights FILE [--official DIR] [--eager] --json
+python peer.py --peer official|spikingjelly --mode step|inference --network small --width 0.125 --time-steps 4
+               --batch 64 --rule both --threads 2 --steps 10 --weights FILE [--official DIR] [--eager] --json
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from spec import Case, paper_network
+from spec import VOTERS, Case, paper_network
 
 # The first calls compile, pick algorithms and grow the heap.
 WARM_UP = 3
@@ -44,7 +44,8 @@ def main() -> None:
         peer.evaluate(case)
         outputs = peer.infer(case.input)
         targets = functional.one_hot(case.labels, outputs.shape[1]).float()
-        result = {"loss": functional.mse_loss(outputs, targets).item()}
+        loss = functional.mse_loss(outputs, targets).item()
+        result = {"loss": loss, "flipped_votes": flipped_votes(outputs, case, options.time_steps)}
         step_ms = measure(lambda: peer.infer(case.input), options.steps)
 
     result |= {
@@ -96,14 +97,16 @@ def check(peer, case: Case, time_steps: int) -> dict:
     """How far the first step lies from the one in the case; the parameters stay as they are."""
     outputs = peer.forward(case.input, case.masks)
     loss = peer.backward(outputs, case.labels).item()
-    # An output is a mean over voters and time steps, so one spike more or less of the last layer moves it by one unit.
-    result = {"loss": loss, "flipped_votes": round((outputs - case.output).abs().sum().item() * time_steps * 10)}
-    if case.gradients:
-        gradients = peer.gradients()
-        squares = [((gradients[name] - one).square().sum(), one.square().sum()) for name, one in case.gradients.items()]
-        distance, size = (sum(column).sqrt() for column in zip(*squares, strict=True))
-        result["gradient_difference"] = (distance / size).item()
-    return result
+    gradients = peer.gradients()
+    squares = [((gradients[name] - one).square().sum(), one.square().sum()) for name, one in case.gradients.items()]
+    distance, size = (sum(column).sqrt() for column in zip(*squares, strict=True))
+    votes = flipped_votes(outputs, case, time_steps)
+    return {"loss": loss, "flipped_votes": votes, "gradient_difference": (distance / size).item()}
+
+
+def flipped_votes(outputs: torch.Tensor, case: Case, time_steps: int) -> int:
+    """Spikes of the last layer that differ; an output is a mean over voters and time steps, so each moves it by one."""
+    return round((outputs - case.output).abs().sum().item() * time_steps * VOTERS)
 
 
 def measure(call, steps: int) -> list[float]:

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Compares this repository's CPU engine with the authors' code and with SpikingJelly. Needs Python 3.11, nothing else.
+
+It makes the peers' virtual environment, builds our side, and then, for each cell (network, width, T, rule):
+all sides compute the same step and must agree; then they are timed in turn, each in a process of its own.
+See README.md for what is compared and how; `--quick` takes a few minutes.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from table import render
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PACKAGES = ["torch", "torchvision", "spikingjelly", "safetensors", "numpy", "einops"]
+OFFICIAL = "https://github.com/Brain-Cog-Lab/BP-STA"
+SIDES = ["ours", "official", "spikingjelly"]
+
+# Batch by network, T and width: the official batches shrunk until the whole grid fits into an afternoon on two cores.
+BATCHES = {
+    ("small", 4): {0.125: 64, 0.25: 32, 1.0: 16},
+    ("small", 16): {0.125: 64, 0.25: 16, 1.0: 4},
+    ("middle", 4): {0.125: 64, 0.25: 32, 1.0: 16},
+    ("middle", 16): {0.125: 32, 0.25: 16, 1.0: 4},
+    ("large", 4): {0.125: 16, 0.25: 8, 1.0: 4},
+    ("large", 16): {0.125: 8, 0.25: 4, 1.0: 2},
+}
+# Losses this close, relatively, are the same.
+LOSS_TOLERANCE = 1e-4
+# Another order of summation moves potentials by rounding, and a few of them across the threshold. Where that reaches
+# the output, this share of the last layer's spikes may differ; another network or other data flips far more.
+FLIPPED_VOTES = 1e-3
+# A process during which other programs took more than this share of the CPUs is started again, so many times at most:
+# PyTorch's threads wait for each other, and one that is kept waiting stretches a step tenfold.
+OTHER_LOAD, TRIES = 0.05, 4
+# Timed steps of one process together; slow cells get fewer steps, and at least three.
+TIMED_MS = 4000
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What is computed."""
+
+    mode: str
+    network: str
+    width: float
+    time_steps: int
+    batch: int
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.network} width {self.width:g} T {self.time_steps} batch {self.batch} {self.rule}"
+
+    def arguments(self) -> list[str]:
+        named = {"network": self.network, "width": self.width, "time-steps": self.time_steps}
+        named |= {"batch": self.batch, "rule": self.rule}
+        return [word for name, value in named.items() for word in (f"--{name}", str(value))]
+
+
+def main() -> int:
+    options = parse()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    sides = Sides(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    results = Results(options.output / "results.json")
+    for cell in cells(options):
+        if results.has(cell):
+            print(f"{cell}: measured before", file=sys.stderr)
+            continue
+        print(f"{cell}: ", end="", file=sys.stderr, flush=True)
+        results.add(cell, measure(sides, cell, options))
+        print("done" if results.agrees(cell) else "THE SIDES DISAGREE", file=sys.stderr)
+    text = render(results.content)
+    (options.output / "results.md").write_text(text)
+    print(text)
+    return 0 if all(one["agrees"] for one in results.content["cells"].values()) else 1
+
+
+def parse() -> argparse.Namespace:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mode", nargs="+", choices=["step", "inference"], default=["step", "inference"])
+    parser.add_argument(
+        "--network", nargs="+", choices=["small", "middle", "large"], default=["small", "middle", "large"]
+    )
+    parser.add_argument("--width", nargs="+", type=float, default=[0.125, 0.25, 1.0])
+    parser.add_argument("--time-steps", nargs="+", type=int, default=[4, 16])
+    rules = ["baseline", "spatial", "temporal", "both"]
+    parser.add_argument("--rule", nargs="+", choices=rules, default=rules)
+    parser.add_argument("--batch", type=int, help="of training steps, in place of the table's; inference has 1")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is started")
+    parser.add_argument("--steps", type=int, default=30, help="timed steps of one process, at most")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="width 1/8, T = 4, rule both, 2 rounds")
+    parser.add_argument("--eager", action="store_true", help="SpikingJelly without torch.compile")
+    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
+    parser.add_argument(
+        "--official", type=Path, default=cache / "official", help=f"a clone of {OFFICIAL}; made if missing"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of results.json and results.md")
+    options = parser.parse_args()
+    if options.quick:
+        options.width, options.time_steps, options.rule, options.rounds = [0.125], [4], ["both"], 2
+    return options
+
+
+def cells(options: argparse.Namespace) -> list[Cell]:
+    grid = []
+    for network, width, time_steps in itertools.product(options.network, options.width, options.time_steps):
+        if "step" in options.mode:
+            batch = options.batch or BATCHES.get((network, time_steps), {}).get(width)
+            if batch is None:
+                raise SystemExit(f"no batch is set for {network}, width {width}, T = {time_steps}: give --batch")
+            grid += [Cell("step", network, width, time_steps, batch, rule) for rule in options.rule]
+        if "inference" in options.mode:
+            # The rules share their forward pass.
+            grid.append(Cell("inference", network, width, time_steps, 1, options.rule[-1]))
+    return grid
+
+
+class Sides:
+    """The three programs, ready to be started."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.threads, self.eager, self.official = options.threads, options.eager, options.official
+        self.python = options.venv / "bin" / "python"
+        if not self.python.exists() or subprocess.run([self.python, "-c", f"import {', '.join(PACKAGES)}"]).returncode:
+            run([sys.executable, "-m", "venv", options.venv])
+            run([self.python, "-m", "pip", "install", *PACKAGES])
+        if not self.official.exists():
+            run(["git", "clone", OFFICIAL, self.official])
+        run(["cargo", "build", "--package", "xtask"], cwd=ROOT)
+        self.ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
+        # Compiled graphs are kept from process to process.
+        compiled = {"TORCHINDUCTOR_CACHE_DIR": str(options.venv / "inductor")}
+        # Memory that PyTorch frees stays with the process, instead of being faulted in again at each step.
+        kept = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1099511627776"}
+        kept["MALLOC_TOP_PAD_"] = "268435456"
+        pinned = {"OMP_NUM_THREADS": str(self.threads)}
+        self.environment = {
+            # As .cargo/config.toml sets it for `cargo xtask`.
+            "ours": {"RAYON_NUM_THREADS": "1"},
+            "official": pinned,
+            "spikingjelly": pinned | kept | compiled,
+        }
+
+    def start(self, side: str, cell: Cell, steps: int, weights: Path, *, save: bool = False) -> dict:
+        """Runs one process; its JSON, and how much of the CPUs others took meanwhile."""
+        shared = [*cell.arguments(), "--threads", str(self.threads), "--steps", str(steps), "--json"]
+        if side == "ours":
+            command = [self.ours, "bench", cell.mode, *shared, *(["--save", weights] if save else [])]
+        else:
+            command = [self.python, HERE / "peer.py", "--peer", side, "--mode", cell.mode, *shared]
+            command += ["--weights", weights, "--official", self.official, *(["--eager"] if self.eager else [])]
+        before = cpu_seconds()
+        finished = subprocess.run(command, env=os.environ | self.environment[side], capture_output=True, text=True)
+        if finished.returncode:
+            raise SystemExit(f"{side} failed at {cell}:\n{finished.stderr[-3000:]}")
+        ours, all_of_them, passed = (after - start for after, start in zip(cpu_seconds(), before, strict=True))
+        load = max(0.0, all_of_them - ours) / passed
+        return json.loads(finished.stdout.splitlines()[-1]) | {"other_load": load}
+
+    def start_alone(self, side: str, cell: Cell, steps: int, weights: Path) -> dict:
+        """The least disturbed of a few processes."""
+        tried = []
+        while len(tried) < TRIES and (not tried or tried[-1]["other_load"] > OTHER_LOAD):
+            tried.append(self.start(side, cell, steps, weights))
+        return min(tried, key=lambda one: one["other_load"])
+
+
+def measure(sides: Sides, cell: Cell, options: argparse.Namespace) -> dict:
+    """Checks that the sides agree, then times them in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "case.safetensors"
+        check = {side: sides.start(side, cell, 3, weights, save=side == "ours") for side in SIDES}
+        steps = {side: max(3, min(options.steps, int(TIMED_MS / one["ms_per_step"]))) for side, one in check.items()}
+        rounds = []
+        for turn in range(options.rounds):
+            order = SIDES[turn % 3 :] + SIDES[: turn % 3]
+            rounds.append({side: sides.start_alone(side, cell, steps[side], weights) for side in order})
+    return {
+        "cell": dataclasses.asdict(cell),
+        "agrees": all(agree(cell, check["ours"], check[side]) for side in SIDES[1:]),
+        "check": check,
+        "rounds": rounds,
+        "threads": options.threads,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": run(["git", "describe", "--always", "--dirty"], cwd=ROOT).strip(),
+    }
+
+
+def agree(cell: Cell, ours: dict, peer: dict) -> bool:
+    """Whether both computed the same, but for rounding."""
+    near = abs(peer["loss"] - ours["loss"]) <= LOSS_TOLERANCE * abs(ours["loss"])
+    votes = cell.batch * cell.time_steps * (110 if cell.network == "large" else 100)
+    return near or peer.get("flipped_votes", votes) <= max(1, FLIPPED_VOTES * votes)
+
+
+class Results:
+    """All raw numbers, written after each cell, so that a killed comparison goes on where it was."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        machine = {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()}
+        self.content = {"machine": machine, "cells": {}}
+        if path.exists():
+            self.content = json.loads(path.read_text())
+            if self.content["machine"] != machine:
+                raise SystemExit(f"{path} was measured on {self.content['machine']}: choose another --output")
+
+    def has(self, cell: Cell) -> bool:
+        return str(cell) in self.content["cells"]
+
+    def agrees(self, cell: Cell) -> bool:
+        return self.content["cells"][str(cell)]["agrees"]
+
+    def add(self, cell: Cell, measured: dict) -> None:
+        self.content["cells"][str(cell)] = measured
+        fresh = self.path.with_suffix(".tmp")
+        fresh.write_text(json.dumps(self.content, indent=1))
+        fresh.replace(self.path)
+
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """CPU seconds of this process's children, CPU seconds of everyone, and CPU seconds that there were."""
+    times = os.times()
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _, _, interrupt, soft, steal = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
+    used = user + nice + system + interrupt + soft + steal
+    return times.children_user + times.children_system, used, time.monotonic() * os.cpu_count()
+
+
+def cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def run(command: list, **options) -> str:
+    """Standard output of a command that must succeed."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
