@@ -105,7 +105,7 @@ def check(peer, case: Case, time_steps: int) -> dict:
 
 
 def flipped_votes(outputs: torch.Tensor, case: Case, time_steps: int) -> int:
-    """Spikes of the last layer that differ; an output is a mean over voters and time steps, so each moves it by one."""
+    """Spikes of the last layer that differ; each moves an output by 1 / (voters x time steps)."""
     return round((outputs - case.output).abs().sum().item() * time_steps * VOTERS)
 
 

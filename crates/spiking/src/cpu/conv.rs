@@ -762,7 +762,7 @@ impl ConvStage {
     /// The pixels of a window, row by row.
     fn window(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
         let (size, width) = (self.pool.size(), self.width);
-        (0..size * size).map(move |i| (y * size + i / size) * width + x * size + i % size)
+        (y * size..(y + 1) * size).flat_map(move |row| row * width + x * size..row * width + (x + 1) * size)
     }
 }
 

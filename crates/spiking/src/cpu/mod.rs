@@ -419,20 +419,24 @@ impl Engine for Cpu {
         learning_rate: f64,
     ) -> Result<StepReport> {
         refuse_analogue(mode)?;
-        self.load(batch, Statistics::Batch)?;
-        self.forward(Statistics::Batch, Some(dropout));
-        let (loss, predictions) = self.loss(batch.labels);
-        let update = self.adam(learning_rate);
-        self.backward(update);
-        let correct = predictions.iter().zip(batch.labels).filter(|(found, label)| found == label).count();
-        Ok(StepReport { loss, correct })
+        in_pool(|| {
+            self.load(batch, Statistics::Batch)?;
+            self.forward(Statistics::Batch, Some(dropout));
+            let (loss, predictions) = self.loss(batch.labels);
+            let update = self.adam(learning_rate);
+            self.backward(update);
+            let met = predictions.iter().zip(batch.labels).filter(|(found, label)| found == label);
+            Ok(StepReport { loss, correct: met.count() })
+        })
     }
 
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
         refuse_analogue(mode)?;
-        self.load(batch, Statistics::Running)?;
-        self.forward(Statistics::Running, None);
-        let (loss, predictions) = self.loss(batch.labels);
+        let (loss, predictions) = in_pool(|| {
+            self.load(batch, Statistics::Running)?;
+            self.forward(Statistics::Running, None);
+            Ok(self.loss(batch.labels))
+        })?;
         let count =
             |spikes: &[u16]| spikes.par_iter().map(|spikes| u64::from(spikes.count_ones())).sum::<u64>();
         let convs = self.convs.iter().map(|conv| (conv.stage.cells(), count(&conv.spikes)));
@@ -450,6 +454,11 @@ impl Engine for Cpu {
         }
         Ok(Parameters { trainable: self.trainable(|weights| &weights.values)?, buffers })
     }
+}
+
+/// Runs `f` on a thread of the pool. From outside it, each of a step's shared tasks would be handed over and waited for by itself.
+fn in_pool<R: Send>(f: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    rayon::scope(|_| f())
 }
 
 /// Reads a parameter, and its moments if it has any yet.
