@@ -102,25 +102,31 @@ class Frames(nn.Module):
 
 
 class PerTimeStepNorm(nn.BatchNorm2d):
-    """Batch normalisation of `[T, N, C, H, W]` in training, with the statistics of each time step."""
+    """Batch normalisation of `[T, N, C, H, W]` in training, with the statistics of each time step.
+
+    A single time step that stands for all moves the running statistics as often as they would have moved it.
+    """
 
     def __init__(self, channels: int, time_steps: int):
         super().__init__(channels)
-        # One step moves the running statistics once per time step; these are the shares that come of it.
-        shares = self.momentum * (1 - self.momentum) ** torch.arange(time_steps - 1.0, -1.0, -1.0)
-        self.register_buffer("shares", shares[:, None], persistent=False)
+        self.time_steps = time_steps
 
     def forward(self, x):
+        momentum = 1 - (1 - self.momentum) ** (self.time_steps // len(x))
+        if not torch.compiler.is_compiling():
+            running = self.running_mean, self.running_var
+            return torch.stack(
+                [functional.batch_norm(one, *running, self.weight, self.bias, True, momentum) for one in x]
+            )
+        # The same in a form that the compiler fuses with its neighbours.
         variance, mean = torch.var_mean(x, dim=(1, 3, 4), correction=0, keepdim=True)
         count = x.shape[1] * x.shape[3] * x.shape[4]
-        self._move(self.running_mean, mean)
-        self._move(self.running_var, variance * (count / (count - 1)))
+        with torch.no_grad():
+            for one_mean, one_variance in zip(mean.flatten(1), variance.flatten(1), strict=True):
+                self.running_mean.lerp_(one_mean, momentum)
+                self.running_var.lerp_(one_variance * (count / (count - 1)), momentum)
         scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
         return (x - mean) * scale + self.bias[:, None, None]
-
-    @torch.no_grad()
-    def _move(self, running, statistics):
-        running.mul_(1 - self.shares.sum()).add_((self.shares * statistics[:, 0, :, 0, 0]).sum(0))
 
 
 class RuleNode(neuron.BaseNode):

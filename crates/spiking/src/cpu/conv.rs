@@ -230,7 +230,7 @@ impl Conv {
     /// Makes room for a batch; none is made twice for the same extent. With running statistics the convolution's output is
     /// not kept.
     pub(super) fn make_room(&mut self, extent: Extent, statistics: Statistics) {
-        let kept = (statistics == Statistics::Batch) == !self.output.is_empty();
+        let kept = (statistics == Statistics::Batch) != self.output.is_empty();
         if self.extent == extent && kept {
             return;
         }
