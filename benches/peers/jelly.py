@@ -146,9 +146,10 @@ class Spikes(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, currents, rule, time_steps):
-        potentials, spikes, v = [], [], 0.0
+        potentials, spikes, v = [], [], None
         for t in range(time_steps):
-            u = v + currents[t if len(currents) > 1 else 0]
+            x = currents[t if len(currents) > 1 else 0]
+            u = x if v is None else v + x
             fires = u >= THRESHOLD
             v = DECAY * torch.where(fires, 0.0, u)
             potentials.append(u)
@@ -160,7 +161,7 @@ class Spikes(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradients):
         (potentials,) = ctx.saved_tensors
-        deltas, delta = [], 0.0
+        deltas, delta = [], None
         for u, gradient in zip(reversed(potentials.unbind()), reversed(gradients.unbind()), strict=True):
             fires = u >= THRESHOLD
             keeps = torch.where(fires, 0.0, 1.0)
@@ -172,7 +173,7 @@ class Spikes(torch.autograd.Function):
                 m = keeps - u * k
             if ctx.rule in ("temporal", "both"):
                 m = m + ALPHA * k
-            delta = k * gradient + DECAY * m * delta
+            delta = k * gradient if delta is None else k * gradient + DECAY * m * delta
             deltas.append(delta)
         stacked = torch.stack(deltas[::-1])
         return stacked.sum(0, keepdim=True) if ctx.shared else stacked, None, None
