@@ -153,7 +153,7 @@ fn the_cpu_engine_gives_the_same_bits_on_any_threads_and_paths() {
         let first = train(1, cpu::Path::available()[0], rule);
         for path in cpu::Path::available() {
             // Portable code is slow where fused multiply-add is a call: one thread count a rule is enough for it.
-            let threads = if path == cpu::Path::Portable { 3..4 } else { 1..4 };
+            let threads = if path == cpu::Path::PORTABLE { 3..4 } else { 1..4 };
             for threads in threads {
                 assert_eq!(first, train(threads, path, rule), "{rule} on {threads} threads, {path}");
             }

@@ -1,0 +1,181 @@
+//! Sixteen lanes of f32, on three paths that give the same bits.
+//!
+//! A kernel is written once over [`Simd`] and compiled three times: AVX-512 (one register a vector), AVX2 with FMA (two), and
+//! portable Rust. Each operation is IEEE-exact and lane by lane, no sum runs across lanes, and a product that is added is
+//! always fused: what a kernel gives follows from the order it is written in, not from the path it runs on.
+//!
+//! A value of a path type is the proof that this machine has the path: there is no other way to it than
+//! [`Path::available`], which looks.
+
+use std::fmt;
+
+use crate::{Result, SpikingError};
+
+/// Lanes of a vector, and channels of a block.
+pub(super) const LANES: usize = 16;
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// Which instructions the kernels are compiled for; one that this machine has, for [`Path::available`] alone makes any but
+/// the portable one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path(Instructions);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Instructions {
+    Portable,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 F, BW, VL and DQ.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Path {
+    /// Names a path by its variable.
+    pub const VARIABLE: &'static str = "BPSTA_SIMD";
+
+    /// Rust without intrinsics: any machine. Slow where the machine has no fused multiply-add at compile time.
+    pub const PORTABLE: Self = Self(Instructions::Portable);
+
+    /// The paths of this machine, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut paths = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+            {
+                paths.push(Self(Instructions::Avx512));
+            }
+            if avx2 && is_x86_feature_detected!("bmi2") {
+                paths.push(Self(Instructions::Avx2));
+            }
+        }
+        paths.push(Self::PORTABLE);
+        paths
+    }
+
+    /// The path that the variable `BPSTA_SIMD` names, or else the fastest.
+    ///
+    /// # Errors
+    /// [`SpikingError::Device`] for a path that this machine lacks, [`SpikingError::UnknownName`] for no path at all.
+    pub fn from_environment() -> Result<Self> {
+        match std::env::var(Self::VARIABLE) {
+            Ok(name) if !name.is_empty() => Self::named(&name),
+            _ => Ok(Self::available()[0]),
+        }
+    }
+
+    /// The path called `avx512`, `avx2` or `portable`.
+    ///
+    /// # Errors
+    /// As [`Path::from_environment`].
+    pub fn named(name: &str) -> Result<Self> {
+        const NAMES: [&str; 3] = ["avx512", "avx2", "portable"];
+        if !NAMES.contains(&name) {
+            return Err(SpikingError::UnknownName {
+                kind: Self::VARIABLE,
+                found: name.to_owned(),
+                expected: NAMES.join(", "),
+            });
+        }
+        let available = Self::available();
+        available.iter().copied().find(|path| path.to_string() == name).ok_or_else(|| SpikingError::Device {
+            device: format!("{}={name}", Self::VARIABLE),
+            why: format!(
+                "this machine has {}",
+                available.iter().map(Self::to_string).collect::<Vec<_>>().join(", ")
+            ),
+        })
+    }
+
+    /// Runs a kernel on this path.
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Instructions::Portable => kernel.run(portable::Portable(())),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` alone makes this path, having found the features.
+            Instructions::Avx2 => unsafe { x86::with_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` alone makes this path, having found the features.
+            Instructions::Avx512 => unsafe { x86::with_avx512(kernel) },
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Instructions::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => "avx512",
+        })
+    }
+}
+
+/// A computation over [`Simd`]. `run` must be `#[inline(always)]`, so that it is compiled for the path that calls it.
+pub(super) trait Kernel {
+    /// What it gives.
+    type Output;
+    /// Computes.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Sixteen lanes of f32.
+pub(super) trait Simd: Copy {
+    /// A vector.
+    type V: Copy;
+    /// Vectors that fit the registers as sums: a tile of 24 wants AVX-512.
+    const MANY_REGISTERS: bool;
+
+    /// The same value in all lanes.
+    fn splat(self, x: f32) -> Self::V;
+    /// Reads 16 values.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading 16 f32; no alignment is asked for.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Writes 16 values.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 f32; no alignment is asked for.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// a + b
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a - b
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a * b
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a / b
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a * b + c, rounded once
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Square root.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// The lanes where a >= b, lane 0 in the lowest bit.
+    fn ge(self, a: Self::V, b: Self::V) -> u16;
+    /// The lanes where a > b.
+    fn gt(self, a: Self::V, b: Self::V) -> u16;
+    /// v in the lanes of `mask`, 0 in the others.
+    fn only(self, mask: u16, v: Self::V) -> Self::V;
+    /// Rows become columns: lane i of vector j to lane j of vector i.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
+
+    /// max(a, 0), and 0 for NaN.
+    #[inline(always)]
+    fn relu(self, a: Self::V) -> Self::V {
+        let positive = self.gt(a, self.splat(0.0));
+        self.only(positive, a)
+    }
+}

@@ -1,0 +1,268 @@
+//! Sixteen lanes in AVX2 and AVX-512.
+//!
+//! The methods below are compiled into kernels that run under `with_avx2` and `with_avx512` alone: a value of
+//! `Avx2` or `Avx512` is made nowhere else, and its existence is what every SAFETY comment here rests on.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+
+/// AVX2 and FMA: two registers a vector.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Avx2(());
+
+/// AVX-512: one register a vector.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Avx512(());
+
+/// # Safety
+/// The machine must have these features.
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+pub(super) unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
+/// # Safety
+/// The machine must have these features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()))
+}
+
+/// A lane-by-lane operation on both halves.
+macro_rules! halves {
+    ($name:ident, $a:ident, $b:ident) => {{
+        // SAFETY: an `Avx2` exists.
+        unsafe { ($name($a.0, $b.0), $name($a.1, $b.1)) }
+    }};
+}
+
+/// Eight lanes of all ones where the lowest bits of `mask` are set.
+#[inline(always)]
+fn lanes(mask: u16) -> __m256 {
+    // SAFETY: called from the methods of an `Avx2`.
+    unsafe {
+        let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        let set = _mm256_and_si256(_mm256_set1_epi32(i32::from(mask)), bits);
+        _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bits))
+    }
+}
+
+/// Rows become columns, 8 by 8.
+#[inline(always)]
+fn transpose_eight(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: called from the methods of an `Avx2`.
+    unsafe {
+        let pairs: [[__m256; 2]; 4] = std::array::from_fn(|i| {
+            let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+            [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]
+        });
+        let fours: [[__m256; 4]; 2] = std::array::from_fn(|i| {
+            let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
+            [
+                _mm256_shuffle_ps::<0x44>(a[0], b[0]),
+                _mm256_shuffle_ps::<0xee>(a[0], b[0]),
+                _mm256_shuffle_ps::<0x44>(a[1], b[1]),
+                _mm256_shuffle_ps::<0xee>(a[1], b[1]),
+            ]
+        });
+        std::array::from_fn(|i| {
+            let (a, b) = (fours[0][i % 4], fours[1][i % 4]);
+            if i < 4 { _mm256_permute2f128_ps::<0x20>(a, b) } else { _mm256_permute2f128_ps::<0x31>(a, b) }
+        })
+    }
+}
+
+impl Simd for Avx2 {
+    type V = (__m256, __m256);
+    const MANY_REGISTERS: bool = false;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        // SAFETY: an `Avx2` exists.
+        let v = unsafe { _mm256_set1_ps(x) };
+        (v, v)
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::V {
+        // SAFETY: an `Avx2` exists; the caller's for the rest.
+        unsafe { (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: Self::V) {
+        // SAFETY: an `Avx2` exists; the caller's for the rest.
+        unsafe {
+            _mm256_storeu_ps(to, v.0);
+            _mm256_storeu_ps(to.add(8), v.1);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        halves!(_mm256_add_ps, a, b)
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        halves!(_mm256_sub_ps, a, b)
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        halves!(_mm256_mul_ps, a, b)
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        halves!(_mm256_div_ps, a, b)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: an `Avx2` exists, and with it FMA.
+        unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        // SAFETY: an `Avx2` exists.
+        unsafe { (_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) }
+    }
+    #[inline(always)]
+    fn ge(self, a: Self::V, b: Self::V) -> u16 {
+        // SAFETY: an `Avx2` exists.
+        unsafe {
+            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a.0, b.0));
+            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a.1, b.1));
+            (low | high << 8) as u16
+        }
+    }
+    #[inline(always)]
+    fn gt(self, a: Self::V, b: Self::V) -> u16 {
+        // SAFETY: an `Avx2` exists.
+        unsafe {
+            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0));
+            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1));
+            (low | high << 8) as u16
+        }
+    }
+    #[inline(always)]
+    fn only(self, mask: u16, v: Self::V) -> Self::V {
+        // SAFETY: an `Avx2` exists.
+        unsafe { (_mm256_and_ps(lanes(mask), v.0), _mm256_and_ps(lanes(mask >> 8), v.1)) }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
+        let quarter = |right: bool, lower: bool| {
+            transpose_eight(std::array::from_fn(|i| {
+                let row = rows[if lower { i + 8 } else { i }];
+                if right { row.1 } else { row.0 }
+            }))
+        };
+        let (top_left, top_right) = (quarter(false, false), quarter(true, false));
+        let (low_left, low_right) = (quarter(false, true), quarter(true, true));
+        std::array::from_fn(|i| {
+            if i < 8 { (top_left[i], low_left[i]) } else { (top_right[i - 8], low_right[i - 8]) }
+        })
+    }
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        // SAFETY: an `Avx512` exists; so for all methods below.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn ge(self, a: Self::V, b: Self::V) -> u16 {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn gt(self, a: Self::V, b: Self::V) -> u16 {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn only(self, mask: u16, v: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_maskz_mov_ps(mask, v) }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
+        // SAFETY: an `Avx512` exists.
+        unsafe {
+            let pairs: [[__m512; 2]; 8] = std::array::from_fn(|i| {
+                let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+                [_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)]
+            });
+            // fours[i][j]: in quarter q the values of rows 4i to 4i + 3 in column 4q + j.
+            let fours: [[__m512; 4]; 4] = std::array::from_fn(|i| {
+                let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
+                [
+                    _mm512_shuffle_ps::<0x44>(a[0], b[0]),
+                    _mm512_shuffle_ps::<0xee>(a[0], b[0]),
+                    _mm512_shuffle_ps::<0x44>(a[1], b[1]),
+                    _mm512_shuffle_ps::<0xee>(a[1], b[1]),
+                ]
+            });
+            std::array::from_fn(|column| {
+                let (quarter, j) = (column / 4, column % 4);
+                let (a, b) = if quarter % 2 == 0 {
+                    (
+                        _mm512_shuffle_f32x4::<0x88>(fours[0][j], fours[1][j]),
+                        _mm512_shuffle_f32x4::<0x88>(fours[2][j], fours[3][j]),
+                    )
+                } else {
+                    (
+                        _mm512_shuffle_f32x4::<0xdd>(fours[0][j], fours[1][j]),
+                        _mm512_shuffle_f32x4::<0xdd>(fours[2][j], fours[3][j]),
+                    )
+                };
+                // a: quarters (q, q + 2) of rows 0-3, then of rows 4-7; b: of rows 8-11, then 12-15.
+                if quarter < 2 {
+                    _mm512_shuffle_f32x4::<0x88>(a, b)
+                } else {
+                    _mm512_shuffle_f32x4::<0xdd>(a, b)
+                }
+            })
+        }
+    }
+}
