@@ -12,6 +12,7 @@ use candle_core::{Device, Tensor};
 use serde::Serialize;
 
 use crate::engine::Setup;
+use crate::train::median;
 use crate::{DeviceKind, EngineKind, HarnessError, Result};
 
 /// The paper's learning rate and weight decay.
@@ -122,13 +123,11 @@ impl Bench {
             step_ms.push(1e3 * clock.elapsed().as_secs_f64());
         }
         step_ms.drain(..2);
-        let mut sorted = step_ms.clone();
-        sorted.sort_by(f64::total_cmp);
         Ok(Timing {
             bench: *self,
             threads: rayon::current_num_threads(),
             simd,
-            ms_per_step: sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
+            ms_per_step: median(step_ms.iter().copied()),
             step_ms,
             loss: losses[0],
             peak_rss_mb: line_of("/proc/self/status", "VmHWM:")

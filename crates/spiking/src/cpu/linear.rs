@@ -301,8 +301,7 @@ impl Linear {
                 input_grads.zip(moving).zip(moments).for_each(
                     |(((panel, out), weights), (first, second))| {
                         to_features(weights, out);
-                        let features = weights.len() / blocks / LANES;
-                        let some = WIDE * features * LANES;
+                        let some = WIDE * PANEL * LANES;
                         let moments = first.chunks_mut(some).zip(second.chunks_mut(some));
                         for (index, (weights, (first, second))) in
                             weights.chunks_mut(some).zip(moments).enumerate()

@@ -63,14 +63,31 @@ impl Limits {
     }
 }
 
-/// Chains of multiply-adds that wait for nothing but themselves.
+/// Chains of multiply-adds that wait for nothing but themselves: `rounds` of [`Multiply::SUMS`].
 struct Multiply {
     rounds: usize,
 }
 
 impl Multiply {
-    /// As many as hide the latency and stay in registers on every path.
+    /// Vectors that fit the registers of every path and, of two registers each, hide the latency.
     const SUMS: usize = 6;
+
+    #[inline(always)]
+    fn chains<S: Simd, const SUMS: usize>(s: S, rounds: usize) -> f32 {
+        let factor = s.splat(black_box(0.999));
+        let mut sums = [s.splat(1.0); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = s.fma(*sum, factor, factor);
+            }
+        }
+        let mut out = [0.0; LANES];
+        for sum in sums {
+            // SAFETY: `out` holds 16 values.
+            unsafe { s.store(out.as_mut_ptr(), s.add(sum, s.load(out.as_ptr()))) };
+        }
+        out.iter().sum()
+    }
 }
 
 impl Kernel for Multiply {
@@ -78,24 +95,12 @@ impl Kernel for Multiply {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        // Two for each register of a path with registers enough.
-        let factor = s.splat(black_box(0.999));
-        let mut sums = [s.splat(1.0); Self::SUMS];
-        let mut more = [s.splat(2.0); Self::SUMS];
-        for _ in 0..self.rounds / 2 {
-            for sum in &mut sums {
-                *sum = s.fma(*sum, factor, factor);
-            }
-            for sum in &mut more {
-                *sum = s.fma(*sum, factor, factor);
-            }
+        // A vector of one register needs twice as many to hide the latency, and has the registers for them.
+        if S::MANY_REGISTERS {
+            Self::chains::<S, { 2 * Self::SUMS }>(s, self.rounds / 2)
+        } else {
+            Self::chains::<S, { Self::SUMS }>(s, self.rounds)
         }
-        let mut out = [0.0; LANES];
-        for sum in sums.into_iter().chain(more) {
-            // SAFETY: `out` holds 16 values.
-            unsafe { s.store(out.as_mut_ptr(), s.add(sum, s.load(out.as_ptr()))) };
-        }
-        out.iter().sum()
     }
 }
 
@@ -135,9 +140,13 @@ fn spikes(planes: usize, height: usize, width: usize) -> Vec<u16> {
     (0..planes * padded).map(|at| if inner(at) { fires(at) } else { 0 }).collect()
 }
 
-fn pixels(height: usize, width: usize) -> Vec<Pixel> {
-    let padded = |p: usize| (p / width * (width + 2) + p % width) as u32;
-    (0..height * width).map(|p| Pixel { padded: padded(p), flat: p as u32 }).collect()
+/// A square stage of so many channels in and out.
+fn stage(side: usize, channels: usize) -> ConvStage {
+    ConvStage { layer: 0, inputs: channels, outputs: channels, height: side, width: side, pool: Pool::None }
+}
+
+fn pixels(stage: &ConvStage) -> Vec<Pixel> {
+    (0..stage.pixels()).map(|p| Pixel { padded: stage.corner(p) as u32, flat: p as u32 }).collect()
 }
 
 /// Every kernel on a typical shape.
@@ -164,7 +173,7 @@ const PLANES: usize = 32;
 
 fn spike_product(path: Path) -> Workload {
     let (padded, blocks) = ((SIDE + 2) * (SIDE + 2), 4);
-    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(SIDE, SIDE));
+    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(&stage(SIDE, LANES)));
     let (weights, mut sums) =
         (floats(blocks * BLOCK, 1), Floats::zeros(PLANES * blocks * SIDE * SIDE * LANES));
     let (bias, mut table) = (floats(blocks * LANES, 2), Floats::zeros(TABLES));
@@ -190,7 +199,7 @@ fn spike_product(path: Path) -> Workload {
 
 fn spike_gradient(path: Path) -> Workload {
     let padded = (SIDE + 2) * (SIDE + 2);
-    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(SIDE, SIDE));
+    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(&stage(SIDE, LANES)));
     let (grads, mut weights) = (floats(PLANES * padded * LANES, 1), Floats::zeros(BLOCK));
     let mut table = Floats::zeros(TABLE);
     Workload {
@@ -212,14 +221,7 @@ fn spike_gradient(path: Path) -> Workload {
 }
 
 fn input_gradient(path: Path, name: &'static str, side: usize, planes: usize, channels: usize) -> Workload {
-    let stage = ConvStage {
-        layer: 0,
-        inputs: channels,
-        outputs: channels,
-        height: side,
-        width: side,
-        pool: Pool::None,
-    };
+    let stage = stage(side, channels);
     let (turned, blocks) = (Turned::new(&stage), stage.blocks());
     let weights = floats(blocks * blocks * BLOCK, 1);
     let grads = floats(blocks * planes * stage.padded() * LANES, 2);

@@ -119,6 +119,10 @@ impl Cpu {
                 .into_iter()
                 .zip(conv.weights_mut())
                 .try_for_each(|(name, weights)| read(name, weights, parameters, optimizer))?;
+            let norm = conv.stage.norm();
+            for (part, values) in [("mean", &mut conv.running_mean), ("var", &mut conv.running_var)] {
+                Order::Channels.read(parameters.get(&format!("{norm}.running_{part}"))?, values)?;
+            }
         }
         for (index, linear) in engine.linears.iter_mut().enumerate() {
             let names = linear.names(plan, index);
@@ -126,12 +130,6 @@ impl Cpu {
                 .into_iter()
                 .zip(linear.weights_mut())
                 .try_for_each(|(name, weights)| read(name, weights, parameters, optimizer))?;
-        }
-        for conv in &mut engine.convs {
-            let norm = conv.stage.norm();
-            for (part, values) in [("mean", &mut conv.running_mean), ("var", &mut conv.running_var)] {
-                Order::Channels.read(parameters.get(&format!("{norm}.running_{part}"))?, values)?;
-            }
         }
         Ok(engine)
     }
@@ -196,6 +194,18 @@ impl Cpu {
                 }
             }
         });
+        Ok(())
+    }
+
+    /// Loads a batch and runs it through the network; leaves spikes and votes.
+    fn pass(
+        &mut self,
+        batch: &Batch<'_>,
+        statistics: Statistics,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Result<()> {
+        self.load(batch, statistics)?;
+        self.forward(statistics, dropout);
         Ok(())
     }
 
@@ -340,8 +350,7 @@ impl Cpu {
     /// # Errors
     /// Those of [`Engine::train_step`].
     pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
-        self.load(batch, Statistics::Batch)?;
-        self.forward(Statistics::Batch, Some(dropout));
+        self.pass(batch, Statistics::Batch, Some(dropout))?;
         let (loss, _) = self.loss(batch.labels);
         self.backward(Update::Keep);
         let (samples, classes) = (self.extent.samples, self.plan.classes);
@@ -402,8 +411,7 @@ impl Cpu {
     /// # Errors
     /// Those of [`Engine::evaluate`].
     pub fn anytime(&mut self, batch: &Batch<'_>) -> Result<Tensor> {
-        self.load(batch, Statistics::Running)?;
-        self.forward(Statistics::Running, None);
+        in_pool(|| self.pass(batch, Statistics::Running, None))?;
         let (samples, classes, steps) = (self.extent.samples, self.plan.classes, self.extent.steps);
         let votes: Vec<f32> = (1..=steps).flat_map(|so_far| self.votes_after(so_far)).collect();
         Ok(Tensor::from_vec(votes, (steps, samples, classes), &Device::Cpu)?)
@@ -420,8 +428,7 @@ impl Engine for Cpu {
     ) -> Result<StepReport> {
         refuse_analogue(mode)?;
         in_pool(|| {
-            self.load(batch, Statistics::Batch)?;
-            self.forward(Statistics::Batch, Some(dropout));
+            self.pass(batch, Statistics::Batch, Some(dropout))?;
             let (loss, predictions) = self.loss(batch.labels);
             let update = self.adam(learning_rate);
             self.backward(update);
@@ -433,8 +440,7 @@ impl Engine for Cpu {
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
         refuse_analogue(mode)?;
         let (loss, predictions) = in_pool(|| {
-            self.load(batch, Statistics::Running)?;
-            self.forward(Statistics::Running, None);
+            self.pass(batch, Statistics::Running, None)?;
             Ok(self.loss(batch.labels))
         })?;
         let count =

@@ -69,6 +69,16 @@ impl ConvStage {
         (self.height + 2) * (self.width + 2)
     }
 
+    /// Place of a pixel's top left neighbour in a map with a border; [`Self::tap`] counts from there.
+    pub(super) const fn corner(&self, pixel: usize) -> usize {
+        pixel / self.width * (self.width + 2) + pixel % self.width
+    }
+
+    /// From a pixel's top left neighbour to what a tap of the kernel sees.
+    pub(super) const fn tap(&self, tap: usize) -> usize {
+        tap / 3 * (self.width + 2) + tap % 3
+    }
+
     /// Height and width behind the pool.
     pub(super) fn pooled(&self) -> (usize, usize) {
         (self.height / self.pool.size(), self.width / self.pool.size())

@@ -45,7 +45,7 @@ pub(super) struct Turned {
 
 impl Turned {
     pub(super) fn new(stage: &ConvStage) -> Self {
-        let (input_blocks, row) = (stage.inputs.div_ceil(LANES), stage.width + 2);
+        let input_blocks = stage.inputs.div_ceil(LANES);
         let (pixels, wide) = (stage.pixels(), input_blocks * stage.pixels() * LANES);
         let u32s = |value: usize| value as u32;
         let mut turned = Self {
@@ -58,13 +58,13 @@ impl Turned {
         };
         let planes = (TASK_PIXELS / pixels).max(1);
         let place = |plane: usize, p: usize| Row {
-            a: u32s((plane * stage.padded() + p / stage.width * row + p % stage.width) * LANES),
+            a: u32s((plane * stage.padded() + stage.corner(p)) * LANES),
             c: u32s(plane * wide + p * LANES),
         };
         turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
-        let tap_at = |tap: usize| (tap / 3 * row + tap % 3) * LANES;
-        turned.runs =
-            (0..TAPS).map(|tap| Run { a: u32s(tap_at(tap)), b: u32s(tap * LANES * LANES) }).collect();
+        turned.runs = (0..TAPS)
+            .map(|tap| Run { a: u32s(stage.tap(tap) * LANES), b: u32s(tap * LANES * LANES) })
+            .collect();
         let tiles = turned.tiles_of_a_task();
         let at = |tile: usize| u32s(tile * LANES);
         turned.tile_rows = (0..tiles).map(|tile| Row { a: at(tile), c: at(tile) }).collect();

@@ -29,13 +29,13 @@ pub(super) struct Lists {
 impl Lists {
     pub(super) fn new(stage: &ConvStage, lanes: usize) -> Self {
         let row = stage.width + 2;
-        let padded = |pixel: usize| pixel / stage.width * row + pixel % stage.width;
-        let tap_at = |tap: usize| tap / 3 * row + tap % 3;
         let pixels = 0..stage.pixels();
         let at_once = (PRODUCT_PIXELS / stage.pixels()).max(1);
         let u32s = |value: usize| value as u32;
         let taps_of = |lanes: usize| {
-            (0..TAPS).map(|tap| Run { a: u32s(tap_at(tap) * lanes), b: u32s(tap * lanes * LANES) }).collect()
+            (0..TAPS)
+                .map(|tap| Run { a: u32s(stage.tap(tap) * lanes), b: u32s(tap * lanes * LANES) })
+                .collect()
         };
         let (rows_behind, columns_behind) = stage.pooled();
         let size = stage.pool.size();
@@ -44,11 +44,11 @@ impl Lists {
             if y < rows_behind && x < columns_behind { u32s(y * columns_behind + x) } else { Routes::NOWHERE }
         };
         Self {
-            pixels: pixels.clone().map(|p| Pixel { padded: u32s(padded(p)), flat: u32s(p) }).collect(),
+            pixels: pixels.clone().map(|p| Pixel { padded: u32s(stage.corner(p)), flat: u32s(p) }).collect(),
             forward_rows: (0..at_once * stage.pixels())
                 .map(|i| (i / stage.pixels(), i % stage.pixels()))
                 .map(|(plane, p)| Row {
-                    a: u32s((plane * stage.padded() + padded(p)) * lanes),
+                    a: u32s((plane * stage.padded() + stage.corner(p)) * lanes),
                     c: u32s((plane * stage.wide() * stage.pixels() + p) * LANES),
                 })
                 .collect(),
@@ -56,7 +56,7 @@ impl Lists {
             gradient_rows: (0..TAPS * lanes)
                 .map(|i| (i / lanes, i % lanes))
                 .map(|(tap, lane)| Row {
-                    a: u32s(tap_at(tap) * lanes + lane),
+                    a: u32s(stage.tap(tap) * lanes + lane),
                     c: u32s((tap * lanes + lane) * LANES),
                 })
                 .collect(),
@@ -64,7 +64,7 @@ impl Lists {
                 .map(|i| i / stage.height * stage.padded() + i % stage.height * row)
                 .map(|first| Run { a: u32s(first * lanes), b: u32s((first + row + 1) * LANES) })
                 .collect(),
-            places: pixels.clone().map(|p| u32s(padded(p) + row + 1)).collect(),
+            places: pixels.clone().map(|p| u32s(stage.corner(p) + row + 1)).collect(),
             border: (0..stage.padded())
                 .filter(|place| {
                     let (y, x) = (place / row, place % row);

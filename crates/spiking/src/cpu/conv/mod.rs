@@ -161,8 +161,8 @@ impl Conv {
     /// Makes room for a batch; none is made twice for the same extent. With running statistics the convolution's output is
     /// not kept.
     pub(super) fn make_room(&mut self, extent: Extent, statistics: Statistics) {
-        let kept = (statistics == Statistics::Batch) != self.output.is_empty();
-        if self.extent == extent && kept {
+        let keeps = statistics == Statistics::Batch;
+        if self.extent == extent && keeps != self.output.is_empty() {
             return;
         }
         self.extent = extent;
@@ -174,7 +174,7 @@ impl Conv {
             Maps::Spikes(spikes) => spikes.resize(input, 0),
             Maps::Real { values, lanes } => values.resize(input * *lanes),
         }
-        let kept = if statistics == Statistics::Batch { blocks * planes } else { 0 };
+        let kept = if keeps { blocks * planes } else { 0 };
         self.output.resize(kept * stage.pixels() * LANES);
         self.sums.resize(kept * 2 * LANES);
         self.spikes.resize(blocks * extent.samples * extent.steps * stage.pixels(), 0);

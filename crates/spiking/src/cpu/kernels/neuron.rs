@@ -8,7 +8,7 @@ use crate::{Neuron, Reset};
 
 /// Pixels that run through time side by side.
 pub(in crate::cpu) const PIXELS: usize = 4;
-/// Time steps that the stack has room for, a run of cells at a time.
+/// Time steps of a run at most: the potentials of some cells must stay in a core's cache over all of them.
 pub(in crate::cpu) const MOST_STEPS: usize = 1024;
 
 /// How the input of a time step becomes current: `relu(scale * x + shift)`, 16 values each a time step; the identity if none.
