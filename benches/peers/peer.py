@@ -43,6 +43,8 @@ def main() -> None:
     else:
         peer.evaluate(case)
         outputs = peer.infer(case.input)
+        if not outputs.any():
+            raise SystemExit(f"no cell of the last layer fired: {options.weights} holds no trained network")
         targets = functional.one_hot(case.labels, outputs.shape[1]).float()
         loss = functional.mse_loss(outputs, targets).item()
         result = {"loss": loss, "flipped_votes": flipped_votes(outputs, case, options.time_steps)}

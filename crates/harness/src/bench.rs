@@ -1,12 +1,12 @@
 //! Times one training step or one evaluation of the paper's networks on made-up data, for comparison with other programs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
 use bpsta_spiking::cpu::Cpu;
 use bpsta_spiking::{
-    AdamW, Architecture, Batch, Input, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
+    AdamW, Architecture, Batch, Engine, Input, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
 };
 use candle_core::{Device, Tensor};
 use serde::Serialize;
@@ -20,14 +20,17 @@ const LEARNING_RATE: f64 = 1e-3;
 const WEIGHT_DECAY: f64 = 1e-4;
 /// Seed of the parameters and the data.
 const SEED: u64 = 1;
+/// Training steps and their batch before an inference: under the running statistics of fresh parameters hardly a cell fires.
+const STEPS_BEFORE: usize = 10;
+const BATCH_BEFORE: usize = 8;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    /// Forward, backward and AdamW.
+    /// Forward, backward and AdamW, from fresh parameters.
     Step,
-    /// A forward pass in evaluation mode.
+    /// A forward pass in evaluation mode, behind a few training steps.
     Inference,
 }
 
@@ -69,7 +72,7 @@ pub struct Timing {
     pub ms_per_step: f64,
     /// Each step in its order, in ms.
     pub step_ms: Vec<f64>,
-    /// Loss before the first step: mean squared error over batch and classes.
+    /// Loss of the first of them: mean squared error over batch and classes.
     pub loss: f64,
     /// The most memory that the process has held, in MiB; Linux alone tells.
     pub peak_rss_mb: Option<f64>,
@@ -86,8 +89,8 @@ impl Bench {
         }
     }
 
-    /// Runs it. With `save`, also writes the parameters, the data, the dropout masks, the output and the loss of the first
-    /// step as safetensors, so that another program can compute the same.
+    /// Runs it. With `save`, also writes the parameters, the data, the output and the loss of the first step as safetensors, with a
+    /// training step's dropout masks and gradients, so that another program can compute the same.
     ///
     /// # Errors
     /// Those of the engine, and [`HarnessError::Io`] where the file cannot be written.
@@ -97,17 +100,19 @@ impl Bench {
         let neuron = Neuron::paper(self.rule);
         let streams = Streams::new(SEED);
         let parameters = Parameters::initial(&spec, &streams, &self.device.open()?)?;
-        let frames = if self.network == Architecture::Small { 1 } else { self.time_steps };
-        let values = self.stimuli(input, frames, &streams);
-        let labels: Vec<u32> = (0..self.batch).map(|sample| (sample % classes) as u32).collect();
-        let batch = Batch { values: &values, frames, time_steps: self.time_steps, labels: &labels };
-        if let Some(path) = save {
-            let shape = (self.batch, frames, input.channels, input.height, input.width);
-            self.save(path, &spec, neuron, &parameters, &batch, shape)?;
-        }
-
         let setup =
             Setup { spec, neuron, weight_decay: WEIGHT_DECAY, device: self.device, engine: self.engine };
+        let parameters = match self.task {
+            Task::Step => parameters,
+            Task::Inference => self.train(setup.clone(), parameters, &streams)?,
+        };
+        let stimuli = Stimuli::new(self, input, classes, self.batch, &streams);
+        let batch = stimuli.batch(self.time_steps);
+        if let Some(path) = save {
+            let tensors = self.case(&setup, &parameters, &batch)?;
+            candle_core::safetensors::save(&tensors, path)
+                .map_err(|error| HarnessError::io(path)(std::io::Error::other(error)))?;
+        }
         let mut training = setup.start(parameters, false)?;
         let simd = training.simd();
         let engine = training.engine();
@@ -138,53 +143,90 @@ impl Bench {
         })
     }
 
-    /// Pixels of [0, 1) for images; for events counts as N-MNIST has them, mostly 0.
-    fn stimuli(&self, input: Input, frames: usize, streams: &Streams) -> Vec<f32> {
-        let count = self.batch * frames * input.channels * input.height * input.width;
+    /// Parameters and running statistics after a few steps.
+    fn train(&self, setup: Setup, parameters: Parameters, streams: &Streams) -> Result<Parameters> {
+        let (input, classes) = self.input();
+        let stimuli = Stimuli::new(self, input, classes, BATCH_BEFORE, streams);
+        let mut training = setup.start(parameters, false)?;
+        let mut dropout = streams.stream("dropout/before");
+        for _ in 0..STEPS_BEFORE {
+            let batch = stimuli.batch(self.time_steps);
+            training.engine().train_step(&batch, Mode::Spiking, &mut dropout, LEARNING_RATE)?;
+        }
+        Ok(training.engine().parameters()?)
+    }
+
+    /// What another program needs to compute the same, and what the CPU engine finds.
+    fn case(
+        &self,
+        setup: &Setup,
+        parameters: &Parameters,
+        batch: &Batch<'_>,
+    ) -> Result<HashMap<String, Tensor>> {
+        let simd = bpsta_spiking::cpu::Path::from_environment()?;
+        let mut engine =
+            Cpu::new(setup.spec.clone(), setup.neuron, parameters, &AdamW::new(WEIGHT_DECAY), simd)?;
+        let tensor = |made: candle_core::Result<Tensor>| made.map_err(bpsta_spiking::SpikingError::from);
+        let mut tensors: HashMap<String, Tensor> = HashMap::new();
+        let mut add_all = |kind: &str, all: &BTreeMap<String, Tensor>| {
+            tensors.extend(all.iter().map(|(name, value)| (format!("{kind}.{name}"), value.clone())));
+        };
+        add_all("param", &parameters.trainable);
+        add_all("buffer", &parameters.buffers);
+        let (output, loss) = match self.task {
+            Task::Step => {
+                let probe = engine.probe(batch, &mut Streams::new(SEED).stream("dropout/0"))?;
+                add_all("grad", &probe.gradients);
+                let masks = probe.masks.into_iter().map(|(layer, mask)| (layer.to_string(), mask)).collect();
+                add_all("mask", &masks);
+                (probe.output, probe.loss)
+            }
+            Task::Inference => {
+                let votes = engine.anytime(batch)?;
+                let last = tensor(votes.get(batch.time_steps - 1))?;
+                (last, engine.evaluate(batch, Mode::Spiking)?.loss)
+            }
+        };
+        let input = setup.spec.input;
+        let shape = (batch.labels.len(), batch.frames, input.channels, input.height, input.width);
+        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        tensors.insert("input".to_owned(), tensor(Tensor::from_slice(batch.values, shape, &Device::Cpu))?);
+        tensors.insert("labels".to_owned(), tensor(Tensor::new(labels, &Device::Cpu))?);
+        tensors.insert("output".to_owned(), output);
+        tensors.insert("loss".to_owned(), tensor(Tensor::new(&[loss as f32], &Device::Cpu))?);
+        Ok(tensors)
+    }
+}
+
+/// Made-up data: pixels of [0, 1) for images; for events counts as N-MNIST has them, mostly 0.
+struct Stimuli {
+    values: Vec<f32>,
+    frames: usize,
+    labels: Vec<u32>,
+}
+
+impl Stimuli {
+    fn new(bench: &Bench, input: Input, classes: usize, samples: usize, streams: &Streams) -> Self {
+        let frames = if bench.network == Architecture::Small { 1 } else { bench.time_steps };
+        let count = samples * frames * input.channels * input.height * input.width;
         let order = streams.permutation("bench/input", 4096);
         let values = order.iter().map(|place| *place as f32 / 4096.0);
-        let values: Vec<f32> = match self.network {
+        let values: Vec<f32> = match bench.network {
             Architecture::Small => values.collect(),
             Architecture::Middle | Architecture::Large => {
                 values.map(|value| (value * 8.0 - 5.0).max(0.0).floor()).collect()
             }
         };
-        // A period that no map size divides.
-        (0..count).map(|i| values[i % 4093]).collect()
+        Self {
+            // A period that no map size divides.
+            values: (0..count).map(|i| values[i % 4093]).collect(),
+            frames,
+            labels: (0..samples).map(|sample| (sample % classes) as u32).collect(),
+        }
     }
 
-    fn save(
-        &self,
-        path: &Path,
-        spec: &NetworkSpec,
-        neuron: Neuron,
-        parameters: &Parameters,
-        batch: &Batch<'_>,
-        shape: (usize, usize, usize, usize, usize),
-    ) -> Result<()> {
-        let optimizer = AdamW::new(WEIGHT_DECAY);
-        let simd = bpsta_spiking::cpu::Path::from_environment()?;
-        let mut engine = Cpu::new(spec.clone(), neuron, parameters, &optimizer, simd)?;
-        let probe = engine.probe(batch, &mut Streams::new(SEED).stream("dropout/0"))?;
-        let tensor = |made: candle_core::Result<Tensor>| made.map_err(bpsta_spiking::SpikingError::from);
-        let mut tensors: HashMap<String, Tensor> = HashMap::new();
-        let named = |kind: &'static str, name: &String| format!("{kind}.{name}");
-        for (name, value) in &parameters.trainable {
-            tensors.insert(named("param", name), value.clone());
-        }
-        for (name, value) in &probe.gradients {
-            tensors.insert(named("grad", name), value.clone());
-        }
-        for (layer, mask) in &probe.masks {
-            tensors.insert(named("mask", &layer.to_string()), mask.clone());
-        }
-        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
-        tensors.insert("input".to_owned(), tensor(Tensor::from_slice(batch.values, shape, &Device::Cpu))?);
-        tensors.insert("labels".to_owned(), tensor(Tensor::new(labels, &Device::Cpu))?);
-        tensors.insert("output".to_owned(), probe.output);
-        tensors.insert("loss".to_owned(), tensor(Tensor::new(&[probe.loss as f32], &Device::Cpu))?);
-        candle_core::safetensors::save(&tensors, path)
-            .map_err(|error| HarnessError::io(path)(std::io::Error::other(error)))
+    fn batch(&self, time_steps: usize) -> Batch<'_> {
+        Batch { values: &self.values, frames: self.frames, time_steps, labels: &self.labels }
     }
 }
 

@@ -10,7 +10,8 @@ use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes}
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
-use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES};
+use super::kernels::spike_gradient::{LISTS, SpikeGradient};
+use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES};
 use super::memory::Floats;
 use super::plan::{ConvStage, Pool};
 use super::simd::{Kernel, LANES, Path, Simd};
@@ -126,12 +127,12 @@ fn floats(count: usize, seed: u64) -> Floats {
     floats
 }
 
-/// Planes with a border, one channel in five of each inner pixel fired.
-fn spikes(planes: usize, height: usize, width: usize) -> Vec<u16> {
+/// Planes with a border, so many percent of the channels of each inner pixel fired.
+fn spikes(planes: usize, height: usize, width: usize, percent: u32) -> Vec<u16> {
     let padded = (height + 2) * (width + 2);
     let order = Streams::new(5).permutation("spikes", planes * padded * LANES);
     let fires = |at: usize| {
-        (0..LANES).fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane].is_multiple_of(5)) << lane)
+        (0..LANES).fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane] as u32 % 100 < percent) << lane)
     };
     let inner = |at: usize| {
         let (y, x) = (at % padded / (width + 2), at % (width + 2));
@@ -153,7 +154,10 @@ fn pixels(stage: &ConvStage) -> Vec<Pixel> {
 pub fn workloads(path: Path) -> Vec<Workload> {
     vec![
         spike_product(path),
-        spike_gradient(path),
+        spike_gradient(path, "spike weight gradient, 32 planes of 14x14, 16 to 64 channels, 10 % fired", 10),
+        spike_gradient(path, "the same, 20 % fired", 20),
+        spike_gradient(path, "the same, 40 % fired", 40),
+        spike_gradient(path, "the same, 80 % fired", 80),
         input_gradient(path, "input gradient by Winograd, 16 planes of 14x14, 64 to 64 channels", 14, 16, 64),
         input_gradient(path, "input gradient directly, 2 planes of 4x4, 64 to 64 channels", 4, 2, 64),
         product(path),
@@ -173,7 +177,7 @@ const PLANES: usize = 32;
 
 fn spike_product(path: Path) -> Workload {
     let (padded, blocks) = ((SIDE + 2) * (SIDE + 2), 4);
-    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(&stage(SIDE, LANES)));
+    let (map, pixels) = (spikes(PLANES, SIDE, SIDE, 20), pixels(&stage(SIDE, LANES)));
     let (weights, mut sums) =
         (floats(blocks * BLOCK, 1), Floats::zeros(PLANES * blocks * SIDE * SIDE * LANES));
     let (bias, mut table) = (floats(blocks * LANES, 2), Floats::zeros(TABLES));
@@ -197,24 +201,24 @@ fn spike_product(path: Path) -> Workload {
     }
 }
 
-fn spike_gradient(path: Path) -> Workload {
-    let padded = (SIDE + 2) * (SIDE + 2);
-    let (map, pixels) = (spikes(PLANES, SIDE, SIDE), pixels(&stage(SIDE, LANES)));
-    let (grads, mut weights) = (floats(PLANES * padded * LANES, 1), Floats::zeros(BLOCK));
-    let mut table = Floats::zeros(TABLE);
+fn spike_gradient(path: Path, name: &'static str, percent: u32) -> Workload {
+    let (padded, blocks) = ((SIDE + 2) * (SIDE + 2), 4);
+    let map = spikes(PLANES, SIDE, SIDE, percent);
+    let stride = PLANES * padded * LANES;
+    let (grads, mut weights) = (floats(blocks * stride, 1), Floats::zeros(blocks * BLOCK));
+    let mut lists = vec![0; LISTS];
     Workload {
-        name: "spike weight gradient, 32 planes of 14x14, 16 to 16 channels",
-        operations: (PLANES * SIDE * SIDE * BLOCK * 2) as f64,
+        name,
+        operations: (PLANES * SIDE * SIDE * blocks * BLOCK * 2) as f64,
         bytes: (map.len() * 2 + 4 * (grads.len() + weights.len())) as f64,
         run: Box::new(move || {
             path.run(SpikeGradient {
                 spikes: &map,
                 grads: &grads,
+                stride,
                 weights: &mut weights,
-                pixels: &pixels,
-                padded,
                 row: SIDE + 2,
-                table: &mut table,
+                lists: &mut lists,
             });
         }),
     }
@@ -376,7 +380,7 @@ fn learn(path: Path, rule: Rule, name: &'static str) -> Workload {
 
 fn average(path: Path) -> Workload {
     let (width, size) = (28, 2);
-    let plane = spikes(1, width - 2, width - 2);
+    let plane = spikes(1, width - 2, width - 2, 20);
     let (rows, columns) = (width / size, width / size);
     let mut out = Floats::zeros(rows * columns * LANES);
     Workload {

@@ -69,6 +69,7 @@ impl DerefMut for Floats {
 thread_local! {
     static FLOATS: RefCell<Floats> = RefCell::default();
     static TABLES: RefCell<Floats> = RefCell::default();
+    static LISTS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     static LANE_MASKS: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -84,6 +85,16 @@ pub(super) fn with_floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
 pub(super) fn with_table<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     TABLES.with_borrow_mut(|room| {
         room.grow(len);
+        f(&mut room[..len])
+    })
+}
+
+/// Gives `f` room for lists, whatever stood there.
+pub(super) fn with_lists<R>(len: usize, f: impl FnOnce(&mut [u32]) -> R) -> R {
+    LISTS.with_borrow_mut(|room| {
+        if room.len() < len {
+            room.resize(len, 0);
+        }
         f(&mut room[..len])
     })
 }

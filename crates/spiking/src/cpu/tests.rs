@@ -10,7 +10,8 @@ use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes}
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
-use super::kernels::spikes::{BLOCK, Pixel, SpikeGradient, SpikeProduct, TABLE, TABLES, TAPS};
+use super::kernels::spike_gradient::{LISTS, SpikeGradient};
+use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES, TAPS};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::{Given, Turned};
@@ -136,29 +137,30 @@ proptest! {
 
     #[test]
     fn spike_gradients_are_sums_over_pixels(
-        height in 1usize..7, width in 1usize..7, planes in 1usize..4, seed in 0u64..1000
+        height in 1usize..7, width in 1usize..25, planes in 1usize..5, blocks in 1usize..3, seed in 0u64..1000
     ) {
         let (padded, area) = ((height + 2) * (width + 2), height * width);
         let fires = spikes(planes * area, seed);
         let map = bordered(planes, height, width, |plane, pixel| fires[plane * area + pixel]);
-        let grads = values(planes * area * LANES, seed + 2);
-        let grad_map = bordered(planes, height, width, |plane, pixel| {
+        let grads = values(blocks * planes * area * LANES, seed + 2);
+        let grad_map = bordered(blocks * planes, height, width, |plane, pixel| {
             <[f32; LANES]>::try_from(&grads[(plane * area + pixel) * LANES..][..LANES]).unwrap()
         });
         let found = on_all_paths(|path| {
-            let mut weights = vec![f32::NAN; BLOCK];
+            let mut weights = vec![f32::NAN; blocks * BLOCK];
             path.run(SpikeGradient {
-                spikes: &map, grads: grad_map.as_flattened(), weights: &mut weights,
-                pixels: &pixels(height, width), padded, row: width + 2, table: &mut vec![f32::NAN; TABLE],
+                spikes: &map, grads: grad_map.as_flattened(), stride: planes * padded * LANES, weights: &mut weights,
+                row: width + 2, lists: &mut vec![u32::MAX; LISTS],
             });
             weights
         });
         let twin = |i: usize| {
-            let (lane, channel, tap) = (i % LANES, i / LANES % LANES, i / LANES / LANES);
+            let (lane, channel, tap, block) = (i % LANES, i / LANES % LANES, i / LANES / LANES % TAPS, i / BLOCK);
             let mut sum = Sum::default();
             for (plane, pixel) in (0..planes).flat_map(|plane| (0..area).map(move |pixel| (plane, pixel))) {
                 let at = plane * padded + (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
-                sum.add(fired(map[at], channel) * f64::from(grads[(plane * area + pixel) * LANES + lane]));
+                let grad = grads[((block * planes + plane) * area + pixel) * LANES + lane];
+                sum.add(fired(map[at], channel) * f64::from(grad));
             }
             sum
         };

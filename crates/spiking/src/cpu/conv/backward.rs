@@ -7,8 +7,9 @@ use crate::Neuron;
 use crate::cpu::kernels::neuron::{Learn, PIXELS, Places, Routes};
 use crate::cpu::kernels::norm::Unnormalise;
 use crate::cpu::kernels::product::{Product, Start, Terms};
-use crate::cpu::kernels::spikes::{SpikeGradient, TABLE, TAPS};
-use crate::cpu::memory::{with_floats, with_lanes, with_table};
+use crate::cpu::kernels::spike_gradient::{LISTS, SpikeGradient};
+use crate::cpu::kernels::spikes::TAPS;
+use crate::cpu::memory::{with_floats, with_lanes, with_lists};
 use crate::cpu::plan::Pool;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::turned::Given;
@@ -164,7 +165,7 @@ impl Conv {
     fn weight_gradients(&self, path: Path, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, blocks, lanes) = (self.stage, self.stage.blocks(), self.lanes());
-        let (padded, row, all) = (stage.padded(), stage.width + 2, samples * planes);
+        let (padded, all) = (stage.padded(), samples * planes);
         let pairs = self.input_blocks() * blocks;
         // By the network and the batch alone: the cut shapes the order of summation.
         let part = all.div_ceil(GRADIENT_TASKS.div_ceil(pairs));
@@ -180,18 +181,15 @@ impl Conv {
             let at = (from * all + first) * padded;
             let grads = &grads[(block * all + first) * padded * LANES..];
             match &self.input {
-                Maps::Spikes(spikes) => with_table(TABLE, |table| {
-                    for (block, weights) in weights.chunks_mut(size).enumerate() {
-                        path.run(SpikeGradient {
-                            spikes: &spikes[at..][..count * padded],
-                            grads: &grads[block * all * padded * LANES..][..count * padded * LANES],
-                            weights,
-                            pixels: &lists.pixels,
-                            padded,
-                            row,
-                            table,
-                        });
-                    }
+                Maps::Spikes(spikes) => with_lists(LISTS, |lists| {
+                    path.run(SpikeGradient {
+                        spikes: &spikes[at..][..count * padded],
+                        grads,
+                        stride: all * padded * LANES,
+                        weights,
+                        row: stage.width + 2,
+                        lists,
+                    });
                 }),
                 Maps::Real { values, .. } => {
                     let at_once = lists.gradient_runs.len() / stage.height;

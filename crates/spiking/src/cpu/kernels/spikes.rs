@@ -1,10 +1,8 @@
-//! 3x3 convolution of spikes, and its weight gradient, four channels at a time.
+//! 3x3 convolution of spikes, four channels at a time.
 //!
 //! A pixel's 16 channels are one `u16`. Four spikes have 16 patterns: for each group of four, the sums of weights for all
 //! patterns are laid out once (36 groups of a 3x3 kernel, 36 KiB), and a pixel adds one row a group instead of multiplying
-//! four. The weight gradient is the same table the other way round: each pixel adds its gradient to the row that its
-//! pattern names, and a weight's gradient is the sum of the rows whose pattern holds its spike. Both cost the same at any
-//! firing rate.
+//! four. It costs the same at any firing rate.
 
 use super::super::simd::{Kernel, LANES, Simd};
 
@@ -17,8 +15,6 @@ const PATTERNS: usize = 16;
 /// From a tap's rows to the next one's: a row more than they hold. Without it the same pattern's rows of all taps would lie a
 /// page of 4 KiB apart, and a core takes a load for one that waits for a store a page away.
 const TAP: usize = (GROUPS * PATTERNS + 1) * LANES;
-/// f32 of a table: all patterns of all groups under a kernel.
-pub(in crate::cpu) const TABLE: usize = TAPS * TAP;
 /// f32 of the tables of two blocks under a row of taps.
 pub(in crate::cpu) const TABLES: usize = 2 * 3 * TAP;
 /// f32 of the weights between two blocks: `[tap][input channel][output channel]`.
@@ -173,79 +169,6 @@ impl SpikeProduct<'_> {
                         s.store(sums.add(q * size + pixels[p].flat as usize * LANES), totals[p][q]);
                     }
                 }
-            }
-        }
-    }
-}
-
-/// The gradient of the weights between one block of spikes and one block of sums, over planes that lie one after another.
-pub(in crate::cpu) struct SpikeGradient<'a> {
-    /// Padded planes of spikes.
-    pub(in crate::cpu) spikes: &'a [u16],
-    /// Padded planes of gradients, 16 a pixel, 0 on the border.
-    pub(in crate::cpu) grads: &'a [f32],
-    /// Set to `[tap][input channel][output channel]`.
-    pub(in crate::cpu) weights: &'a mut [f32],
-    /// The pixels of a plane.
-    pub(in crate::cpu) pixels: &'a [Pixel],
-    /// Pixels of a padded plane.
-    pub(in crate::cpu) padded: usize,
-    /// From a row of a padded plane to the next.
-    pub(in crate::cpu) row: usize,
-    /// Room for a table.
-    pub(in crate::cpu) table: &'a mut [f32],
-}
-
-impl Kernel for SpikeGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let planes = self.spikes.len() / self.padded.max(1);
-        let reach = self.pixels.iter().map(|pixel| pixel.padded as usize).max().unwrap_or_default();
-        assert!(self.weights.len() >= BLOCK && self.table.len() >= TABLE);
-        assert!(
-            self.grads.len() >= planes * self.padded * LANES && reach + 2 * self.row + 2 < self.padded.max(1)
-        );
-        let taps: [usize; TAPS] = std::array::from_fn(|tap| tap / 3 * self.row + tap % 3);
-        let centre = self.row + 1;
-        self.table[..TABLE].fill(0.0);
-        // SAFETY: the assertions hold planes, pixels and neighbours inside the slices; a pattern is below 16.
-        unsafe {
-            let table = self.table.as_mut_ptr();
-            for plane in 0..planes {
-                let spikes = self.spikes.as_ptr().add(plane * self.padded);
-                let grads = self.grads.as_ptr().add(plane * self.padded * LANES);
-                for pixel in self.pixels {
-                    let at = pixel.padded as usize;
-                    let patterns = usize::from(*spikes.add(at + centre));
-                    // What did not fire has no row to add to: the rows without a spike are never read.
-                    if patterns == 0 {
-                        continue;
-                    }
-                    let places: [usize; GROUPS] = std::array::from_fn(|group| {
-                        (group * PATTERNS + (patterns >> (4 * group) & (PATTERNS - 1))) * LANES
-                    });
-                    // A pixel meets its neighbour one down and right by the kernel's first tap, and so on back to the last: beyond
-                    // the plane lies its border, whose gradients are 0.
-                    for tap in 0..TAPS {
-                        let grad = s.load(grads.add((at + taps[TAPS - 1 - tap]) * LANES));
-                        let rows = table.add(tap * TAP);
-                        for place in places {
-                            let to = rows.add(place);
-                            s.store(to, s.add(s.load(to), grad));
-                        }
-                    }
-                }
-            }
-            for weight in 0..TAPS * LANES {
-                let (group, channel) = (weight / 4, weight % 4);
-                let mut sum = s.splat(0.0);
-                let rows = table.add(group / GROUPS * TAP + group % GROUPS * PATTERNS * LANES);
-                for pattern in (1..PATTERNS).filter(|pattern| pattern >> channel & 1 == 1) {
-                    sum = s.add(sum, s.load(rows.add(pattern * LANES)));
-                }
-                s.store(self.weights.as_mut_ptr().add(weight * LANES), sum);
             }
         }
     }

@@ -172,6 +172,25 @@ pub(super) trait Simd: Copy {
     /// Rows become columns: lane i of vector j to lane j of vector i.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
+    /// The pixels of 16 that fired in a lane, the first in the lowest bit.
+    fn fired(self, spikes: &[u16; LANES], lane: usize) -> u16;
+
+    /// Writes `first` plus each place of `mask` that is set, in their order; gives how many there are.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing 16 u32, whatever the mask.
+    #[inline(always)]
+    unsafe fn list(self, mask: u16, first: u32, to: *mut u32) -> usize {
+        let (mut rest, mut count) = (mask, 0);
+        while rest != 0 {
+            // SAFETY: at most 16 bits are set.
+            unsafe { to.add(count).write(first + rest.trailing_zeros()) };
+            rest &= rest - 1;
+            count += 1;
+        }
+        count
+    }
+
     /// max(a, 0), and 0 for NaN.
     #[inline(always)]
     fn relu(self, a: Self::V) -> Self::V {

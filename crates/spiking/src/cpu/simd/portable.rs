@@ -71,6 +71,10 @@ impl Simd for Portable {
         std::array::from_fn(|i| if mask >> i & 1 == 1 { v[i] } else { 0.0 })
     }
     #[inline(always)]
+    fn fired(self, spikes: &[u16; LANES], lane: usize) -> u16 {
+        (0..LANES).fold(0, |fired, i| fired | (spikes[i] >> lane & 1) << i)
+    }
+    #[inline(always)]
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
         std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
     }

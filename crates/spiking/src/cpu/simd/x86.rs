@@ -146,6 +146,19 @@ impl Simd for Avx2 {
         unsafe { (_mm256_and_ps(lanes(mask), v.0), _mm256_and_ps(lanes(mask >> 8), v.1)) }
     }
     #[inline(always)]
+    fn fired(self, spikes: &[u16; 16], lane: usize) -> u16 {
+        // SAFETY: an `Avx2` exists, and 32 bytes lie in the array.
+        unsafe {
+            // The lane's bit becomes the sign, and 16 signs of 16 bits 16 of 8, in two halves that trade places in the middle.
+            let signs = _mm256_sll_epi16(
+                _mm256_loadu_si256(spikes.as_ptr().cast()),
+                _mm_cvtsi32_si128(15 - lane as i32),
+            );
+            let signs = _mm256_permute4x64_epi64::<0b1000>(_mm256_packs_epi16(signs, signs));
+            _mm_movemask_epi8(_mm256_castsi256_si128(signs)) as u16
+        }
+    }
+    #[inline(always)]
     fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
         let quarter = |right: bool, lower: bool| {
             transpose_eight(std::array::from_fn(|i| {
@@ -224,6 +237,24 @@ impl Simd for Avx512 {
     fn only(self, mask: u16, v: Self::V) -> Self::V {
         // SAFETY: an `Avx512` exists.
         unsafe { _mm512_maskz_mov_ps(mask, v) }
+    }
+    #[inline(always)]
+    fn fired(self, spikes: &[u16; 16], lane: usize) -> u16 {
+        // SAFETY: an `Avx512` exists, and 32 bytes lie in the array.
+        unsafe {
+            let spikes = _mm256_loadu_si256(spikes.as_ptr().cast());
+            _mm256_test_epi16_mask(spikes, _mm256_set1_epi16((1u16 << lane) as i16))
+        }
+    }
+    #[inline(always)]
+    unsafe fn list(self, mask: u16, first: u32, to: *mut u32) -> usize {
+        // SAFETY: an `Avx512` exists; the caller's for the rest.
+        unsafe {
+            let places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let places = _mm512_add_epi32(places, _mm512_set1_epi32(first as i32));
+            _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi32(mask, places));
+        }
+        mask.count_ones() as usize
     }
     #[inline(always)]
     fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
