@@ -24,6 +24,8 @@ enum What {
     Step(Settings),
     /// Time forward passes in evaluation mode
     Inference(Settings),
+    /// Time each layer of training steps on the CPU engine
+    Layers(Settings),
 }
 
 #[derive(Debug, Args)]
@@ -65,10 +67,12 @@ struct Settings {
 
 /// Runs the command.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
+    let by_layer = matches!(args.what, Some(What::Layers(_)));
     let (task, settings) = match args.what {
         None => return kernels(),
         Some(What::Step(settings)) => (Task::Step, settings),
         Some(What::Inference(settings)) => (Task::Inference, settings),
+        Some(What::Layers(settings)) => (Task::Step, settings),
     };
     crate::use_threads(settings.threads)?;
     let bench = Bench {
@@ -82,6 +86,9 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         engine: settings.engine.unwrap_or(EngineKind::of(settings.device)),
         device: settings.device,
     };
+    if by_layer {
+        return layers(&bench);
+    }
     let timing = bench.run(settings.save.as_deref())?;
     print::line(if settings.json { serde_json::to_string(&timing)? } else { describe(&timing) })?;
     Ok(())
@@ -115,6 +122,40 @@ fn kernels() -> anyhow::Result<()> {
         "\nOperations are those of the computation as defined: a kernel that looks sums up or takes Winograd's way can pass \
          the peak. Bytes are those that must be touched once; data that stay in a cache can pass a copy.",
     )?;
+    Ok(())
+}
+
+/// Every part of every layer beside what the machine can do at most, on all threads in use.
+fn layers(bench: &Bench) -> anyhow::Result<()> {
+    let path = Path::from_environment()?;
+    let threads = rayon::current_num_threads();
+    let peak = Limits::measure(path).gflops * threads as f64;
+    let timings = bench.layers()?;
+    let all: f64 = timings.iter().map(|timing| timing.ms).sum();
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["layer", "part", "ms", "of all", "GFLOP/s", "of the peak"]);
+    for timing in timings {
+        let gflops = timing.operations.map(|operations| operations / timing.ms / 1e6);
+        let text = |value: Option<f64>, unit: &str| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}{unit}"))
+        };
+        table.add_row([
+            timing.layer,
+            timing.part,
+            format!("{:.3}", timing.ms),
+            format!("{:.1} %", 100.0 * timing.ms / all),
+            text(gflops, ""),
+            text(gflops.map(|gflops| 100.0 * gflops / peak), " %"),
+        ]);
+    }
+    let Bench { network, width, time_steps, batch, rule, .. } = bench;
+    print::line(format!(
+        "{network}, width {width}, T = {time_steps}, batch {batch}, rule {rule}: {all:.2} ms a training step without the loss, reading the \
+         batch and drawing masks\n{}, kernels for {path}: at most {peak:.0} GFLOP/s of multiply-adds\n\n{table}\n\nOperations are those \
+         of a layer as defined, whatever is avoided.",
+        print::counted(threads, "thread")
+    ))?;
     Ok(())
 }
 

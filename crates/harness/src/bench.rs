@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bpsta_spiking::cpu::Cpu;
+use bpsta_spiking::cpu::{Cpu, Part};
 use bpsta_spiking::{
-    AdamW, Architecture, Batch, Engine, Input, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams, Variant,
+    AdamW, Architecture, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
+    Variant,
 };
 use candle_core::{Device, Tensor};
 use serde::Serialize;
@@ -80,6 +81,19 @@ pub struct Timing {
     pub cpu: Option<String>,
 }
 
+/// What a part of a layer took.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerTiming {
+    /// The layer, with its index and the shape that enters it.
+    pub layer: String,
+    /// The part of its work.
+    pub part: String,
+    /// Wall time a step over all threads, in ms.
+    pub ms: f64,
+    /// Multiplications and additions as the layer is defined; none for parts that are no sums of products.
+    pub operations: Option<f64>,
+}
+
 impl Bench {
     fn input(&self) -> (Input, usize) {
         match self.network {
@@ -141,6 +155,51 @@ impl Bench {
             cpu: line_of("/proc/cpuinfo", "model name")
                 .map(|line| line.trim_matches([':', ' ', '\t']).to_owned()),
         })
+    }
+
+    /// What each part of each layer takes in a training step on the CPU engine.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn layers(&self) -> Result<Vec<LayerTiming>> {
+        let (input, classes) = self.input();
+        let spec = NetworkSpec::paper(self.network, Variant::Events, self.width, input, classes)?;
+        let streams = Streams::new(SEED);
+        let parameters = Parameters::initial(&spec, &streams, &Device::Cpu)?;
+        let path = bpsta_spiking::cpu::Path::from_environment()?;
+        let neuron = Neuron::paper(self.rule);
+        let mut engine = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(WEIGHT_DECAY), path)?;
+        let stimuli = Stimuli::new(self, input, classes, self.batch, &streams);
+        let batch = stimuli.batch(self.time_steps);
+        let mut dropout = streams.stream("dropout/0");
+        for step in 0..self.steps + 2 {
+            if step == 2 {
+                engine.watch();
+            }
+            engine.train_step(&batch, Mode::Spiking, &mut dropout, LEARNING_RATE)?;
+        }
+        let shapes = spec.shapes()?;
+        let timing = |((layer, part), time): ((usize, Part), Duration)| {
+            let [channels, height, width] = shapes[layer];
+            let planes = self.batch * if layer == 0 { batch.frames } else { self.time_steps };
+            let products = match &spec.layers[layer] {
+                Layer::Conv { out } => 9 * channels * height * width * out,
+                Layer::Linear { out } => channels * height * width * out,
+                _ => 0,
+            };
+            let times = match (part, &spec.layers[layer]) {
+                (Part::WeightGradient, Layer::Linear { .. }) => 2,
+                (Part::Forward | Part::InputGradient | Part::WeightGradient, _) => 1,
+                _ => 0,
+            };
+            LayerTiming {
+                layer: format!("{layer}: {} of {channels}x{height}x{width}", spec.layers[layer]),
+                part: part.to_string(),
+                ms: 1e3 * time.as_secs_f64() / self.steps as f64,
+                operations: (times > 0).then(|| (2 * times * planes * products) as f64),
+            }
+        };
+        Ok(engine.watched().into_iter().map(timing).collect())
     }
 
     /// Parameters and running statistics after a few steps.

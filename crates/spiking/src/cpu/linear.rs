@@ -8,10 +8,11 @@ use rayon::prelude::*;
 use super::conv::Extent;
 use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
-use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
+use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::memory::{Floats, with_floats};
 use super::plan::{LinearStage, Plan};
 use super::simd::{LANES, Path};
+use super::watch::{Part, Watch};
 use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
 
@@ -117,7 +118,7 @@ impl Linear {
     }
 
     /// From `input` to `spikes`.
-    pub(super) fn forward(&mut self, path: Path, neuron: &Neuron) {
+    pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, watch: &mut Watch) {
         let (stage, rows) = (self.stage, self.row_count());
         let Extent { samples, steps, .. } = self.extent;
         if !self.mask_before.is_empty() {
@@ -145,6 +146,7 @@ impl Linear {
                     b_stride: PANEL * LANES,
                     c_stride: size,
                     start: if panel == 0 { Start::Bias(&bias[first * LANES..]) } else { Start::Sum },
+                    repeat: Repeat::ONCE,
                 });
             }
             for (block, current) in current.chunks_mut(size).enumerate() {
@@ -160,11 +162,13 @@ impl Linear {
                 }
             }
         });
+        watch.lap(stage.layer, Part::Forward);
         let mut spikes = std::mem::take(&mut self.spikes);
         spikes.par_chunks_mut(steps).with_min_len(64).enumerate().for_each(|(index, spikes)| {
             path.run(Fire { cells: self.cells(index), neuron, spikes });
         });
         self.spikes = spikes;
+        watch.lap(stage.layer, Part::Cells);
     }
 
     /// The cells of one block of one sample; `index` counts samples within blocks.
@@ -186,8 +190,16 @@ impl Linear {
     }
 
     /// From the gradients of the spikes to weights that moved, and to `input_grads`.
-    pub(super) fn backward(&mut self, path: Path, neuron: &Neuron, update: Update, above: SpikeGrads<'_>) {
+    pub(super) fn backward(
+        &mut self,
+        path: Path,
+        neuron: &Neuron,
+        update: Update,
+        above: SpikeGrads<'_>,
+        watch: &mut Watch,
+    ) {
         self.learn(path, neuron, above);
+        watch.lap(self.stage.layer, Part::CellsBack);
         let (stage, rows) = (self.stage, self.row_count());
         let size = rows * LANES;
         let mut bias = vec![0.0; stage.blocks() * LANES];
@@ -199,6 +211,7 @@ impl Linear {
         }
         self.panels(path, update);
         self.bias.update(path, update, &bias);
+        watch.lap(self.stage.layer, Part::WeightGradient);
     }
 
     fn learn(&mut self, path: Path, neuron: &Neuron, above: SpikeGrads<'_>) {
@@ -274,6 +287,7 @@ impl Linear {
                     b_stride: LANES,
                     c_stride: LANES,
                     start: Start::Zero,
+                    repeat: Repeat::ONCE,
                 });
             });
         };
@@ -288,6 +302,7 @@ impl Linear {
                 b_stride: size,
                 c_stride: PANEL * LANES,
                 start: Start::Zero,
+                repeat: Repeat::ONCE,
                 c: out,
             });
         };

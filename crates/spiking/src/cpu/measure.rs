@@ -9,7 +9,7 @@ use super::kernels::adamw::{AdamStep, Move};
 use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
-use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
+use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES};
 use super::memory::Floats;
@@ -132,7 +132,8 @@ fn spikes(planes: usize, height: usize, width: usize, percent: u32) -> Vec<u16> 
     let padded = (height + 2) * (width + 2);
     let order = Streams::new(5).permutation("spikes", planes * padded * LANES);
     let fires = |at: usize| {
-        (0..LANES).fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane] as u32 % 100 < percent) << lane)
+        (0..LANES)
+            .fold(0, |mask, lane| mask | u16::from(order[at * LANES + lane] as u32 % 100 < percent) << lane)
     };
     let inner = |at: usize| {
         let (y, x) = (at % padded / (width + 2), at % (width + 2));
@@ -273,6 +274,7 @@ fn product(path: Path) -> Workload {
                 b_stride: LANES,
                 c_stride: LANES,
                 start: Start::Zero,
+                repeat: Repeat::ONCE,
             });
         }),
     }

@@ -19,9 +19,11 @@ mod simd;
 #[cfg(test)]
 mod tests;
 mod turned;
+mod watch;
 mod weights;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
@@ -32,6 +34,7 @@ use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
 use plan::{ConvStage, Plan};
 use simd::LANES;
+use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
 use crate::optimizer::{BETA1, BETA2, EPSILON};
@@ -41,6 +44,7 @@ use crate::{
 };
 
 pub use simd::Path;
+pub use watch::Part;
 
 /// The engine: a network, its weights and the memory of a batch.
 #[derive(Debug, Clone)]
@@ -59,6 +63,7 @@ pub struct Cpu {
     votes: Vec<f32>,
     /// Gradients of the output spikes, `[block][sample][16]`.
     vote_grads: Vec<f32>,
+    watch: Watch,
 }
 
 /// One training step laid open, with nothing moved but the running statistics: for tests and comparisons.
@@ -111,6 +116,7 @@ impl Cpu {
             extent: Extent::default(),
             votes: Vec::new(),
             vote_grads: Vec::new(),
+            watch: Watch::default(),
         };
         let plan = &engine.plan;
         for conv in &mut engine.convs {
@@ -142,6 +148,17 @@ impl Cpu {
     /// The path its kernels run on.
     pub fn path(&self) -> Path {
         self.path
+    }
+
+    /// Begins to note where time goes.
+    pub fn watch(&mut self) {
+        self.watch.start();
+    }
+
+    /// What each part of each layer took since [`Self::watch`], in wall time over all threads. Drawing masks, the loss and reading
+    /// the batch are left out.
+    pub fn watched(&mut self) -> BTreeMap<(usize, Part), Duration> {
+        self.watch.stop()
     }
 
     /// All trainable tensors, made by `of` from the weights of each.
@@ -205,6 +222,7 @@ impl Cpu {
         dropout: Option<&mut ChaCha8Rng>,
     ) -> Result<()> {
         self.load(batch, statistics)?;
+        self.watch.skip();
         self.forward(statistics, dropout);
         Ok(())
     }
@@ -215,19 +233,22 @@ impl Cpu {
         for index in 0..self.convs.len() {
             let (done, next) = self.convs.split_at_mut(index + 1);
             let conv = &mut done[index];
-            conv.forward(path, &neuron, statistics);
+            conv.forward(path, &neuron, statistics, &mut self.watch);
             match next.first_mut() {
                 Some(next) => conv.pool_into(path, &mut next.input),
                 None => conv.pool_into_features(path, &mut self.linears[0].input),
             }
+            self.watch.lap(conv.stage.layer, Part::Pool);
         }
         for index in 0..self.linears.len() {
             self.draw_masks(index, dropout.as_deref_mut());
+            self.watch.skip();
             let (done, next) = self.linears.split_at_mut(index + 1);
             let linear = &mut done[index];
-            linear.forward(path, &neuron);
+            linear.forward(path, &neuron, &mut self.watch);
             if let Some(next) = next.first_mut() {
                 linear.spread_into(&mut next.input);
+                self.watch.lap(linear.stage.layer, Part::Pool);
             }
         }
         let mut votes = std::mem::take(&mut self.votes);
@@ -314,18 +335,20 @@ impl Cpu {
 
     fn backward(&mut self, update: Update) {
         let (path, neuron) = (self.path, self.neuron);
+        self.watch.skip();
         for index in (0..self.linears.len()).rev() {
             let (head, tail) = self.linears.split_at_mut(index + 1);
             let above = match tail.first() {
                 Some(next) => SpikeGrads::Panels(&next.input_grads),
                 None => SpikeGrads::Constant(&self.vote_grads),
             };
-            head[index].backward(path, &neuron, update, above);
+            head[index].backward(path, &neuron, update, above, &mut self.watch);
         }
         let last = self.plan.convs.last().map_or(0, ConvStage::features);
         self.linears[0].input_grads_into(last, &mut self.room.behind_pool);
+        self.watch.lap(self.linears[0].stage.layer, Part::WeightGradient);
         for (index, conv) in self.convs.iter_mut().enumerate().rev() {
-            conv.backward(path, &neuron, update, index == 0, &mut self.room);
+            conv.backward(path, &neuron, update, index == 0, &mut self.room, &mut self.watch);
         }
     }
 

@@ -9,7 +9,7 @@ use super::kernels::adamw::{AdamStep, Move};
 use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
-use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
+use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES, TAPS};
 use super::plan::{ConvStage, Pool};
@@ -189,6 +189,7 @@ proptest! {
                 terms: Terms { runs: &run_list, length, a_step: 1, b_step: vectors * LANES },
                 vectors, b_stride: LANES, c_stride: LANES,
                 start: [Start::Zero, Start::Sum, Start::Bias(&bias)][start],
+                repeat: Repeat::ONCE,
             });
             c
         });

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::kernels::product::{Product, Row, Run, Start, Terms, Turn};
+use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::{BLOCK, TAPS};
 use super::kernels::winograd::{Kernels, Outputs, PLACES, TILE, Tiles};
 use super::memory::{Floats, with_floats};
@@ -14,8 +14,10 @@ use super::simd::{LANES, Path};
 
 /// Tiles of a batch from which on Winograd's way pays.
 const LEAST_TILES: usize = 64;
-/// f32 of transformed tiles and sums that one task holds at a time: 1 MiB, which a core's cache holds.
-const TASK_FLOATS: usize = 256 * 1024;
+/// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds.
+const TASK_FLOATS: usize = 192 * 1024;
+/// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
+const TRANSFORMED: usize = PLACES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.
 const TASK_PIXELS: usize = 256;
 
@@ -66,13 +68,11 @@ impl Turned {
             .map(|tap| Run { a: u32s(stage.tap(tap) * LANES), b: u32s(tap * LANES * LANES) })
             .collect();
         let tiles = turned.tiles_of_a_task();
-        let at = |tile: usize| u32s(tile * LANES);
-        turned.tile_rows = (0..tiles).map(|tile| Row { a: at(tile), c: at(tile) }).collect();
+        let at = |tile: usize, blocks: usize| u32s(tile * blocks * TRANSFORMED);
+        turned.tile_rows =
+            (0..tiles).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, input_blocks) }).collect();
         turned.tile_runs = (0..stage.blocks())
-            .map(|block| Run {
-                a: u32s(block * tiles * LANES),
-                b: u32s(block * LANES * input_blocks * LANES),
-            })
+            .map(|block| Run { a: at(block, 1), b: u32s(block * LANES * input_blocks * LANES) })
             .collect();
         turned
     }
@@ -137,6 +137,7 @@ impl Turned {
                         b_stride: BLOCK,
                         c_stride: pixels * LANES,
                         start: if block + row == 0 { Start::Zero } else { Start::Sum },
+                        repeat: Repeat::ONCE,
                     });
                 }
             }
@@ -159,15 +160,14 @@ impl Turned {
         let group = (at_once / tiles).max(1);
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let count = out.len() / wide;
-            let part = if count * tiles <= at_once { tiles } else { at_once };
-            let floats = PLACES * at_once * LANES;
-            with_floats(floats * (blocks + input_blocks), |room| {
-                let (seen, sums) = room.split_at_mut(floats * blocks);
+            let part = if count > 1 { tiles } else { tiles.div_ceil(tiles.div_ceil(at_once)) };
+            with_floats(TRANSFORMED * count * part * (blocks + input_blocks), |room| {
+                let (seen, sums) = room.split_at_mut(TRANSFORMED * count * part * blocks);
                 for first in (0..tiles).step_by(part) {
                     let range = first..(first + part).min(tiles);
                     let rows = count * range.len();
-                    for (block, plane) in
-                        (0..blocks).flat_map(|block| (0..count).map(move |plane| (block, plane)))
+                    for (plane, block) in
+                        (0..count).flat_map(|plane| (0..blocks).map(move |block| (plane, block)))
                     {
                         let at = (block * planes + index * group + plane) * padded * LANES;
                         path.run(Tiles {
@@ -175,34 +175,32 @@ impl Turned {
                             size: padded_size,
                             across,
                             tiles: range.clone(),
-                            out: &mut seen[(block * at_once + plane * range.len()) * LANES..],
-                            stride: blocks * at_once * LANES,
+                            out: &mut seen[(plane * range.len() * blocks + block) * TRANSFORMED..],
+                            stride: blocks * TRANSFORMED,
                         });
                     }
-                    for place in 0..PLACES {
-                        path.run(Product {
-                            a: &seen[place * blocks * at_once * LANES..][..blocks * at_once * LANES],
-                            b: &kernels[place * stride..][..stride],
-                            c: &mut sums[place * input_blocks * at_once * LANES..]
-                                [..input_blocks * at_once * LANES],
-                            rows: &self.tile_rows[..rows],
-                            terms: Terms {
-                                runs: &self.tile_runs,
-                                length: LANES,
-                                a_step: 1,
-                                b_step: input_blocks * LANES,
-                            },
-                            vectors: input_blocks,
-                            b_stride: LANES,
-                            c_stride: at_once * LANES,
-                            start: Start::Zero,
-                        });
-                    }
+                    path.run(Product {
+                        a: seen,
+                        b: kernels,
+                        c: sums,
+                        rows: &self.tile_rows[..rows],
+                        terms: Terms {
+                            runs: &self.tile_runs,
+                            length: LANES,
+                            a_step: 1,
+                            b_step: input_blocks * LANES,
+                        },
+                        vectors: input_blocks,
+                        b_stride: LANES,
+                        c_stride: TRANSFORMED,
+                        start: Start::Zero,
+                        repeat: Repeat { times: PLACES, a: LANES, b: stride, c: LANES },
+                    });
                     for (plane, out) in out.chunks_mut(wide).enumerate() {
                         for (block, out) in out.chunks_mut(pixels * LANES).enumerate() {
                             path.run(Outputs {
-                                sums: &sums[(block * at_once + plane * range.len()) * LANES..],
-                                stride: input_blocks * at_once * LANES,
+                                sums: &sums[(plane * range.len() * input_blocks + block) * TRANSFORMED..],
+                                stride: input_blocks * TRANSFORMED,
                                 across,
                                 tiles: range.clone(),
                                 plane: out,

@@ -6,13 +6,14 @@ use super::{Conv, Extent, GRADIENT_TASKS, Maps, Room};
 use crate::Neuron;
 use crate::cpu::kernels::neuron::{Learn, PIXELS, Places, Routes};
 use crate::cpu::kernels::norm::Unnormalise;
-use crate::cpu::kernels::product::{Product, Start, Terms};
+use crate::cpu::kernels::product::{Product, Repeat, Start, Terms};
 use crate::cpu::kernels::spike_gradient::{LISTS, SpikeGradient};
 use crate::cpu::kernels::spikes::TAPS;
 use crate::cpu::memory::{with_floats, with_lanes, with_lists};
 use crate::cpu::plan::Pool;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::turned::Given;
+use crate::cpu::watch::{Part, Watch};
 use crate::cpu::weights::Update;
 
 impl Conv {
@@ -25,10 +26,14 @@ impl Conv {
         update: Update,
         first: bool,
         room: &mut Room,
+        watch: &mut Watch,
     ) {
+        let layer = self.stage.layer;
         self.learn(path, neuron, room);
+        watch.lap(layer, Part::CellsBack);
         let (gamma, beta) = self.norm_gradients(room);
         let bias = self.unnormalise(path, room);
+        watch.lap(layer, Part::NormBack);
         if !first {
             let planes = self.extent.samples * self.extent.planes;
             let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
@@ -36,6 +41,7 @@ impl Conv {
             let Room { behind_norm, behind_pool, kernels, .. } = room;
             let given = Given { path, weights: &self.weight.values, grads: behind_norm, planes };
             self.turned.run(given, kernels, &mut behind_pool[..wide]);
+            watch.lap(layer, Part::InputGradient);
         }
         self.weight_gradients(path, room);
         let weights = self.weight.values.len();
@@ -43,6 +49,7 @@ impl Conv {
         self.bias.update(path, update, &bias);
         self.gamma.update(path, update, &gamma);
         self.beta.update(path, update, &beta);
+        watch.lap(layer, Part::WeightGradient);
     }
 
     fn learn(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
@@ -210,6 +217,7 @@ impl Conv {
                             b_stride: all * padded * LANES,
                             c_stride: size,
                             start: if plane == 0 { Start::Zero } else { Start::Sum },
+                            repeat: Repeat::ONCE,
                         });
                     }
                 }

@@ -6,23 +6,33 @@ use super::{Conv, EPSILON, Extent, MOMENTUM, Maps, Statistics, TASK_PIXELS};
 use crate::Neuron;
 use crate::cpu::kernels::neuron::{Affine, Cells, Fire};
 use crate::cpu::kernels::norm::Moments;
-use crate::cpu::kernels::product::{Product, Start, Terms};
+use crate::cpu::kernels::product::{Product, Repeat, Start, Terms};
 use crate::cpu::kernels::spikes::{SpikeProduct, TABLES, TAPS};
 use crate::cpu::memory::{with_floats, with_table};
 use crate::cpu::simd::{LANES, Path};
+use crate::cpu::watch::{Part, Watch};
 
 impl Conv {
     /// From `input` to `spikes`.
-    pub(in crate::cpu) fn forward(&mut self, path: Path, neuron: &Neuron, statistics: Statistics) {
+    pub(in crate::cpu) fn forward(
+        &mut self,
+        path: Path,
+        neuron: &Neuron,
+        statistics: Statistics,
+        watch: &mut Watch,
+    ) {
         match statistics {
             Statistics::Batch => {
                 self.convolve(path);
                 self.take_statistics();
+                watch.lap(self.stage.layer, Part::Forward);
                 self.fire(path, neuron);
+                watch.lap(self.stage.layer, Part::Cells);
             }
             Statistics::Running => {
                 self.take_running();
                 self.infer(path, neuron);
+                watch.lap(self.stage.layer, Part::Forward);
             }
         }
     }
@@ -98,6 +108,7 @@ impl Conv {
                             b_stride: size,
                             c_stride: plane,
                             start: if from == 0 { Start::Bias(bias) } else { Start::Sum },
+                            repeat: Repeat::ONCE,
                         });
                     }
                 }

@@ -43,6 +43,19 @@ pub(in crate::cpu) enum Start<'a> {
     Bias(&'a [f32]),
 }
 
+/// Products of one shape, one after another, and how far each lies from the one before.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Repeat {
+    pub(in crate::cpu) times: usize,
+    pub(in crate::cpu) a: usize,
+    pub(in crate::cpu) b: usize,
+    pub(in crate::cpu) c: usize,
+}
+
+impl Repeat {
+    pub(in crate::cpu) const ONCE: Self = Self { times: 1, a: 0, b: 0, c: 0 };
+}
+
 /// See the head of this file; all places count f32.
 pub(in crate::cpu) struct Product<'a> {
     pub(in crate::cpu) a: &'a [f32],
@@ -57,6 +70,7 @@ pub(in crate::cpu) struct Product<'a> {
     /// From a vector of C to the next one of its row.
     pub(in crate::cpu) c_stride: usize,
     pub(in crate::cpu) start: Start<'a>,
+    pub(in crate::cpu) repeat: Repeat,
 }
 
 impl Kernel for Product<'_> {
@@ -64,19 +78,21 @@ impl Kernel for Product<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        if self.rows.is_empty() || self.vectors == 0 {
+        if self.rows.is_empty() || self.vectors == 0 || self.repeat.times == 0 {
             return;
         }
         self.check();
         let mut this = self;
-        let mut q = 0;
-        while q < this.vectors {
-            q += match this.vectors - q {
-                4.. if S::MANY_REGISTERS => this.tiles::<S, 6, 4>(s, q),
-                2.. if S::MANY_REGISTERS => this.tiles::<S, 8, 2>(s, q),
-                _ if S::MANY_REGISTERS => this.tiles::<S, 8, 1>(s, q),
-                _ => this.tiles::<S, 6, 1>(s, q),
-            };
+        for time in 0..this.repeat.times {
+            let mut q = 0;
+            while q < this.vectors {
+                q += match this.vectors - q {
+                    4.. if S::MANY_REGISTERS => this.tiles::<S, 6, 4>(s, time, q),
+                    2.. if S::MANY_REGISTERS => this.tiles::<S, 8, 2>(s, time, q),
+                    _ if S::MANY_REGISTERS => this.tiles::<S, 8, 1>(s, time, q),
+                    _ => this.tiles::<S, 6, 1>(s, time, q),
+                };
+            }
         }
     }
 }
@@ -87,11 +103,18 @@ impl Product<'_> {
         let most = |places: &mut dyn Iterator<Item = u32>| places.max().unwrap_or_default() as usize;
         let Terms { runs, length, a_step, b_step } = self.terms;
         let (last, vector) = (length.max(1) - 1, self.vectors - 1);
+        let (times, Repeat { a, b, c, .. }) = (self.repeat.times - 1, self.repeat);
         let last_a = most(&mut self.rows.iter().map(|row| row.a))
             + most(&mut runs.iter().map(|run| run.a))
-            + last * a_step;
-        let last_b = most(&mut runs.iter().map(|run| run.b)) + last * b_step + vector * self.b_stride + LANES;
-        let last_c = most(&mut self.rows.iter().map(|row| row.c)) + vector * self.c_stride + LANES;
+            + last * a_step
+            + times * a;
+        let last_b = most(&mut runs.iter().map(|run| run.b))
+            + last * b_step
+            + vector * self.b_stride
+            + LANES
+            + times * b;
+        let last_c =
+            most(&mut self.rows.iter().map(|row| row.c)) + vector * self.c_stride + LANES + times * c;
         let none = runs.is_empty() || length == 0;
         assert!(none || (last_a < self.a.len() && last_b <= self.b.len()), "a product reads outside");
         assert!(last_c <= self.c.len(), "a product writes outside");
@@ -101,14 +124,30 @@ impl Product<'_> {
     }
 
     #[inline(always)]
-    fn tiles<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, q: usize) -> usize {
-        let rows = self.rows;
-        for tile in rows.chunks(P) {
-            // A short tile repeats its last row, whose sums come out the same, and writes it once.
-            let at: [Row; P] = std::array::from_fn(|p| tile[p.min(tile.len() - 1)]);
-            self.tile::<S, P, Q>(s, &at, tile.len(), q);
+    fn tiles<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, time: usize, q: usize) -> usize {
+        let (whole, rest) = self.rows.as_chunks::<P>();
+        for rows in whole {
+            self.tile::<S, P, Q>(s, rows, P, (time, q));
+        }
+        match rest.len() {
+            0 => (),
+            1 | 2 => self.short_tile::<S, 2, Q>(s, rest, (time, q)),
+            3 | 4 => self.short_tile::<S, 4, Q>(s, rest, (time, q)),
+            _ => self.short_tile::<S, P, Q>(s, rest, (time, q)),
         }
         Q
+    }
+
+    /// A tile that repeats its last row, whose sums come out the same, and writes it once.
+    #[inline(always)]
+    fn short_tile<S: Simd, const P: usize, const Q: usize>(
+        &mut self,
+        s: S,
+        rows: &[Row],
+        at: (usize, usize),
+    ) {
+        let repeated: [Row; P] = std::array::from_fn(|p| rows[p.min(rows.len() - 1)]);
+        self.tile::<S, P, Q>(s, &repeated, rows.len(), at);
     }
 
     #[inline(always)]
@@ -117,14 +156,16 @@ impl Product<'_> {
         s: S,
         rows: &[Row; P],
         count: usize,
-        q: usize,
+        (time, q): (usize, usize),
     ) {
-        // SAFETY: `check` found the largest place of each kind inside its slice, and the tile's q + Q stays within `vectors`.
+        // SAFETY: `check` found the largest place of each kind inside its slice, `time` stays below `repeat.times`, and the tile's
+        // q + Q within `vectors`.
         unsafe {
-            let c = self.c.as_mut_ptr().add(q * self.c_stride);
-            let b = self.b.as_ptr().add(q * self.b_stride);
-            let a: [*const f32; P] =
-                std::array::from_fn(|p| self.a.as_ptr().wrapping_add(rows[p].a as usize));
+            let c = self.c.as_mut_ptr().add(time * self.repeat.c + q * self.c_stride);
+            let b = self.b.as_ptr().add(time * self.repeat.b + q * self.b_stride);
+            let a: [*const f32; P] = std::array::from_fn(|p| {
+                self.a.as_ptr().wrapping_add(time * self.repeat.a + rows[p].a as usize)
+            });
             let mut sums = [[s.splat(0.0); Q]; P];
             match self.start {
                 Start::Zero => (),

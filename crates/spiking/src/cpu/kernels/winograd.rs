@@ -22,7 +22,7 @@ pub(in crate::cpu) struct Tiles<'a> {
     /// Tiles in a row of tiles, and the tiles to transform.
     pub(in crate::cpu) across: usize,
     pub(in crate::cpu) tiles: std::ops::Range<usize>,
-    /// Set to the transformed tiles: 16 a tile, `stride` from a place to the next.
+    /// Set to the transformed tiles: `[place][16]`, `stride` from a tile to the next.
     pub(in crate::cpu) out: &'a mut [f32],
     pub(in crate::cpu) stride: usize,
 }
@@ -35,7 +35,7 @@ impl Kernel for Tiles<'_> {
         let (height, width) = self.size;
         let count = self.tiles.len();
         assert!(self.plane.len() >= height * width * LANES);
-        assert!(self.out.len() >= (PLACES - 1) * self.stride + count * LANES);
+        assert!(count == 0 || self.out.len() >= (count - 1) * self.stride + PLACES * LANES);
         for (index, tile) in self.tiles.enumerate() {
             let (y, x) = (tile / self.across * TILE, tile % self.across * TILE);
             // What lies beyond the padded plane is 0.
@@ -57,7 +57,7 @@ impl Kernel for Tiles<'_> {
             for row in 0..SEEN {
                 let seen = transform_seen(s, half[row]);
                 for column in 0..SEEN {
-                    let place = (row * SEEN + column) * self.stride + index * LANES;
+                    let place = index * self.stride + (row * SEEN + column) * LANES;
                     // SAFETY: the largest place and index lie in `out`.
                     unsafe { s.store(self.out.as_mut_ptr().add(place), seen[column]) };
                 }
@@ -152,7 +152,7 @@ fn transform_taps<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; SEEN] {
 
 /// Transforms sums back to outputs, for tiles of one plane of one block.
 pub(in crate::cpu) struct Outputs<'a> {
-    /// 16 a tile, `stride` from a place to the next.
+    /// `[place][16]`, `stride` from a tile to the next.
     pub(in crate::cpu) sums: &'a [f32],
     pub(in crate::cpu) stride: usize,
     pub(in crate::cpu) across: usize,
@@ -169,13 +169,14 @@ impl Kernel for Outputs<'_> {
     fn run<S: Simd>(self, s: S) {
         let (height, width) = self.size;
         assert!(self.plane.len() >= height * width * LANES);
-        assert!(self.sums.len() >= (PLACES - 1) * self.stride + self.tiles.len() * LANES);
+        let count = self.tiles.len();
+        assert!(count == 0 || self.sums.len() >= (count - 1) * self.stride + PLACES * LANES);
         for (index, tile) in self.tiles.enumerate() {
             let (y, x) = (tile / self.across * TILE, tile % self.across * TILE);
             let mut half = [[s.splat(0.0); SEEN]; TILE];
             for column in 0..SEEN {
                 let sums = std::array::from_fn(|row| {
-                    let place = (row * SEEN + column) * self.stride + index * LANES;
+                    let place = index * self.stride + (row * SEEN + column) * LANES;
                     // SAFETY: the largest place and index lie in `sums`.
                     unsafe { s.load(self.sums.as_ptr().add(place)) }
                 });
