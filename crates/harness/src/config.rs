@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Profile, Result};
 
 /// Raised whenever the code gives other numbers than before for one configuration: older runs are then no longer reused.
-pub const CODE_VERSION: u32 = 2;
+pub const CODE_VERSION: u32 = 3;
 
 /// What computes a run. Both engines run the same networks, and sum in different orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use super::conv::Extent;
 use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
+use super::kernels::sparse::{FeatureGradient, Find, Nonzero, WeightGradient};
 use super::memory::{Floats, with_floats};
 use super::plan::{LinearStage, Plan};
 use super::simd::{LANES, Path};
@@ -49,13 +50,10 @@ pub(super) struct Linear {
     current: Floats,
     /// Its gradient.
     grads: Floats,
-    /// Samples and time steps as rows of the product, and of the feature gradient.
+    /// Where it is not zero, by block.
+    nonzero: Vec<Nonzero>,
+    /// Samples and time steps as rows of the product.
     rows: Vec<Row>,
-    back_rows: Vec<Row>,
-    /// Features of a panel as rows of the weight gradient.
-    feature_rows: Vec<Row>,
-    /// Blocks of outputs as runs of the feature gradient.
-    back_runs: Vec<Run>,
 }
 
 /// A sum over the whole of one run.
@@ -74,10 +72,8 @@ impl Linear {
             extent: Extent::default(),
             current: Floats::default(),
             grads: Floats::default(),
+            nonzero: vec![Nonzero::default(); stage.blocks()],
             rows: Vec::new(),
-            back_rows: Vec::new(),
-            feature_rows: (0..PANEL).map(|i| Row { a: i as u32, c: (i * LANES) as u32 }).collect(),
-            back_runs: Vec::new(),
             stage,
         }
     }
@@ -108,9 +104,6 @@ impl Linear {
         self.spikes.resize(stage.blocks() * rows, 0);
         let row = |a: usize, c: usize| Row { a: a as u32, c: c as u32 };
         self.rows = (0..rows).map(|i| row(i * stage.inputs, i * LANES)).collect();
-        self.back_rows = (0..rows).map(|i| row(i * LANES, i * PANEL)).collect();
-        let run = |block: usize| Run { a: (block * rows * LANES) as u32, b: (block * LANES * PANEL) as u32 };
-        self.back_runs = (0..stage.blocks()).map(run).collect();
     }
 
     fn row_count(&self) -> usize {
@@ -209,6 +202,8 @@ impl Linear {
             *bias =
                 of_block.iter().skip(lane).step_by(LANES).map(|grad| f64::from(*grad)).sum::<f64>() as f32;
         }
+        let finding = self.nonzero.par_iter_mut().zip(self.grads.par_chunks(size));
+        finding.for_each(|(into, grads)| path.run(Find { grads, into }));
         self.panels(path, update);
         self.bias.update(path, update, &bias);
         watch.lap(self.stage.layer, Part::WeightGradient);
@@ -268,43 +263,25 @@ impl Linear {
         let (blocks, size) = (stage.blocks(), self.row_count() * LANES);
         let panel_size = PANEL * blocks * LANES;
         self.input_grads.resize(rows * stage.inputs);
-        let (input, grads) = (&self.input, &self.grads);
-        let (feature_rows, back_rows, back_runs) = (&self.feature_rows, &self.back_rows, &self.back_runs);
+        let (input, grads, nonzero) = (&self.input, &self.grads, &self.nonzero);
         // The gradient of the features: products with the panel turned, `[output][feature]`.
-        let to_features = |weights: &[f32], out: &mut [f32]| {
-            with_floats(weights.len(), |turned| {
-                let size = PANEL * LANES;
-                for (from, to) in weights.chunks(size).zip(turned.chunks_mut(size)) {
-                    path.run(Turn { from, to });
-                }
-                path.run(Product {
-                    a: grads,
-                    b: turned,
-                    c: out,
-                    rows: back_rows,
-                    terms: Terms { runs: back_runs, length: LANES, a_step: 1, b_step: PANEL },
-                    vectors: PANEL / LANES,
-                    b_stride: LANES,
-                    c_stride: LANES,
-                    start: Start::Zero,
-                    repeat: Repeat::ONCE,
-                });
-            });
+        let to_features = |weights: &[f32], turned: &mut [f32], out: &mut [f32]| {
+            let size = PANEL * LANES;
+            for (from, to) in weights.chunks(size).zip(turned.chunks_mut(size)) {
+                path.run(Turn { from, to });
+            }
+            path.run(FeatureGradient { grads, nonzero, weights: turned, out });
         };
-        // The gradient of the weights between a panel and some blocks from `first` on.
-        let to_weights = |panel: usize, first: usize, out: &mut [f32]| {
-            path.run(Product {
-                a: &input[panel * PANEL..],
-                b: &grads[first * size..],
-                rows: feature_rows,
-                terms: Terms { runs: ONE_RUN, length: rows, a_step: stage.inputs, b_step: LANES },
-                vectors: out.len() / PANEL / LANES,
-                b_stride: size,
-                c_stride: PANEL * LANES,
-                start: Start::Zero,
-                repeat: Repeat::ONCE,
-                c: out,
-            });
+        // A panel's features of all rows, one after another: far apart they would share few places in a core's cache.
+        let gather = |panel: usize, features: &mut [f32]| {
+            for (row, features) in features.chunks_mut(PANEL).enumerate() {
+                features.copy_from_slice(&input[row * stage.inputs + panel * PANEL..][..PANEL]);
+            }
+        };
+        // The gradient of the weights between a panel and one block.
+        let to_weights = |features: &[f32], block: usize, out: &mut [f32]| {
+            let (grads, nonzero) = (&grads[block * size..][..size], &nonzero[block]);
+            path.run(WeightGradient { features, grads, nonzero, out });
         };
         let weights = &mut self.weight;
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
@@ -315,17 +292,18 @@ impl Linear {
                     weights.first.par_chunks_mut(panel_size).zip(weights.second.par_chunks_mut(panel_size));
                 input_grads.zip(moving).zip(moments).for_each(
                     |(((panel, out), weights), (first, second))| {
-                        to_features(weights, out);
-                        let some = WIDE * PANEL * LANES;
-                        let moments = first.chunks_mut(some).zip(second.chunks_mut(some));
-                        for (index, (weights, (first, second))) in
-                            weights.chunks_mut(some).zip(moments).enumerate()
-                        {
-                            with_floats(weights.len(), |grads| {
-                                to_weights(panel, index * WIDE, grads);
+                        with_floats(panel_size + (rows + LANES) * PANEL, |room| {
+                            let (turned, room) = room.split_at_mut(panel_size);
+                            let (features, grads) = room.split_at_mut(rows * PANEL);
+                            to_features(weights, turned, out);
+                            gather(panel, features);
+                            let moments = first.chunks_mut(grads.len()).zip(second.chunks_mut(grads.len()));
+                            let blocks = weights.chunks_mut(grads.len()).zip(moments).enumerate();
+                            for (block, (weights, (first, second))) in blocks {
+                                to_weights(features, block, grads);
                                 path.run(Move { step, grads, weights, first, second });
-                            });
-                        }
+                            }
+                        });
                     },
                 );
             }
@@ -333,8 +311,14 @@ impl Linear {
                 weights.kept.resize(weights.values.len());
                 let kept = weights.kept.par_chunks_mut(panel_size).zip(weights.values.par_chunks(panel_size));
                 input_grads.zip(kept).for_each(|((panel, out), (kept, weights))| {
-                    to_features(weights, out);
-                    to_weights(panel, 0, kept);
+                    with_floats(panel_size + rows * PANEL, |room| {
+                        let (turned, features) = room.split_at_mut(panel_size);
+                        to_features(weights, turned, out);
+                        gather(panel, features);
+                        for (block, kept) in kept.chunks_mut(PANEL * LANES).enumerate() {
+                            to_weights(features, block, kept);
+                        }
+                    });
                 });
             }
         }

@@ -10,11 +10,13 @@ use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes}
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
+use super::kernels::sparse::{FeatureGradient, Find, Nonzero, WeightGradient};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES, TAPS};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::{Given, Turned};
+use super::weights::PANEL;
 use crate::{Neuron, Reset, Rule, Streams};
 
 /// Numbers of -1 to 1 in no particular order.
@@ -204,6 +206,64 @@ proptest! {
             sum
         };
         assert_sums(&found, twin, 1e-6);
+    }
+
+    #[test]
+    fn products_with_few_gradients_leave_out_zeros_alone(rows in 1usize..40, blocks in 1usize..4, seed in 0u64..1000) {
+        let mut grads = values(blocks * rows * LANES, seed);
+        let keep = values(grads.len(), seed + 1);
+        grads.iter_mut().zip(keep).for_each(|(grad, keep)| *grad = if keep > 0.4 { *grad } else { 0.0 });
+        let weights = values(blocks * LANES * PANEL, seed + 2);
+        let features = values(rows * PANEL, seed + 3);
+        let size = rows * LANES;
+        let (of_features, of_weights) = on_all_paths(|path| {
+            let mut nonzero = vec![Nonzero::default(); blocks];
+            for (into, grads) in nonzero.iter_mut().zip(grads.chunks(size)) {
+                path.run(Find { grads, into });
+            }
+            let mut of_features = vec![f32::NAN; rows * PANEL];
+            path.run(FeatureGradient { grads: &grads, nonzero: &nonzero, weights: &weights, out: &mut of_features });
+            let mut of_weights = vec![f32::NAN; blocks * PANEL * LANES];
+            for (block, out) in of_weights.chunks_mut(PANEL * LANES).enumerate() {
+                let grads = &grads[block * size..][..size];
+                path.run(WeightGradient { features: &features, grads, nonzero: &nonzero[block], out });
+            }
+            (of_features, of_weights)
+        });
+        let grad = |row: usize, output: usize| f64::from(grads[(output / LANES * rows + row) * LANES + output % LANES]);
+        let twin = |i: usize| {
+            let mut sum = Sum::default();
+            for output in 0..blocks * LANES {
+                sum.add(grad(i / PANEL, output) * f64::from(weights[output * PANEL + i % PANEL]));
+            }
+            sum
+        };
+        assert_sums(&of_features, twin, 1e-6);
+        let twin = |i: usize| {
+            let (output, feature) = (i / LANES / PANEL * LANES + i % LANES, i / LANES % PANEL);
+            let mut sum = Sum::default();
+            for row in 0..rows {
+                sum.add(grad(row, output) * f64::from(features[row * PANEL + feature]));
+            }
+            sum
+        };
+        assert_sums(&of_weights, twin, 1e-6);
+    }
+
+    /// What is no number must be seen behind the product too.
+    #[test]
+    fn products_with_few_gradients_keep_what_is_no_number(lane in 0usize..16, row in 0usize..9) {
+        let mut grads = vec![0.0; 9 * LANES];
+        grads[row * LANES + lane] = f32::NAN;
+        for path in Path::available() {
+            let mut nonzero = Nonzero::default();
+            path.run(Find { grads: &grads, into: &mut nonzero });
+            let mut out = vec![0.0; PANEL * LANES];
+            path.run(WeightGradient { features: &vec![1.0; 9 * PANEL], grads: &grads, nonzero: &nonzero, out: &mut out });
+            for (i, value) in out.iter().enumerate() {
+                prop_assert_eq!(value.is_nan(), i % LANES == lane);
+            }
+        }
     }
 
     #[test]

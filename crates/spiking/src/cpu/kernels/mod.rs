@@ -8,6 +8,7 @@ pub(super) mod neuron;
 pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod product;
+pub(super) mod sparse;
 pub(super) mod spike_gradient;
 pub(super) mod spikes;
 pub(super) mod winograd;

@@ -53,23 +53,29 @@ fn lanes(mask: u16) -> __m256 {
 fn transpose_eight(rows: [__m256; 8]) -> [__m256; 8] {
     // SAFETY: called from the methods of an `Avx2`.
     unsafe {
-        let pairs: [[__m256; 2]; 4] = std::array::from_fn(|i| {
+        // Loops and no closures: those are not compiled for AVX2 unless they are inlined.
+        let zero = _mm256_setzero_ps();
+        let mut pairs = [[zero; 2]; 4];
+        for (i, pair) in pairs.iter_mut().enumerate() {
             let (a, b) = (rows[2 * i], rows[2 * i + 1]);
-            [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]
-        });
-        let fours: [[__m256; 4]; 2] = std::array::from_fn(|i| {
+            *pair = [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)];
+        }
+        let mut fours = [[zero; 4]; 2];
+        for (i, four) in fours.iter_mut().enumerate() {
             let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
-            [
+            *four = [
                 _mm256_shuffle_ps::<0x44>(a[0], b[0]),
                 _mm256_shuffle_ps::<0xee>(a[0], b[0]),
                 _mm256_shuffle_ps::<0x44>(a[1], b[1]),
                 _mm256_shuffle_ps::<0xee>(a[1], b[1]),
-            ]
-        });
-        std::array::from_fn(|i| {
-            let (a, b) = (fours[0][i % 4], fours[1][i % 4]);
-            if i < 4 { _mm256_permute2f128_ps::<0x20>(a, b) } else { _mm256_permute2f128_ps::<0x31>(a, b) }
-        })
+            ];
+        }
+        let mut columns = [zero; 8];
+        for j in 0..4 {
+            columns[j] = _mm256_permute2f128_ps::<0x20>(fours[0][j], fours[1][j]);
+            columns[4 + j] = _mm256_permute2f128_ps::<0x31>(fours[0][j], fours[1][j]);
+        }
+        columns
     }
 }
 
@@ -160,17 +166,23 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
-        let quarter = |right: bool, lower: bool| {
-            transpose_eight(std::array::from_fn(|i| {
-                let row = rows[if lower { i + 8 } else { i }];
-                if right { row.1 } else { row.0 }
-            }))
-        };
-        let (top_left, top_right) = (quarter(false, false), quarter(true, false));
-        let (low_left, low_right) = (quarter(false, true), quarter(true, true));
-        std::array::from_fn(|i| {
-            if i < 8 { (top_left[i], low_left[i]) } else { (top_right[i - 8], low_right[i - 8]) }
-        })
+        let zero = self.splat(0.0).0;
+        let mut quarters = [[zero; 8]; 4];
+        for i in 0..8 {
+            quarters[0][i] = rows[i].0;
+            quarters[1][i] = rows[i].1;
+            quarters[2][i] = rows[i + 8].0;
+            quarters[3][i] = rows[i + 8].1;
+        }
+        for quarter in &mut quarters {
+            *quarter = transpose_eight(*quarter);
+        }
+        let mut columns = [(zero, zero); 16];
+        for i in 0..8 {
+            columns[i] = (quarters[0][i], quarters[2][i]);
+            columns[8 + i] = (quarters[1][i], quarters[3][i]);
+        }
+        columns
     }
 }
 
@@ -260,40 +272,37 @@ impl Simd for Avx512 {
     fn transpose(self, rows: [Self::V; 16]) -> [Self::V; 16] {
         // SAFETY: an `Avx512` exists.
         unsafe {
-            let pairs: [[__m512; 2]; 8] = std::array::from_fn(|i| {
+            // Loops and no closures: those are not compiled for AVX-512 unless they are inlined.
+            let zero = _mm512_setzero_ps();
+            let mut pairs = [[zero; 2]; 8];
+            for (i, pair) in pairs.iter_mut().enumerate() {
                 let (a, b) = (rows[2 * i], rows[2 * i + 1]);
-                [_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)]
-            });
+                *pair = [_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)];
+            }
             // fours[i][j]: in quarter q the values of rows 4i to 4i + 3 in column 4q + j.
-            let fours: [[__m512; 4]; 4] = std::array::from_fn(|i| {
+            let mut fours = [[zero; 4]; 4];
+            for (i, four) in fours.iter_mut().enumerate() {
                 let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
-                [
+                *four = [
                     _mm512_shuffle_ps::<0x44>(a[0], b[0]),
                     _mm512_shuffle_ps::<0xee>(a[0], b[0]),
                     _mm512_shuffle_ps::<0x44>(a[1], b[1]),
                     _mm512_shuffle_ps::<0xee>(a[1], b[1]),
-                ]
-            });
-            std::array::from_fn(|column| {
-                let (quarter, j) = (column / 4, column % 4);
-                let (a, b) = if quarter % 2 == 0 {
-                    (
-                        _mm512_shuffle_f32x4::<0x88>(fours[0][j], fours[1][j]),
-                        _mm512_shuffle_f32x4::<0x88>(fours[2][j], fours[3][j]),
-                    )
-                } else {
-                    (
-                        _mm512_shuffle_f32x4::<0xdd>(fours[0][j], fours[1][j]),
-                        _mm512_shuffle_f32x4::<0xdd>(fours[2][j], fours[3][j]),
-                    )
-                };
-                // a: quarters (q, q + 2) of rows 0-3, then of rows 4-7; b: of rows 8-11, then 12-15.
-                if quarter < 2 {
-                    _mm512_shuffle_f32x4::<0x88>(a, b)
-                } else {
-                    _mm512_shuffle_f32x4::<0xdd>(a, b)
-                }
-            })
+                ];
+            }
+            let mut columns = [zero; 16];
+            for j in 0..4 {
+                // Quarters (0, 2) and (1, 3) of rows 0-3 and 4-7, then of rows 8-11 and 12-15.
+                let even = _mm512_shuffle_f32x4::<0x88>(fours[0][j], fours[1][j]);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(fours[0][j], fours[1][j]);
+                let lower_even = _mm512_shuffle_f32x4::<0x88>(fours[2][j], fours[3][j]);
+                let lower_odd = _mm512_shuffle_f32x4::<0xdd>(fours[2][j], fours[3][j]);
+                columns[j] = _mm512_shuffle_f32x4::<0x88>(even, lower_even);
+                columns[4 + j] = _mm512_shuffle_f32x4::<0x88>(odd, lower_odd);
+                columns[8 + j] = _mm512_shuffle_f32x4::<0xdd>(even, lower_even);
+                columns[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd, lower_odd);
+            }
+            columns
         }
     }
 }
