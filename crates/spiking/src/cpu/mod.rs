@@ -205,8 +205,10 @@ impl Cpu {
             for (channel, plane) in frame.chunks(area).enumerate() {
                 for y in 0..height {
                     let row = &plane[y * input.stride * input.width..][..input.width];
-                    for (x, value) in row.iter().step_by(input.stride).enumerate() {
-                        map[((y + 1) * (width + 2) + x + 1) * channels + channel] = *value;
+                    let line = &mut map[((y + 1) * (width + 2) + 1) * channels..][..width * channels];
+                    let values = row.iter().step_by(input.stride);
+                    for (pixel, value) in line.chunks_exact_mut(channels).zip(values) {
+                        pixel[channel] = *value;
                     }
                 }
             }

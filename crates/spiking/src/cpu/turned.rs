@@ -238,8 +238,9 @@ impl Turned {
                         stride: LANES * LANES,
                     });
                     for (part, place) in parts.iter_mut().zip(transformed.chunks(LANES * LANES)) {
-                        for (output, kernel) in place.chunks(LANES).enumerate() {
-                            part[output * width + from * LANES..][..LANES].copy_from_slice(kernel);
+                        let (part, place) = (part.as_chunks_mut::<LANES>().0, place.as_chunks::<LANES>().0);
+                        for (output, kernel) in place.iter().enumerate() {
+                            part[output * input_blocks + from] = *kernel;
                         }
                     }
                 }

@@ -66,8 +66,9 @@ impl Conv {
         outs.zip(sums).enumerate().for_each(|(index, (out, sums))| {
             let (block, sample) = (index / samples, index % samples);
             for plane in out.chunks_mut(padded * LANES) {
+                let (plane, _) = plane.as_chunks_mut::<LANES>();
                 for place in &self.lists.border {
-                    plane[*place as usize * LANES..][..LANES].fill(0.0);
+                    plane[*place as usize] = [0.0; LANES];
                 }
             }
             let factor = match stage.pool {

@@ -21,10 +21,8 @@ impl Conv {
                 next.par_chunks_mut(padded).with_min_len(16).enumerate().for_each(|(index, next)| {
                     let spikes = of(index);
                     for y in 0..rows {
-                        for x in 0..columns {
-                            let window = stage.window(y, x).map(|pixel| spikes[pixel]);
-                            next[(y + 1) * row + x + 1] = window.fold(0, |any, spikes| any | spikes);
-                        }
+                        let lines = &spikes[y * size * stage.width..][..size * stage.width];
+                        any_of(lines, stage.width, size, &mut next[(y + 1) * row + 1..][..columns]);
                     }
                 });
             }
@@ -76,16 +74,13 @@ impl Conv {
         let (rows, columns) = stage.pooled();
         for (t, lanes) in lanes.chunks_mut(stage.pixels()).enumerate() {
             let spikes = self.spikes_at(block, sample, t);
+            let (size, width) = (stage.pool.size(), stage.width);
             for y in 0..rows {
-                for x in 0..columns {
-                    let mut before = 0;
-                    for pixel in stage.window(y, x) {
-                        lanes[pixel] = spikes[pixel] & !before;
-                        before |= spikes[pixel];
-                    }
-                    if let Some(first) = stage.window(y, x).next() {
-                        lanes[first] |= !before;
-                    }
+                let lines = y * size * width..(y + 1) * size * width;
+                let (spikes, lanes) = (&spikes[lines.clone()], &mut lanes[lines]);
+                match size {
+                    2 => first_of_four(spikes, lanes, width),
+                    _ => (0..columns).for_each(|x| first_of_window(spikes, lanes, width, size, x)),
                 }
             }
         }
@@ -98,6 +93,50 @@ impl ConvStage {
         let (size, width) = (self.pool.size(), self.width);
         (y * size..(y + 1) * size).flat_map(move |row| row * width + x * size..row * width + (x + 1) * size)
     }
+}
+
+/// The lanes that fired anywhere in each window of some lines.
+fn any_of(lines: &[u16], width: usize, size: usize, out: &mut [u16]) {
+    match size {
+        1 => out.copy_from_slice(&lines[..out.len()]),
+        2 => {
+            let (upper, lower) = lines.split_at(width);
+            let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
+            for (out, ([a, b], [c, d])) in out.iter_mut().zip(upper.iter().zip(lower)) {
+                *out = a | b | c | d;
+            }
+        }
+        _ => {
+            out.fill(0);
+            for line in lines.chunks(width) {
+                for (out, window) in out.iter_mut().zip(line.chunks_exact(size)) {
+                    *out = window.iter().fold(*out, |any, spikes| any | spikes);
+                }
+            }
+        }
+    }
+}
+
+/// The lanes of the first maximum of each window of 2x2 in two lines.
+fn first_of_four(spikes: &[u16], lanes: &mut [u16], width: usize) {
+    let (upper, lower) = spikes.split_at(width);
+    let (upper_lanes, lower_lanes) = lanes.split_at_mut(width);
+    let spikes = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+    let lanes = upper_lanes.as_chunks_mut::<2>().0.iter_mut().zip(lower_lanes.as_chunks_mut::<2>().0);
+    for (([a, b], [c, d]), (upper, lower)) in spikes.zip(lanes) {
+        *upper = [a | !(a | b | c | d), b & !a];
+        *lower = [c & !(a | b), d & !(a | b | c)];
+    }
+}
+
+/// The same of one window of any size.
+fn first_of_window(spikes: &[u16], lanes: &mut [u16], width: usize, size: usize, x: usize) {
+    let mut before = 0;
+    for pixel in (0..size).flat_map(|row| row * width + x * size..row * width + (x + 1) * size) {
+        lanes[pixel] = spikes[pixel] & !before;
+        before |= spikes[pixel];
+    }
+    lanes[x * size] |= !before;
 }
 
 /// 16 spikes as `value` or 0.
