@@ -16,6 +16,8 @@ use super::simd::{LANES, Path};
 const LEAST_TILES: usize = 64;
 /// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds.
 const TASK_FLOATS: usize = 192 * 1024;
+/// Tiles of a task at least: they share one reading of the transformed kernels, which outgrow a core's cache first.
+const LEAST_ROWS: usize = 24;
 /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
 const TRANSFORMED: usize = PLACES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.
@@ -88,7 +90,7 @@ impl Turned {
 
     fn tiles_of_a_task(&self) -> usize {
         let blocks = self.stage.blocks() + self.input_blocks;
-        (TASK_FLOATS / (PLACES * blocks * LANES)).clamp(6, 96)
+        (TASK_FLOATS / (TRANSFORMED * blocks)).clamp(LEAST_ROWS, 96)
     }
 
     /// The gradients of the input, `[plane][block][pixel][16]`; `room` holds the turned kernels.
@@ -120,7 +122,7 @@ impl Turned {
             },
         );
         let (turned, wide) = (&**room, input_blocks * pixels * LANES);
-        let group = self.rows.len() / pixels;
+        let group = (self.rows.len() / pixels).min(planes.div_ceil(rayon::current_num_threads()));
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let count = out.len() / wide;
             for block in 0..blocks {
@@ -157,7 +159,10 @@ impl Turned {
         let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
         // Small maps share a task, so that its products have rows enough; large ones are done in parts.
         let at_once = self.tile_rows.len();
-        let group = (at_once / tiles).max(1);
+        // How they are shared out is free: no sum runs over tiles.
+        let threads = rayon::current_num_threads();
+        let tasks = planes.div_ceil((at_once / tiles).max(1)).next_multiple_of(threads);
+        let group = planes.div_ceil(tasks);
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let count = out.len() / wide;
             let part = if count > 1 { tiles } else { tiles.div_ceil(tiles.div_ceil(at_once)) };

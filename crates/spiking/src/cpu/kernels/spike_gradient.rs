@@ -8,8 +8,8 @@
 use super::super::simd::{Kernel, LANES, Simd};
 use super::spikes::BLOCK;
 
-/// Pixels whose lists are made at a time: their gradients, 20 KiB a block, stay in the innermost cache.
-const PIXELS: usize = 320;
+/// Pixels whose lists are made at a time: their gradients, 16 KiB a block, stay in the innermost cache.
+const PIXELS: usize = 256;
 /// u32 of the lists of all channels.
 pub(in crate::cpu) const LISTS: usize = LANES * PIXELS + LANES;
 /// Pairs of channels.
