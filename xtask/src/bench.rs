@@ -171,6 +171,8 @@ fn describe(timing: &Timing) -> String {
         timing.ms_per_step,
         print::counted(timing.threads, "thread")
     );
+    let rates: Vec<String> = timing.firing_rates.values().map(|rate| format!("{rate:.2}")).collect();
+    text += &format!("\n  firing rates {}", rates.join(" "));
     if let Some(peak) = timing.peak_rss_mb {
         text += &format!("\n  {peak:.0} MiB at most");
     }

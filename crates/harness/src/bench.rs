@@ -73,6 +73,9 @@ pub struct Timing {
     pub ms_per_step: f64,
     /// Each step in its order, in ms.
     pub step_ms: Vec<f64>,
+    /// Spikes over cells and time steps in evaluation mode behind the last step, by the index of the cells' layer: kernels gain from low
+    /// rates.
+    pub firing_rates: BTreeMap<usize, f64>,
     /// Loss of the first of them: mean squared error over batch and classes.
     pub loss: f64,
     /// The most memory that the process has held, in MiB; Linux alone tells.
@@ -142,16 +145,24 @@ impl Bench {
             step_ms.push(1e3 * clock.elapsed().as_secs_f64());
         }
         step_ms.drain(..2);
+        let peak_rss_mb = line_of("/proc/self/status", "VmHWM:")
+            .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+            .map(|kib| kib / 1024.0);
+        let shapes = setup.spec.shapes()?;
+        let rate = |(layer, spikes): (usize, u64)| {
+            let cells = shapes[layer].iter().product::<usize>() * self.batch * self.time_steps;
+            (layer, spikes as f64 / cells as f64)
+        };
+        let firing_rates = engine.evaluate(&batch, Mode::Spiking)?.spikes.into_iter().map(rate).collect();
         Ok(Timing {
             bench: *self,
+            firing_rates,
             threads: rayon::current_num_threads(),
             simd,
             ms_per_step: median(step_ms.iter().copied()),
             step_ms,
             loss: losses[0],
-            peak_rss_mb: line_of("/proc/self/status", "VmHWM:")
-                .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
-                .map(|kib| kib / 1024.0),
+            peak_rss_mb,
             cpu: line_of("/proc/cpuinfo", "model name")
                 .map(|line| line.trim_matches([':', ' ', '\t']).to_owned()),
         })
