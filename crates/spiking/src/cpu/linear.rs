@@ -50,7 +50,9 @@ pub(super) struct Linear {
     current: Floats,
     /// Its gradient.
     grads: Floats,
-    /// Where it is not zero, by block.
+    /// The bias's, `[block][16]`.
+    bias_grads: Floats,
+    /// Where `grads` is not zero, by block.
     nonzero: Vec<Nonzero>,
     /// Samples and time steps as rows of the product.
     rows: Vec<Row>,
@@ -72,6 +74,7 @@ impl Linear {
             extent: Extent::default(),
             current: Floats::default(),
             grads: Floats::default(),
+            bias_grads: Floats::zeros(stage.blocks() * LANES),
             nonzero: vec![Nonzero::default(); stage.blocks()],
             rows: Vec::new(),
             stage,
@@ -193,10 +196,9 @@ impl Linear {
     ) {
         self.learn(path, neuron, above);
         watch.lap(self.stage.layer, Part::CellsBack);
-        let (stage, rows) = (self.stage, self.row_count());
+        let rows = self.row_count();
         let size = rows * LANES;
-        let mut bias = vec![0.0; stage.blocks() * LANES];
-        for (channel, bias) in bias.iter_mut().enumerate() {
+        for (channel, bias) in self.bias_grads.iter_mut().enumerate() {
             let of_block = &self.grads[channel / LANES * size..][..size];
             let lane = channel % LANES;
             *bias =
@@ -205,7 +207,7 @@ impl Linear {
         let finding = self.nonzero.par_iter_mut().zip(self.grads.par_chunks(size));
         finding.for_each(|(into, grads)| path.run(Find { grads, into }));
         self.panels(path, update);
-        self.bias.update(path, update, &bias);
+        self.bias.update(path, update, &self.bias_grads);
         watch.lap(self.stage.layer, Part::WeightGradient);
     }
 

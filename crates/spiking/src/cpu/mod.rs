@@ -63,6 +63,8 @@ pub struct Cpu {
     votes: Vec<f32>,
     /// Gradients of the output spikes, `[block][sample][16]`.
     vote_grads: Vec<f32>,
+    /// The class with the largest vote of each sample, the first of equals.
+    predictions: Vec<u32>,
     watch: Watch,
 }
 
@@ -116,6 +118,7 @@ impl Cpu {
             extent: Extent::default(),
             votes: Vec::new(),
             vote_grads: Vec::new(),
+            predictions: Vec::new(),
             watch: Watch::default(),
         };
         let plan = &engine.plan;
@@ -310,29 +313,39 @@ impl Cpu {
         })
     }
 
-    /// Mean squared error against the one-hot labels, and how many were met; leaves the gradients of the output spikes.
-    fn loss(&mut self, labels: &[u32]) -> (f64, Vec<u32>) {
-        let Extent { samples, steps, .. } = self.extent;
-        let (classes, voters) = (self.plan.classes, self.plan.voters);
-        let blocks = self.linears.last().map_or(0, |linear| linear.stage.blocks());
-        self.vote_grads.resize(blocks * samples * LANES, 0.0);
-        let share = (2.0 / ((samples * classes) as f64 * (steps * voters) as f64)) as f32;
-        let (mut loss, mut predictions) = (0.0, Vec::with_capacity(samples));
-        for (sample, votes) in self.votes.chunks(classes).enumerate() {
+    /// Mean squared error against the one-hot labels; leaves the predictions.
+    fn loss(&mut self, labels: &[u32]) -> f64 {
+        let classes = self.plan.classes;
+        self.predictions.clear();
+        let mut loss = 0.0;
+        for (votes, label) in self.votes.chunks(classes).zip(labels) {
             let mut best = 0;
             for (class, vote) in votes.iter().enumerate() {
                 if *vote > votes[best] {
                     best = class;
                 }
-                let error = vote - if labels[sample] as usize == class { 1.0 } else { 0.0 };
+                let error = vote_error(*vote, class, *label);
                 loss += f64::from(error * error);
-                for cell in class * voters..(class + 1) * voters {
-                    self.vote_grads[(cell / LANES * samples + sample) * LANES + cell % LANES] = error * share;
-                }
             }
-            predictions.push(best as u32);
+            self.predictions.push(best as u32);
         }
-        (loss / (samples * classes) as f64, predictions)
+        loss / self.votes.len() as f64
+    }
+
+    /// Leaves the gradients of the output spikes.
+    fn vote_gradients(&mut self, labels: &[u32]) {
+        let Extent { samples, steps, .. } = self.extent;
+        let (classes, voters) = (self.plan.classes, self.plan.voters);
+        let blocks = self.linears.last().map_or(0, |linear| linear.stage.blocks());
+        self.vote_grads.resize(blocks * samples * LANES, 0.0);
+        let share = (2.0 / ((samples * classes) as f64 * (steps * voters) as f64)) as f32;
+        for (index, vote) in self.votes.iter().enumerate() {
+            let (sample, class) = (index / classes, index % classes);
+            let error = vote_error(*vote, class, labels[sample]);
+            for cell in class * voters..(class + 1) * voters {
+                self.vote_grads[(cell / LANES * samples + sample) * LANES + cell % LANES] = error * share;
+            }
+        }
     }
 
     fn backward(&mut self, update: Update) {
@@ -376,7 +389,8 @@ impl Cpu {
     /// Those of [`Engine::train_step`].
     pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
         self.pass(batch, Statistics::Batch, Some(dropout))?;
-        let (loss, _) = self.loss(batch.labels);
+        let loss = self.loss(batch.labels);
+        self.vote_gradients(batch.labels);
         self.backward(Update::Keep);
         let (samples, classes) = (self.extent.samples, self.plan.classes);
         let mut spikes = BTreeMap::new();
@@ -454,17 +468,18 @@ impl Engine for Cpu {
         refuse_analogue(mode)?;
         in_pool(|| {
             self.pass(batch, Statistics::Batch, Some(dropout))?;
-            let (loss, predictions) = self.loss(batch.labels);
+            let loss = self.loss(batch.labels);
+            self.vote_gradients(batch.labels);
             let update = self.adam(learning_rate);
             self.backward(update);
-            let met = predictions.iter().zip(batch.labels).filter(|(found, label)| found == label);
+            let met = self.predictions.iter().zip(batch.labels).filter(|(found, label)| found == label);
             Ok(StepReport { loss, correct: met.count() })
         })
     }
 
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
         refuse_analogue(mode)?;
-        let (loss, predictions) = in_pool(|| {
+        let loss = in_pool(|| {
             self.pass(batch, Statistics::Running, None)?;
             Ok(self.loss(batch.labels))
         })?;
@@ -472,6 +487,7 @@ impl Engine for Cpu {
             |spikes: &[u16]| spikes.par_iter().map(|spikes| u64::from(spikes.count_ones())).sum::<u64>();
         let convs = self.convs.iter().map(|conv| (conv.stage.cells(), count(&conv.spikes)));
         let linears = self.linears.iter().map(|linear| (linear.stage.cells, count(&linear.spikes)));
+        let predictions = self.predictions.clone();
         Ok(Evaluation { loss, predictions, spikes: convs.chain(linears).collect() })
     }
 
@@ -485,6 +501,11 @@ impl Engine for Cpu {
         }
         Ok(Parameters { trainable: self.trainable(|weights| &weights.values)?, buffers })
     }
+}
+
+/// How far a class's vote lies from what the label asks for.
+fn vote_error(vote: f32, class: usize, label: u32) -> f32 {
+    vote - if label as usize == class { 1.0 } else { 0.0 }
 }
 
 /// Runs `f` on a thread of the pool. From outside it, each of a step's shared tasks would be handed over and waited for by itself.

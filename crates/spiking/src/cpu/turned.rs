@@ -74,7 +74,7 @@ impl Turned {
         turned.tile_rows =
             (0..tiles).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, input_blocks) }).collect();
         turned.tile_runs = (0..stage.blocks())
-            .map(|block| Run { a: at(block, 1), b: u32s(block * LANES * input_blocks * LANES) })
+            .map(|block| Run { a: at(block, 1), b: at(block, input_blocks * LANES) })
             .collect();
         turned
     }
@@ -150,10 +150,10 @@ impl Turned {
         let Given { path, weights, grads, planes } = given;
         let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
         let (padded, pixels) = (stage.padded(), stage.pixels());
-        // Kernels: `[place][output channel][input block][16]`.
-        let stride = blocks * LANES * input_blocks * LANES;
-        room.grow(PLACES * stride);
-        self.transform_kernels(path, weights, &mut room[..PLACES * stride]);
+        // Kernels: `[output block][place][output lane][input block][16]`.
+        let size = blocks * input_blocks * LANES * TRANSFORMED;
+        room.grow(size);
+        self.transform_kernels(path, weights, &mut room[..size]);
         let (kernels, wide) = (&**room, input_blocks * pixels * LANES);
         let ((_, across), tiles) = (self.grid(), self.tiles());
         let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
@@ -199,7 +199,7 @@ impl Turned {
                         b_stride: LANES,
                         c_stride: TRANSFORMED,
                         start: Start::Zero,
-                        repeat: Repeat { times: PLACES, a: LANES, b: stride, c: LANES },
+                        repeat: Repeat { times: PLACES, a: LANES, b: input_blocks * LANES * LANES, c: LANES },
                     });
                     for (plane, out) in out.chunks_mut(wide).enumerate() {
                         for (block, out) in out.chunks_mut(pixels * LANES).enumerate() {
@@ -220,16 +220,10 @@ impl Turned {
 
     /// The kernels turned and transformed, an output block a task.
     fn transform_kernels(&self, path: Path, weights: &[f32], kernels: &mut [f32]) {
-        let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
-        let width = input_blocks * LANES;
-        // A task writes to a part of each place; they are handed out place by place.
-        let mut parts: Vec<Vec<&mut [f32]>> = (0..blocks).map(|_| Vec::with_capacity(PLACES)).collect();
-        for place in kernels.chunks_mut(blocks * LANES * width) {
-            for (parts, part) in parts.iter_mut().zip(place.chunks_mut(LANES * width)) {
-                parts.push(part);
-            }
-        }
-        parts.into_par_iter().enumerate().for_each(|(block, mut parts)| {
+        let input_blocks = self.input_blocks;
+        let of_block = kernels.par_chunks_mut(input_blocks * LANES * TRANSFORMED);
+        of_block.enumerate().for_each(|(block, kernels)| {
+            let (kernels, _) = kernels.as_chunks_mut::<LANES>();
             with_floats(BLOCK + PLACES * LANES * LANES, |room| {
                 let (turned, transformed) = room.split_at_mut(BLOCK);
                 for from in 0..input_blocks {
@@ -242,11 +236,8 @@ impl Turned {
                         kernel_stride: LANES,
                         stride: LANES * LANES,
                     });
-                    for (part, place) in parts.iter_mut().zip(transformed.chunks(LANES * LANES)) {
-                        let (part, place) = (part.as_chunks_mut::<LANES>().0, place.as_chunks::<LANES>().0);
-                        for (output, kernel) in place.iter().enumerate() {
-                            part[output * input_blocks + from] = *kernel;
-                        }
+                    for (index, kernel) in transformed.as_chunks::<LANES>().0.iter().enumerate() {
+                        kernels[index * input_blocks + from] = *kernel;
                     }
                 }
             });

@@ -31,8 +31,8 @@ impl Conv {
         let layer = self.stage.layer;
         self.learn(path, neuron, room);
         watch.lap(layer, Part::CellsBack);
-        let (gamma, beta) = self.norm_gradients(room);
-        let bias = self.unnormalise(path, room);
+        self.norm_gradients(room);
+        self.unnormalise(path, room);
         watch.lap(layer, Part::NormBack);
         if !first {
             let planes = self.extent.samples * self.extent.planes;
@@ -46,9 +46,10 @@ impl Conv {
         self.weight_gradients(path, room);
         let weights = self.weight.values.len();
         self.weight.update(path, update, &room.parts[..weights]);
-        self.bias.update(path, update, &bias);
-        self.gamma.update(path, update, &gamma);
-        self.beta.update(path, update, &beta);
+        let channels = self.stage.blocks() * LANES;
+        self.bias.update(path, update, &room.bias[..channels]);
+        self.gamma.update(path, update, &room.gamma[..channels]);
+        self.beta.update(path, update, &room.beta[..channels]);
         watch.lap(layer, Part::WeightGradient);
     }
 
@@ -104,12 +105,13 @@ impl Conv {
         self.sums = all_sums;
     }
 
-    /// Gradients of the norm's weight and bias; leaves the terms of [`Unnormalise`] in the room.
-    fn norm_gradients(&self, room: &mut Room) -> (Vec<f32>, Vec<f32>) {
+    /// Leaves the gradients of the norm's weight and bias, and the terms of [`Unnormalise`], in the room.
+    fn norm_gradients(&self, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let blocks = self.stage.blocks();
         let count = (samples * self.stage.pixels()) as f64;
-        let (mut gamma, mut beta) = (vec![0.0; blocks * LANES], vec![0.0; blocks * LANES]);
+        room.gamma.grow(blocks * LANES);
+        room.beta.grow(blocks * LANES);
         room.terms.grow(blocks * planes * 4 * LANES);
         for block in 0..blocks {
             for lane in 0..LANES {
@@ -133,16 +135,15 @@ impl Conv {
                     terms[2 * LANES + lane] = self.mean[at];
                     terms[3 * LANES + lane] = (-scale * plain / count) as f32;
                 }
-                gamma[channel] = of_gamma as f32;
-                beta[channel] = of_beta as f32;
+                room.gamma[channel] = of_gamma as f32;
+                room.beta[channel] = of_beta as f32;
             }
         }
-        (gamma, beta)
     }
 
-    /// The gradients before the norm, in place; gives the gradient of the convolution's bias, which the norm makes
-    /// rounding around zero.
-    fn unnormalise(&mut self, path: Path, room: &mut Room) -> Vec<f32> {
+    /// The gradients before the norm, in place; leaves the gradient of the convolution's bias, which the norm makes
+    /// rounding around zero, in the room.
+    fn unnormalise(&mut self, path: Path, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, blocks) = (self.stage, self.stage.blocks());
         let (padded, size) = (stage.padded(), stage.pixels() * LANES);
@@ -160,13 +161,12 @@ impl Conv {
             });
         });
         self.sums = sums;
-        let mut bias = vec![0.0; blocks * LANES];
-        for (channel, bias) in bias.iter_mut().enumerate() {
+        room.bias.grow(blocks * LANES);
+        for (channel, bias) in room.bias.iter_mut().take(blocks * LANES).enumerate() {
             let (block, lane) = (channel / LANES, channel % LANES);
             let of_block = &self.sums[block * samples * planes * 2 * LANES..][..samples * planes * 2 * LANES];
             *bias = of_block.chunks(2 * LANES).map(|sums| f64::from(sums[lane])).sum::<f64>() as f32;
         }
-        bias
     }
 
     /// Leaves the gradients of the weights at the head of `room.parts`.

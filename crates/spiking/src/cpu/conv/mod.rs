@@ -94,6 +94,10 @@ pub(super) struct Room {
     kernels: Floats,
     /// `[block][plane][4][16]`.
     terms: Floats,
+    /// Gradients of the norm's weight and bias and of the convolution's bias, `[block][16]` each.
+    gamma: Floats,
+    beta: Floats,
+    bias: Floats,
 }
 
 impl Conv {
