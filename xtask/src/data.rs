@@ -1,21 +1,23 @@
 //! `cargo xtask data`: what data sets are there, importing and checking them, and looking into single files.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use bpsta_datasets::{
-    DatasetId, DatasetInfo, ImageSummary, Inspection, Manifest, Progress, Registry, Store, frame_file,
-    inspect, thousands,
+    DatasetId, DatasetInfo, ImageSummary, Inspection, Manifest, Patience, Progress, Registry, Store,
+    frame_file, inspect, thousands,
 };
 use bpsta_events::{Format, Framing, Summary};
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::print;
 
-/// Data sets: list, import, verify, frame; and single files: inspect, frame.
+/// Data sets: list, fetch, import, verify, frame; and single files: inspect, frame.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// The data folder
@@ -32,6 +34,11 @@ pub(crate) struct DataArgs {
 enum Command {
     /// Show every data set, and what of it is in the data folder
     List,
+    /// Fetch the published files of a data set into the data folder's downloads/
+    Fetch {
+        /// mnist, cifar10, nmnist, dvsgesture or dvscifar10
+        dataset: DatasetId,
+    },
     /// Check an unpacked official tree, or a part of one, and copy it into the data folder
     Import {
         /// mnist, cifar10, nmnist, dvsgesture or dvscifar10
@@ -113,6 +120,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let (registry, store) = open()?;
             list(&registry, &store, &data)
         }
+        Command::Fetch { dataset } => fetch(&open()?.1, dataset),
         Command::Import { dataset, from } => import(&open()?.1, dataset, &from),
         Command::Verify { dataset } => verify(&open()?.1, dataset),
         Command::Frame(FrameArgs {
@@ -183,6 +191,15 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
             "an unpacked official tree comes in with: cargo xtask data import DATA-SET --from FOLDER",
         )?;
     }
+    Ok(())
+}
+
+fn fetch(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
+    for file in store.fetch(dataset, Patience::default())? {
+        let from = file.from.map_or_else(|| "was there".to_owned(), |url| format!("from {url}"));
+        print::line(format_args!("{}: {} bytes, {from}", file.path.display(), file.bytes))?;
+    }
+    print::line("all whole: their checksums are the official ones")?;
     Ok(())
 }
 
@@ -342,12 +359,37 @@ fn table<T: Into<comfy_table::Row>>(header: T) -> Table {
 
 /// A progress bar on the terminal, if there is one; notices go to standard error in any case.
 fn show() -> impl Fn(Progress) + Send + Sync + 'static {
-    let bar = ProgressBar::no_length();
-    // The template is fixed, and a test of the command line would find a wrong one.
+    let bars = MultiProgress::new();
+    let bar = bars.add(ProgressBar::no_length());
+    let downloads: Mutex<HashMap<String, ProgressBar>> = Mutex::default();
+    // The templates are fixed, and a test of the command line would find a wrong one.
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} ({eta} left)") {
         bar.set_style(style);
     }
+    let of_bytes =
+        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec} ({eta} left)");
     move |progress| match progress {
+        Progress::Bytes { file, done, total } => {
+            let Ok(mut downloads) = downloads.lock() else { return };
+            let bar = downloads.entry(file.clone()).or_insert_with(|| {
+                let bar = bars.add(ProgressBar::no_length());
+                if let Ok(style) = &of_bytes {
+                    bar.set_style(style.clone());
+                }
+                bar.set_message(file);
+                // What an earlier run fetched says nothing about the rate.
+                bar.set_position(done);
+                bar.reset_eta();
+                bar
+            });
+            if let Some(total) = total {
+                bar.set_length(total);
+            }
+            bar.set_position(done);
+            if total == Some(done) {
+                bar.finish_and_clear();
+            }
+        }
         Progress::Step { stage, done, total } => {
             bar.set_length(total as u64);
             bar.set_message(stage.to_string());
@@ -356,6 +398,6 @@ fn show() -> impl Fn(Progress) + Send + Sync + 'static {
                 bar.finish_and_clear();
             }
         }
-        Progress::Notice(text) => bar.suspend(|| print::note(format_args!("note: {text}"))),
+        Progress::Notice(text) => bars.suspend(|| print::note(format_args!("note: {text}"))),
     }
 }

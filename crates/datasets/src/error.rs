@@ -108,6 +108,46 @@ pub enum DatasetError {
         /// What the bytes give.
         found: String,
     },
+    /// No mirror gave a published file.
+    #[error("{file} could not be fetched: {failures}; try again later, or fetch it by hand and import it")]
+    NotFetched {
+        /// The file's name.
+        file: String,
+        /// Each mirror's address, and why not.
+        failures: String,
+    },
+    /// A data set that its publishers hand out behind a form.
+    #[error(
+        "{title} can only be fetched by hand, for its terms must be accepted first:\n  \
+         1. open {page}\n  2. download {files}\n  3. unpack what is packed\n  \
+         4. cargo xtask data import {dataset} --from FOLDER"
+    )]
+    ByHand {
+        /// The data set.
+        dataset: DatasetId,
+        /// Its name as people write it.
+        title: String,
+        /// Where to go.
+        page: String,
+        /// What to download there.
+        files: String,
+    },
+    /// A file does not fit on the disk.
+    #[error("{folder}: {needed} bytes are needed, {free} are free: make room, or choose another --data folder", folder = folder.display())]
+    NoSpace {
+        /// Where it should go.
+        folder: PathBuf,
+        /// Bytes still to come.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The operating system gave no threads.
+    #[error("cannot start the threads that fetch: {message}")]
+    Threads {
+        /// Why not.
+        message: String,
+    },
     /// A file under `raw/` is not what the manifest says.
     #[error(
         "{path}: {problem}; the data changed after its import: remove {folder} and import again",

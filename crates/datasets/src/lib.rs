@@ -1,6 +1,7 @@
 //! The five data sets of the harness, from files on disk to samples in memory.
 //!
-//! The way through this crate: `datasets.toml` ([`Registry`]) says what a data set officially is; [`Store::import`]
+//! The way through this crate: `datasets.toml` ([`Registry`]) says what a data set officially is; [`Store::fetch`] gets its
+//! published files; [`Store::import`]
 //! checks an unpacked official tree and copies it into the data folder beside a [`Manifest`] of every file;
 //! [`Store::synthetic`] does the same with a generated stand-in; [`Store::load`] turns a manifest into a [`Dataset`],
 //! for event recordings through a cache of frames in HDF5.
@@ -15,6 +16,7 @@ mod check;
 pub mod cifar;
 mod dataset;
 mod error;
+mod fetch;
 mod frame_file;
 mod hash;
 mod id;
@@ -33,6 +35,7 @@ mod verify;
 
 pub use dataset::{Dataset, Split};
 pub use error::DatasetError;
+pub use fetch::{Fetched, Patience};
 pub use frame_file::frame_file;
 pub use id::DatasetId;
 pub use inspect::{ImageSummary, Inspection, inspect};

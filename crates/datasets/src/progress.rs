@@ -36,6 +36,15 @@ pub enum Progress {
         /// Units in all.
         total: usize,
     },
+    /// A file is being fetched.
+    Bytes {
+        /// Its name.
+        file: String,
+        /// Bytes that are there.
+        done: u64,
+        /// Its length, where the server or the registry tells it.
+        total: Option<u64>,
+    },
     /// Something the user should see once, such as a damaged cache that is built again.
     Notice(String),
 }
@@ -52,6 +61,12 @@ impl Reporter {
     pub(crate) fn step(&self, stage: Stage, done: usize, total: usize) {
         if let Some(callback) = &self.0 {
             callback(Progress::Step { stage, done, total });
+        }
+    }
+
+    pub(crate) fn bytes(&self, file: &str, done: u64, total: Option<u64>) {
+        if let Some(callback) = &self.0 {
+            callback(Progress::Bytes { file: file.to_owned(), done, total });
         }
     }
 

@@ -4,6 +4,7 @@
 //! DIR/<id>/manifest.json                              written last: the import is complete
 //! DIR/<id>/raw/...                                    the official files, unpacked
 //! DIR/<id>/frames/<key>.h5, <key>.h5.b3               frame caches and their checksums
+//! DIR/downloads/<id>/...                              published files as they were fetched
 //! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator
 //! ```
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use bpsta_events::Framing;
 
 use crate::error::IoContext;
+use crate::fetch::{Fetch, Fetched, Patience};
 use crate::import::Import;
 use crate::manifest::Counts;
 use crate::progress::{Progress, Reporter};
@@ -75,6 +77,32 @@ impl Store {
             }
             _ => self.data_dir.join(manifest.dataset.as_str()),
         }
+    }
+
+    /// Fetches the published files of a data set into `downloads/<id>`, each from the first mirror that has it, several side by side.
+    /// What is there and whole is not fetched again; what was cut goes on.
+    ///
+    /// # Errors
+    /// [`DatasetError::ByHand`] for a data set without mirrors, [`DatasetError::NotFetched`] when no mirror has a file,
+    /// [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`] when one is there that is not the official one.
+    pub fn fetch(&self, id: DatasetId, patience: Patience) -> Result<Vec<Fetched>, DatasetError> {
+        let info = self.registry.get(id);
+        if info.mirrors.is_empty() {
+            let names: Vec<&str> = info.files.iter().map(|file| file.name.as_str()).collect();
+            return Err(DatasetError::ByHand {
+                dataset: id,
+                title: info.title.clone(),
+                page: info.by_hand.clone().unwrap_or_else(|| "the page of its publishers".to_owned()),
+                files: names.join(" and "),
+            });
+        }
+        let folder = self.downloads(id);
+        Fetch { info, folder: &folder, patience, reporter: &self.reporter }.run()
+    }
+
+    /// Where [`Self::fetch`] puts the files of a data set.
+    pub fn downloads(&self, id: DatasetId) -> PathBuf {
+        self.data_dir.join("downloads").join(id.as_str())
     }
 
     /// Checks an unpacked official tree (or a part of it) and copies it into the data folder.

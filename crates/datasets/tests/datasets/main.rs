@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod cache;
+mod fetch;
 mod import;
 mod malformed;
 mod real;
