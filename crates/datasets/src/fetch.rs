@@ -188,13 +188,9 @@ impl Fetch<'_> {
         if start == 0 {
             part.begin(url, version(headers))?;
         }
-        let mut data = File::options()
-            .append(true)
-            .open(&part.data)
-            .context("open", &part.data)
-            .map_err(Failure::Here)?;
+        let mut data = File::options().append(true).open(&part.data).context("open", &part.data)?;
         let cut = self.receive(&mut response.into_body().into_reader(), &mut data, file, start, total, part);
-        data.sync_all().context("write", &part.data).map_err(Failure::Here)?;
+        data.sync_all().context("write", &part.data)?;
         cut
     }
 
