@@ -36,12 +36,12 @@ enum Command {
     List,
     /// Fetch the published files of a data set into the data folder's downloads/
     Fetch {
-        /// mnist, cifar10, nmnist, dvsgesture or dvscifar10
+        /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
         dataset: DatasetId,
     },
     /// Check an unpacked official tree, or a part of one, and copy it into the data folder
     Import {
-        /// mnist, cifar10, nmnist, dvsgesture or dvscifar10
+        /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
         dataset: DatasetId,
         /// The tree, or the folder right above it
         #[arg(long, value_name = "PATH")]
@@ -49,7 +49,7 @@ enum Command {
     },
     /// Hash every file of a data set (and of its stand-ins) and compare it with the manifest
     Verify {
-        /// mnist, cifar10, nmnist, dvsgesture or dvscifar10
+        /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
         dataset: DatasetId,
     },
     /// Frame a whole data set into its cache, or one file into an HDF5 file
@@ -142,7 +142,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
         Command::Frame(FrameArgs { dataset, time_steps, split, .. }) => {
             let (registry, store) = open()?;
             let dataset = dataset.context("name a data set, or a file with --file")?;
-            frame(registry.get(dataset), &store, dataset, time_steps, split)
+            frame(registry.get(dataset)?, &store, dataset, time_steps, split)
         }
         Command::Inspect { file, json, format } => show_file(&file, json, format.as_deref()),
     }
@@ -152,12 +152,12 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
     let mut table =
         table(["data set", "title", "kind", "size", "classes", "official", "here", "training", "test"]);
     let mut missing = Vec::new();
-    for id in DatasetId::ALL {
-        let info = registry.get(id);
+    for id in registry.ids() {
+        let info = registry.get(id)?;
         let real = store.manifest(id)?;
         let found: Vec<Manifest> = real.into_iter().chain(store.stand_ins(id)?).collect();
         if found.iter().all(|manifest| manifest.synthetic) {
-            missing.push(id.as_str());
+            missing.push(id.to_string());
         }
         let mut official = vec![
             id.to_string(),
@@ -165,7 +165,10 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
             format!("{:?}", info.kind).to_lowercase(),
             format!("{}x{}x{}", info.channels, info.height, info.width),
             info.classes.len().to_string(),
-            format!("{} + {}", thousands(info.samples.train), thousands(info.samples.test)),
+            info.samples.map_or_else(
+                || "not said".to_owned(),
+                |official| format!("{} + {}", thousands(official.train), thousands(official.test)),
+            ),
         ];
         if found.is_empty() {
             official.extend(["no", "", ""].map(str::to_owned));

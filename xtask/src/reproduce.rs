@@ -46,6 +46,9 @@ pub(crate) struct CellArgs {
     /// Epochs in place of the profile's
     #[arg(long, value_name = "E", value_parser = clap::value_parser!(u32).range(1..=MOST_EPOCHS as i64))]
     epochs: Option<u32>,
+    /// Hold back this share of the training samples, drawn by the seed, to choose an epoch without the test split
+    #[arg(long, value_name = "FRACTION", value_parser = share)]
+    validation: Option<f64>,
     /// cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
@@ -83,12 +86,19 @@ impl CellArgs {
             time_steps: self.time_steps.iter().map(|steps| usize::from(*steps)).collect(),
             seeds: self.seeds,
             epochs: self.epochs.map(|epochs| epochs as usize),
+            validation: self.validation,
             device: self.device,
             engine: self.engine,
             data: self.data.clone(),
         };
         Ok((Plan::new(experiment, &options, &registry, &store)?, store))
     }
+}
+
+/// A share that leaves something on both sides.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| "expected a number between 0 and 1, such as 0.1".to_owned())
 }
 
 /// Runs the command.

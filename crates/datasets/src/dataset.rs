@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::cache::FrameFile;
-use crate::{DatasetError, DatasetId, Subset};
+use crate::{Augmentation, DatasetError, DatasetId, Subset};
 
 /// A loaded data set.
 #[derive(Clone, Debug)]
@@ -38,8 +40,11 @@ pub struct Dataset {
 #[derive(Clone, Debug)]
 pub struct Split {
     labels: Arc<[u8]>,
-    sample_len: usize,
+    /// `[T, C, H, W]`.
+    shape: [usize; 4],
     source: Source,
+    /// The samples of the source that belong to it, in its order; all of them if none.
+    places: Option<Arc<[usize]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,21 +58,36 @@ enum Source {
 }
 
 impl Split {
-    /// Static images; `pixels` holds `labels.len()` samples of `sample_len` values.
-    pub(crate) fn pixels(labels: Vec<u8>, sample_len: usize, pixels: Vec<u8>) -> Self {
-        debug_assert_eq!(labels.len() * sample_len, pixels.len());
-        Split { labels: labels.into(), sample_len, source: Source::Pixels(pixels.into()) }
+    /// Static images; `pixels` holds `labels.len()` samples of the shape `[T, C, H, W]`.
+    pub(crate) fn pixels(labels: Vec<u8>, shape: [usize; 4], pixels: Vec<u8>) -> Self {
+        Self::new(labels, shape, Source::Pixels(pixels.into()))
     }
 
     /// Event frames in memory.
-    pub(crate) fn counts(labels: Vec<u8>, sample_len: usize, counts: Vec<u16>) -> Self {
-        debug_assert_eq!(labels.len() * sample_len, counts.len());
-        Split { labels: labels.into(), sample_len, source: Source::Counts(counts.into()) }
+    pub(crate) fn counts(labels: Vec<u8>, shape: [usize; 4], counts: Vec<u16>) -> Self {
+        Self::new(labels, shape, Source::Counts(counts.into()))
     }
 
     /// Event frames that are read from the cache sample by sample.
-    pub(crate) fn file(labels: Vec<u8>, sample_len: usize, file: FrameFile) -> Self {
-        Split { labels: labels.into(), sample_len, source: Source::File(Arc::new(file)) }
+    pub(crate) fn file(labels: Vec<u8>, shape: [usize; 4], file: FrameFile) -> Self {
+        Self::new(labels, shape, Source::File(Arc::new(file)))
+    }
+
+    fn new(labels: Vec<u8>, shape: [usize; 4], source: Source) -> Self {
+        Split { labels: labels.into(), shape, source, places: None }
+    }
+
+    /// The samples `indices` of this split, in that order, as a split of their own; the data are shared.
+    ///
+    /// # Errors
+    /// [`DatasetError::NoSuchSample`] for an index past the end.
+    pub fn part(&self, indices: &[usize]) -> Result<Split, DatasetError> {
+        self.check(indices)?;
+        Ok(Split {
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            places: Some(indices.iter().map(|&index| self.place(index)).collect()),
+            ..self.clone()
+        })
     }
 
     /// Number of samples.
@@ -87,7 +107,7 @@ impl Split {
 
     /// Values of one sample: `time_steps * channels * height * width`.
     pub fn sample_len(&self) -> usize {
-        self.sample_len
+        self.shape.iter().product()
     }
 
     /// Appends the samples `indices` to `out`, one after another, each `[T, C, H, W]` in row-major order.
@@ -97,17 +117,17 @@ impl Split {
     /// # Errors
     /// An index past the end, or a cache file that can no longer be read. `out` is then as long as before.
     pub fn read(&self, indices: &[usize], out: &mut Vec<f32>) -> Result<(), DatasetError> {
-        if let Some(&index) = indices.iter().find(|&&index| index >= self.len()) {
-            return Err(DatasetError::NoSuchSample { index, len: self.len() });
-        }
+        self.check(indices)?;
         let before = out.len();
-        out.reserve(indices.len() * self.sample_len);
+        let sample_len = self.sample_len();
+        out.reserve(indices.len() * sample_len);
         for &index in indices {
-            let range = index * self.sample_len..(index + 1) * self.sample_len;
+            let place = self.place(index);
+            let range = place * sample_len..(place + 1) * sample_len;
             match &self.source {
                 Source::Pixels(pixels) => out.extend(pixels[range].iter().map(|&v| f32::from(v) / 255.0)),
                 Source::Counts(counts) => out.extend(counts[range].iter().map(|&v| f32::from(v))),
-                Source::File(file) => match file.sample(index) {
+                Source::File(file) => match file.sample(place) {
                     Ok(counts) => out.extend(counts.iter().map(|&v| f32::from(v))),
                     Err(error) => {
                         out.truncate(before);
@@ -117,5 +137,43 @@ impl Split {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::read`], each sample varied by what is drawn for it in `epoch` (from 0) of the run that has this seed. The draw
+    /// belongs to the sample's place in the whole split, also where this is a part of it.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_varied(
+        &self,
+        indices: &[usize],
+        augmentation: &Augmentation,
+        (seed, epoch): (u64, usize),
+        out: &mut Vec<f32>,
+    ) -> Result<(), DatasetError> {
+        let before = out.len();
+        self.read(indices, out)?;
+        if augmentation.is_none() {
+            return Ok(());
+        }
+        let [_, _, height, width] = self.shape;
+        let samples = out[before..].par_chunks_exact_mut(self.sample_len()).zip(indices);
+        samples.for_each_init(Vec::new, |scratch, (sample, &index)| {
+            let draw = augmentation.draw(seed, epoch, self.place(index));
+            draw.apply(sample, height, width, scratch);
+        });
+        Ok(())
+    }
+
+    /// Where a sample lies in the source.
+    fn place(&self, index: usize) -> usize {
+        self.places.as_ref().map_or(index, |places| places[index])
+    }
+
+    fn check(&self, indices: &[usize]) -> Result<(), DatasetError> {
+        match indices.iter().find(|&&index| index >= self.len()) {
+            Some(&index) => Err(DatasetError::NoSuchSample { index, len: self.len() }),
+            None => Ok(()),
+        }
     }
 }

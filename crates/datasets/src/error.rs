@@ -18,11 +18,29 @@ pub enum DatasetError {
         /// Why it was refused. Part of the message, and so not also its source.
         error: std::io::Error,
     },
-    /// No data set has this name.
-    #[error("there is no data set {name:?}; choose one of mnist, cifar10, nmnist, dvsgesture, dvscifar10")]
+    /// No data set can have this name.
+    #[error(
+        "{name:?} is no name of a data set: from 1 to 24 lower-case letters, digits, `-` and `_`, a letter first \
+         (`downloads` and `synthetic` are taken)"
+    )]
+    BadName {
+        /// The name that was given.
+        name: String,
+    },
+    /// The registry has no data set of this name.
+    #[error(
+        "{path} has no data set {name}{}; there are {there}",
+        meant.as_ref().map(|meant| format!(", did you mean {meant}?")).unwrap_or_default(), path = path.display()
+    )]
     UnknownDataset {
         /// The name that was given.
         name: String,
+        /// The registry file.
+        path: PathBuf,
+        /// The nearest name it has.
+        meant: Option<String>,
+        /// The names it has.
+        there: String,
     },
     /// `datasets.toml` does not say what it must; the message carries line and column.
     #[error("{path}: at {at}: {message}", path = path.display())]

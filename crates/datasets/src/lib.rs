@@ -1,6 +1,6 @@
-//! The five data sets of the harness, from files on disk to samples in memory.
+//! The data sets of the harness, and of its users, from files on disk to samples in memory.
 //!
-//! The way through this crate: `datasets.toml` ([`Registry`]) says what a data set officially is; [`Store::fetch`] gets its
+//! The way through this crate: `datasets.toml` ([`Registry`]) says what a data set is; [`Store::fetch`] gets its
 //! published files; [`Store::import`]
 //! checks an unpacked official tree and copies it into the data folder beside a [`Manifest`] of every file;
 //! [`Store::synthetic`] does the same with a generated stand-in; [`Store::load`] turns a manifest into a [`Dataset`],
@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod augment;
 mod cache;
 mod check;
 pub mod cifar;
@@ -30,9 +31,12 @@ mod progress;
 mod registry;
 mod samples;
 mod store;
+mod stream;
 pub mod synthetic;
+mod toml_text;
 mod verify;
 
+pub use augment::{Augmentation, Draw};
 pub use dataset::{Dataset, Split};
 pub use error::DatasetError;
 pub use fetch::{Fetched, Patience};
@@ -41,6 +45,7 @@ pub use id::DatasetId;
 pub use inspect::{ImageSummary, Inspection, inspect};
 pub use manifest::{Counts, FileEntry, Manifest, SplitName, Subset, thousands};
 pub use progress::{Progress, Stage};
-pub use registry::{DatasetInfo, Kind, Registry, RemoteFile, SplitRule};
+pub use registry::{DatasetInfo, Kind, Layout, Registry, RemoteFile, SplitRule};
 pub use store::Store;
+pub use toml_text::{TomlProblem, from_toml, nearest};
 pub use verify::Verification;

@@ -2,23 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bpsta_events::Framing;
+use bpsta_events::{Format, Framing};
 use serde::{Deserialize, Serialize};
 
 use crate::error::IoContext;
-use crate::{Counts, DatasetError, DatasetId};
+use crate::toml_text::{from_toml, nearest};
+use crate::{Augmentation, Counts, DatasetError, DatasetId, SplitName};
 
-/// The parsed `datasets.toml`: one table a data set, all five of them.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A `datasets.toml`: a table a data set.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
-    mnist: DatasetInfo,
-    cifar10: DatasetInfo,
-    nmnist: DatasetInfo,
-    dvsgesture: DatasetInfo,
-    dvscifar10: DatasetInfo,
+    path: PathBuf,
+    sets: BTreeMap<DatasetId, DatasetInfo>,
 }
 
 /// What a data set officially is.
@@ -33,6 +30,11 @@ pub struct DatasetInfo {
     pub licence: String,
     /// Images or event recordings.
     pub kind: Kind,
+    /// How its files lie in their tree.
+    pub layout: Layout,
+    /// The format of its recordings, where the layout does not say it: [`Layout::ClassFolders`].
+    #[serde(default)]
+    pub format: Option<Format>,
     /// Width of the image or sensor in pixels.
     pub width: u16,
     /// Height of the image or sensor in pixels.
@@ -41,20 +43,25 @@ pub struct DatasetInfo {
     pub channels: usize,
     /// Names of the classes; the label is the place in this list.
     pub classes: Vec<String>,
-    /// Official numbers of samples.
-    pub samples: Counts,
+    /// Official numbers of samples. A data set of one's own may leave them out: all that is imported is then all there is.
+    #[serde(default)]
+    pub samples: Option<Counts>,
     /// How training and test samples are told apart.
     pub split: SplitRule,
     /// The paper's framing of event recordings, such as `number:16`.
     #[serde(default, deserialize_with = "framing")]
     pub framing: Option<Framing>,
+    /// How training samples are varied, where they are.
+    #[serde(default)]
+    pub augmentation: Augmentation,
     /// Where the files can be fetched: each a prefix, to which a file's `path` is appended. The first is preferred.
     #[serde(default)]
     pub mirrors: Vec<String>,
     /// A page where the files can only be fetched by hand (terms must be accepted there).
     #[serde(default)]
     pub by_hand: Option<String>,
-    /// The published files.
+    /// The published files; none of a data set of one's own.
+    #[serde(default)]
     pub files: Vec<RemoteFile>,
     /// MD5 by file name of what the published files unpack to, where a public loader states it.
     #[serde(default)]
@@ -88,6 +95,40 @@ pub enum Kind {
     Static,
     /// A recording of events, framed before use.
     Events,
+}
+
+/// How the files of a data set lie in their tree. Another data set that is published in the same way has the same layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Four IDX files.
+    Mnist,
+    /// Six files of CIFAR-10's binary version.
+    Cifar10,
+    /// `Train/<class>/NNNNN.bin`, `Test/<class>/NNNNN.bin`.
+    Nmnist,
+    /// AEDAT 3.1 recordings with a label file each, and two lists of them.
+    Dvsgesture,
+    /// `<class>/cifar10_<class>_<i>.aedat`, AEDAT 2.0.
+    Dvscifar10,
+    /// A folder a class, with recordings of the format that `format` says, by any name; below `Train` and `Test` where the split is
+    /// official-folders. For data sets of one's own.
+    ClassFolders,
+}
+
+impl Layout {
+    /// The kind of data that it holds, and the split rules that it allows.
+    fn holds(self) -> (Kind, &'static [SplitRule]) {
+        match self {
+            Layout::Mnist | Layout::Cifar10 => (Kind::Static, &[SplitRule::OfficialFiles]),
+            Layout::Nmnist => (Kind::Events, &[SplitRule::OfficialFolders]),
+            Layout::Dvsgesture => (Kind::Events, &[SplitRule::OfficialTrialLists]),
+            Layout::Dvscifar10 => (Kind::Events, &[SplitRule::FirstNineTenthsByName]),
+            Layout::ClassFolders => {
+                (Kind::Events, &[SplitRule::OfficialFolders, SplitRule::FirstNineTenthsByName])
+            }
+        }
+    }
 }
 
 /// How training and test samples are told apart.
@@ -136,36 +177,36 @@ impl Registry {
     ///
     /// # Errors
     /// [`DatasetError::Io`] when it cannot be read; [`DatasetError::Registry`] with key, line and column when a key is
-    /// unknown, missing or of the wrong type, or a checksum is not made of hex digits.
+    /// unknown (with the nearest known one), missing or of the wrong type, a checksum is not made of hex digits, or a layout
+    /// does not go with what stands beside it.
     pub fn load(path: &Path) -> Result<Registry, DatasetError> {
-        Registry::parse(path, &std::fs::read_to_string(path).context("read", path)?)
-    }
-
-    fn parse(path: &Path, text: &str) -> Result<Registry, DatasetError> {
         let bad = |at: String, message: String| DatasetError::Registry { path: path.to_owned(), at, message };
-        let document =
-            toml::Deserializer::parse(text).map_err(|error| bad("the file".into(), error.to_string()))?;
-        let registry: Registry = serde_path_to_error::deserialize(document).map_err(|error| {
-            // The deserializer knows only the place; the line it stands in comes from the text.
-            let mut inner = error.inner().clone();
-            inner.set_input(Some(text));
-            bad(error.path().to_string(), inner.to_string())
-        })?;
-        for id in DatasetId::ALL {
-            registry.get(id).check().map_err(|(at, message)| bad(format!("{id}.{at}"), message))?;
+        let text = std::fs::read_to_string(path).context("read", path)?;
+        let sets: BTreeMap<DatasetId, DatasetInfo> =
+            from_toml(&text).map_err(|problem| bad(problem.at, problem.message))?;
+        for (id, info) in &sets {
+            info.check().map_err(|(at, message)| bad(format!("{id}.{at}"), message))?;
         }
-        Ok(registry)
+        Ok(Registry { path: path.to_owned(), sets })
     }
 
     /// What the registry says about a data set.
-    pub fn get(&self, id: DatasetId) -> &DatasetInfo {
-        match id {
-            DatasetId::Mnist => &self.mnist,
-            DatasetId::Cifar10 => &self.cifar10,
-            DatasetId::Nmnist => &self.nmnist,
-            DatasetId::DvsGesture => &self.dvsgesture,
-            DatasetId::DvsCifar10 => &self.dvscifar10,
-        }
+    ///
+    /// # Errors
+    /// [`DatasetError::UnknownDataset`] where it says nothing of it.
+    pub fn get(&self, id: DatasetId) -> Result<&DatasetInfo, DatasetError> {
+        self.sets.get(&id).ok_or_else(|| DatasetError::UnknownDataset {
+            name: id.to_string(),
+            path: self.path.clone(),
+            meant: nearest(id.as_str(), self.sets.keys().map(DatasetId::as_str)).map(str::to_owned),
+            there: self.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Every data set: the paper's in the order of its tables, then others by name.
+    pub fn ids(&self) -> impl Iterator<Item = DatasetId> {
+        let of_paper = DatasetId::PAPER.into_iter().filter(|id| self.sets.contains_key(id));
+        of_paper.chain(self.sets.keys().copied().filter(|id| !DatasetId::PAPER.contains(id)))
     }
 }
 
@@ -189,13 +230,64 @@ impl DatasetInfo {
         if self.classes.is_empty() || self.classes.len() > 256 {
             return Err(("classes".into(), "expected 1 to 256 classes: labels are bytes".into()));
         }
-        match (self.kind, self.framing) {
-            (Kind::Events, None) => {
-                Err(("framing".into(), "event data needs one, such as \"number:16\"".into()))
+        let refuse = |at: &str, message: String| Err((at.to_owned(), message));
+        let (kind, splits) = self.layout.holds();
+        if self.kind != kind {
+            return refuse("kind", format!("expected {kind:?}, as the layout holds them").to_lowercase());
+        }
+        if !splits.contains(&self.split) {
+            let names = splits.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            return refuse("split", format!("the layout is divided by {names}"));
+        }
+        let own = self.layout == Layout::ClassFolders;
+        if own != self.format.is_some() {
+            let needs = "is needed with the layout class-folders, which holds recordings of any one format";
+            return refuse("format", if own { needs } else { "the layout has a format of its own" }.into());
+        }
+        if !own && self.samples.is_none() {
+            return refuse(
+                "samples",
+                "expected the official numbers, such as { train = 60000, test = 10000 }".into(),
+            );
+        }
+        if let Some(class) =
+            self.classes.iter().find(|class| class.is_empty() || class.contains(['/', '\\', '.']))
+        {
+            return refuse("classes", format!("a class is the name of a folder, found {class:?}"));
+        }
+        self.augmentation.check().or_else(|message| refuse("augmentation", message))?;
+        match (kind, self.framing) {
+            (Kind::Events, None) => refuse("framing", "event data needs one, such as \"number:16\"".into()),
+            (Kind::Static, Some(_)) => refuse("framing", "static images are not framed".into()),
+            (Kind::Events, _) if self.channels != 2 => {
+                refuse("channels", format!("events have 2, OFF and ON, found {}", self.channels))
             }
-            (Kind::Static, Some(_)) => Err(("framing".into(), "static images are not framed".into())),
             _ => Ok(()),
         }
+    }
+
+    /// The format of its recordings; none of images.
+    pub(crate) fn recordings(&self) -> Option<Format> {
+        match self.layout {
+            Layout::Mnist | Layout::Cifar10 => None,
+            Layout::Nmnist => Some(Format::NmnistBin),
+            Layout::Dvsgesture => Some(Format::Aedat31),
+            Layout::Dvscifar10 => Some(Format::Aedat2),
+            Layout::ClassFolders => self.format,
+        }
+    }
+
+    /// Samples of a split, officially; none where nobody says.
+    pub(crate) fn official(&self, split: SplitName) -> usize {
+        self.samples.map_or(0, |samples| match split {
+            SplitName::Train => samples.train,
+            SplitName::Test => samples.test,
+        })
+    }
+
+    /// The shape of a sample, `[T, C, H, W]`.
+    pub(crate) fn shape(&self, time_steps: usize) -> [usize; 4] {
+        [time_steps, self.channels, usize::from(self.height), usize::from(self.width)]
     }
 
     /// Pixels of one channel.

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::{Events, Format, Framing, Sensor};
+use bpsta_events::{Events, Framing, Sensor};
 
 use crate::error::{IoContext, malformed};
 use crate::layout::{decode, dvsgesture};
-use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Manifest, SplitName, verify};
+use crate::{DatasetError, DatasetInfo, FileEntry, Layout, Manifest, SplitName, verify};
 
 /// An imported data set's files, each read only with its hash compared.
 #[derive(Clone, Copy)]
@@ -99,14 +99,9 @@ impl<'a> Files<'a> {
         recording: &Recording<'_>,
         framing: Framing,
     ) -> Result<Vec<u16>, DatasetError> {
-        let format = match self.manifest.dataset {
-            DatasetId::DvsGesture => Format::Aedat31,
-            DatasetId::DvsCifar10 => Format::Aedat2,
-            DatasetId::Nmnist => Format::NmnistBin,
-            id @ (DatasetId::Mnist | DatasetId::Cifar10) => {
-                let problem = "static images are not framed: load them without a framing";
-                return Err(DatasetError::FramingChoice { dataset: id, problem });
-            }
+        let Some(format) = self.info.recordings() else {
+            let problem = "static images are not framed: load them without a framing";
+            return Err(DatasetError::FramingChoice { dataset: self.manifest.dataset, problem });
         };
         let path = self.path(recording.entry);
         let events = decode(&path, &self.read(recording.entry)?, format, self.info)?;
@@ -135,7 +130,7 @@ pub(crate) fn read_images(files: Files<'_>, split: SplitName) -> Result<(Vec<u8>
     for entry in files.of(split) {
         let path = files.path(entry);
         let bytes = files.read(entry)?;
-        if files.manifest.dataset == DatasetId::Cifar10 {
+        if files.info.layout == Layout::Cifar10 {
             for record in crate::cifar::parse(&path, &bytes)? {
                 labels.push(record[0]);
                 pixels.extend_from_slice(&record[1..]);

@@ -86,7 +86,7 @@ impl Store {
     /// [`DatasetError::ByHand`] for a data set without mirrors, [`DatasetError::NotFetched`] when no mirror has a file,
     /// [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`] when one is there that is not the official one.
     pub fn fetch(&self, id: DatasetId, patience: Patience) -> Result<Vec<Fetched>, DatasetError> {
-        let info = self.registry.get(id);
+        let info = self.registry.get(id)?;
         if info.mirrors.is_empty() {
             let names: Vec<&str> = info.files.iter().map(|file| file.name.as_str()).collect();
             return Err(DatasetError::ByHand {
@@ -116,12 +116,12 @@ impl Store {
     /// data folder holds another import of it, and what is wrong with the first bad file. The data folder is then as
     /// before.
     pub fn import(&self, id: DatasetId, from: &Path) -> Result<Manifest, DatasetError> {
+        let info = self.registry.get(id)?;
         let parent = self.data_dir.clone();
         fs::create_dir_all(&parent).context("create", &parent)?;
         let _lock = lock::wait(&parent, id.as_str(), &self.reporter)?;
         let folder = parent.join(id.as_str());
-        let import =
-            Import { id, info: self.registry.get(id), from, stand_in: None, reporter: &self.reporter };
+        let import = Import { id, info, from, stand_in: None, reporter: &self.reporter };
         if let Some(existing) = self.read(id, false, &folder)? {
             let new = import.run(None)?;
             if new == existing {
@@ -166,7 +166,7 @@ impl Store {
             let tree = staging.join("generated");
             synthetic::generate(id, size, seed, &tree)?;
             let stand_in = Some((seed, requested));
-            let info = self.registry.get(id);
+            let info = self.registry.get(id)?;
             Import { id, info, from: &tree, stand_in, reporter: &self.reporter }.run(Some(raw))
         })
     }
@@ -230,7 +230,7 @@ impl Store {
     /// A framing that does not fit the kind of data, files that changed or are damaged, and a cache that cannot be written.
     pub fn load(&self, manifest: &Manifest, framing: Option<Framing>) -> Result<Dataset, DatasetError> {
         let id = manifest.dataset;
-        let info = self.registry.get(id);
+        let info = self.registry.get(id)?;
         let folder = self.folder(manifest);
         let files = Files { manifest, info, folder: &folder };
         let choice = |problem| DatasetError::FramingChoice { dataset: id, problem };
@@ -238,7 +238,7 @@ impl Store {
             (Kind::Static, None) => {
                 let split = |name| {
                     let (labels, pixels) = read_images(files, name)?;
-                    Ok::<_, DatasetError>(Split::pixels(labels, info.channels * info.pixels(), pixels))
+                    Ok::<_, DatasetError>(Split::pixels(labels, info.shape(1), pixels))
                 };
                 (1, split(SplitName::Train)?, split(SplitName::Test)?)
             }
@@ -253,15 +253,16 @@ impl Store {
                     return Err(choice("a sample has from 1 to 1024 frames"));
                 }
                 let mut cached = cache::open_or_build(files, framing, frames, &self.reporter)?;
-                let sample_len = frames * info.channels * info.pixels();
+                let shape = info.shape(frames);
+                let sample_len: usize = shape.iter().product();
                 let mut split = |name| match cached.take(name) {
-                    None => Ok(Split::counts(Vec::new(), sample_len, Vec::new())),
+                    None => Ok(Split::counts(Vec::new(), shape, Vec::new())),
                     Some(file) if (file.labels.len() * sample_len * 2) as u64 > self.in_memory => {
-                        Ok(Split::file(file.labels.clone(), sample_len, file))
+                        Ok(Split::file(file.labels.clone(), shape, file))
                     }
                     Some(file) => {
                         let counts = file.all()?;
-                        Ok::<_, DatasetError>(Split::counts(file.labels, sample_len, counts))
+                        Ok::<_, DatasetError>(Split::counts(file.labels, shape, counts))
                     }
                 };
                 (frames, split(SplitName::Train)?, split(SplitName::Test)?)
@@ -288,6 +289,7 @@ impl Store {
 
     /// The manifest in `folder`, which must be one of this data set and kind, made for this folder, and agree with itself.
     fn read(&self, id: DatasetId, synthetic: bool, folder: &Path) -> Result<Option<Manifest>, DatasetError> {
+        let info = self.registry.get(id)?;
         let path = folder.join(MANIFEST);
         let Some(manifest) = Manifest::read(&path)? else { return Ok(None) };
         let of_folder = if manifest.dataset != id {
@@ -300,7 +302,7 @@ impl Store {
         } else {
             Ok(())
         };
-        match of_folder.and_then(|()| check::check(&manifest, self.registry.get(id))) {
+        match of_folder.and_then(|()| check::check(&manifest, info)) {
             Ok(()) => Ok(Some(manifest)),
             Err((at, message)) => Err(DatasetError::Manifest { path, at, message }),
         }

@@ -52,7 +52,7 @@ fn census(labels: impl IntoIterator<Item = usize>, classes: usize) -> Vec<usize>
 
 #[test]
 fn every_tree_says_that_it_is_synthetic() {
-    for dataset in DatasetId::ALL {
+    for dataset in DatasetId::PAPER {
         let files = tree(dataset, SMALL, 77);
         let marker = text(&files, "SYNTHETIC.txt");
         assert!(marker.contains("NOT THE OFFICIAL DATA"), "{marker}");
@@ -62,7 +62,7 @@ fn every_tree_says_that_it_is_synthetic() {
 
 #[test]
 fn mnist_is_four_idx_files() {
-    let files = tree(DatasetId::Mnist, Size { train: 23, test: 12 }, 1);
+    let files = tree(DatasetId::MNIST, Size { train: 23, test: 12 }, 1);
     assert_eq!(files.len(), 5);
     for (prefix, count) in [("train", 23usize), ("t10k", 12)] {
         let images = &files[&format!("{prefix}-images-idx3-ubyte")];
@@ -78,7 +78,7 @@ fn mnist_is_four_idx_files() {
 
 #[test]
 fn cifar10_is_six_files_of_whole_records() {
-    let files = tree(DatasetId::Cifar10, Size { train: 52, test: 20 }, 1);
+    let files = tree(DatasetId::CIFAR10, Size { train: 52, test: 20 }, 1);
     let records: Vec<usize> = files
         .iter()
         .filter(|(name, _)| name.ends_with(".bin"))
@@ -94,7 +94,7 @@ fn cifar10_is_six_files_of_whole_records() {
 
 #[test]
 fn nmnist_numbers_its_files_over_all_classes() {
-    let files = tree(DatasetId::Nmnist, Size { train: 23, test: 12 }, 1);
+    let files = tree(DatasetId::NMNIST, Size { train: 23, test: 12 }, 1);
     assert_eq!(files.len(), 23 + 12 + 1);
     for (folder, count) in [("Train", 23), ("Test", 12)] {
         for number in 1..=count {
@@ -109,7 +109,7 @@ fn nmnist_numbers_its_files_over_all_classes() {
 
 #[test]
 fn dvs_gesture_is_recordings_with_labels_and_lists() {
-    let files = tree(DatasetId::DvsGesture, Size { train: 25, test: 11 }, 1);
+    let files = tree(DatasetId::DVSGESTURE, Size { train: 25, test: 11 }, 1);
     let mut listed = 0;
     for (list, expected) in [("train", vec![11, 11, 3]), ("test", vec![11])] {
         let trials: Vec<usize> = text(&files, &format!("trials_to_{list}.txt"))
@@ -131,7 +131,7 @@ fn dvs_gesture_is_recordings_with_labels_and_lists() {
 
 #[test]
 fn dvs_cifar10_has_a_folder_a_class() {
-    let files = tree(DatasetId::DvsCifar10, Size { train: 21, test: 4 }, 1);
+    let files = tree(DatasetId::DVSCIFAR10, Size { train: 21, test: 4 }, 1);
     assert_eq!(files.len(), 3 * 10 + 1);
     for class in ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"] {
         for index in 0..3 {
@@ -152,7 +152,7 @@ fn assert_on_sensor(events: &Events, sensor: Sensor) {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
-    for dataset in DatasetId::ALL {
+    for dataset in DatasetId::PAPER {
         let [one, three] = [1, 3].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| tree(dataset, SMALL, 5))
@@ -175,7 +175,7 @@ fn is_samples(name: &str) -> bool {
 /// generator is meant, put the new hashes here and accept the snapshots of the quick profile again.
 #[test]
 fn the_bytes_are_the_ones_they_have_always_been() {
-    let hashes = DatasetId::ALL.map(|dataset| {
+    let hashes = DatasetId::PAPER.map(|dataset| {
         let mut hasher = blake3::Hasher::new();
         for (name, bytes) in tree(dataset, SMALL, 1).iter().filter(|(name, _)| is_samples(name)) {
             hasher.update(name.as_bytes());
@@ -197,18 +197,18 @@ const PINNED: [&str; 5] = [
 #[test]
 fn a_bigger_set_begins_with_the_smaller_one() {
     let bigger = Size { train: 22, test: 12 };
-    for dataset in [DatasetId::Nmnist, DatasetId::DvsGesture, DatasetId::DvsCifar10] {
+    for dataset in [DatasetId::NMNIST, DatasetId::DVSGESTURE, DatasetId::DVSCIFAR10] {
         let (small, big) = (tree(dataset, SMALL, 9), tree(dataset, bigger, 9));
         for (name, bytes) in small.iter().filter(|(name, _)| is_samples(name)) {
             assert!(*bytes == big[name], "{dataset}: {name} depends on the number of samples");
         }
     }
-    let (small, big) = (tree(DatasetId::Mnist, SMALL, 9), tree(DatasetId::Mnist, bigger, 9));
+    let (small, big) = (tree(DatasetId::MNIST, SMALL, 9), tree(DatasetId::MNIST, bigger, 9));
     for name in ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"] {
         assert!(big[name][16..].starts_with(&small[name][16..]));
     }
     let [small, big] = [SMALL, bigger].map(|size| {
-        let files = tree(DatasetId::Cifar10, size, 9);
+        let files = tree(DatasetId::CIFAR10, size, 9);
         (1..=5).flat_map(|batch| files[&format!("data_batch_{batch}.bin")].clone()).collect::<Vec<u8>>()
     });
     assert!(big.starts_with(&small));
@@ -218,13 +218,13 @@ fn a_bigger_set_begins_with_the_smaller_one() {
 fn what_cannot_be_generated_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("tree");
-    let error = generate(DatasetId::Mnist, &Size { train: 5, test: 0 }, 1, &root).unwrap_err();
+    let error = generate(DatasetId::MNIST, &Size { train: 5, test: 0 }, 1, &root).unwrap_err();
     assert!(matches!(error, SyntheticError::EmptySplit { .. }) && !root.exists());
-    let error = generate(DatasetId::DvsGesture, &Size { train: 11, test: 331 }, 1, &root).unwrap_err();
+    let error = generate(DatasetId::DVSGESTURE, &Size { train: 11, test: 331 }, 1, &root).unwrap_err();
     assert!(matches!(error, SyntheticError::TooManyTrials { most: 330, .. }) && !root.exists());
     fs::create_dir(&root).unwrap();
     fs::write(root.join("mine"), "precious").unwrap();
-    let error = generate(DatasetId::Mnist, &SMALL, 1, &root).unwrap_err();
+    let error = generate(DatasetId::MNIST, &SMALL, 1, &root).unwrap_err();
     assert!(matches!(error, SyntheticError::NotEmpty { .. }));
     assert_eq!(files(&root).len(), 1);
 }
@@ -232,7 +232,7 @@ fn what_cannot_be_generated_is_refused() {
 /// The point of the gesture stand-in: a network that forgets the order of the frames cannot do better than chance.
 #[test]
 fn gestures_are_told_apart_by_motion_over_time_only() {
-    let files = tree(DatasetId::DvsGesture, Size { train: 220, test: 110 }, 1);
+    let files = tree(DatasetId::DVSGESTURE, Size { train: 220, test: 110 }, 1);
     let samples = |list: &str| -> Vec<(usize, Vec<f32>)> {
         text(&files, &format!("trials_to_{list}.txt"))
             .lines()
@@ -255,7 +255,7 @@ fn gestures_are_told_apart_by_motion_over_time_only() {
 
 #[test]
 fn nmnist_figures_are_learnable_but_not_trivial() {
-    let files = tree(DatasetId::Nmnist, Size { train: 300, test: 100 }, 1);
+    let files = tree(DatasetId::NMNIST, Size { train: 300, test: 100 }, 1);
     let samples = |folder: &str| -> Vec<(usize, Vec<f32>)> {
         files
             .iter()

@@ -38,6 +38,14 @@ impl Format {
         }
     }
 
+    /// How the names of its files end, without the dot.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::NmnistBin => "bin",
+            Self::Aedat2 | Self::Aedat31 => "aedat",
+        }
+    }
+
     /// The format of a file from its first bytes and its name: AEDAT says what it is, N-MNIST has no magic number and is
     /// known by `.bin`. A version of AEDAT that is not read counts as AEDAT 2.0, whose decoder names it in its error.
     pub fn sniff(path: &Path, head: &[u8]) -> Option<Self> {

@@ -62,7 +62,15 @@ fn not_finite(record: &Record) -> Option<String> {
             ("train_ms_per_sample", epoch.train_ms_per_sample),
             ("test_ms_per_sample", epoch.test_ms_per_sample),
         ];
-        numbers.extend(of_epoch.map(|(key, value)| (format!("epochs[{index}].{key}"), value)));
+        let validation =
+            [("validation_loss", epoch.validation_loss), ("validation_accuracy", epoch.validation_accuracy)];
+        let validation = validation.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        numbers.extend(
+            of_epoch
+                .into_iter()
+                .chain(validation)
+                .map(|(key, value)| (format!("epochs[{index}].{key}"), value)),
+        );
     }
     let (key, value) = numbers.into_iter().find(|(_, value)| !value.is_finite())?;
     Some(format!("key `{key}` is {value}, expected a finite number"))
@@ -71,6 +79,10 @@ fn not_finite(record: &Record) -> Option<String> {
 fn against_epochs(record: &Record) -> Option<String> {
     let epochs = &record.epochs;
     for (index, epoch) in epochs.iter().enumerate() {
+        if epoch.validation_accuracy.is_some() != record.config.validation.is_some() {
+            let problem = "contradicts `config.validation`";
+            return Some(format!("key `epochs[{index}].validation_accuracy` {problem}"));
+        }
         if epoch.epoch != index + 1 {
             return Some(format!("key `epochs[{index}].epoch` is {}, expected {}", epoch.epoch, index + 1));
         }
@@ -79,15 +91,7 @@ fn against_epochs(record: &Record) -> Option<String> {
             return Some(format!("key `epochs[{index}].test_accuracy` is {found}, expected 0 to 100 %"));
         }
     }
-    let (first, last) = (epochs.first()?, epochs.last()?);
-    let best = epochs.iter().fold(
-        first,
-        |best, epoch| {
-            if epoch.test_accuracy > best.test_accuracy { epoch } else { best }
-        },
-    );
-    let expected =
-        Accuracy { last: last.test_accuracy, best_test: best.test_accuracy, best_test_epoch: best.epoch };
+    let expected = Accuracy::of(epochs);
     let found = record.accuracy;
     (found != expected).then(|| format!("key `accuracy` is {found:?}, and by its `epochs` {expected:?}"))
 }

@@ -128,6 +128,9 @@ pub struct RunConfig {
     pub framing: Option<String>,
     /// Augmentation of the training data.
     pub augmentation: String,
+    /// Share of the training samples held back for validation, drawn by the seed; none are if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
     /// The paper's network.
     pub network: Architecture,
     /// Which of its forms.

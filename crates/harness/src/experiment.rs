@@ -136,6 +136,9 @@ pub struct CellSettings {
     /// Epochs of ANN warm-up (static images only): cells pass their input on and one time step is run.
     #[serde(default)]
     pub ann_warm_up_epochs: usize,
+    /// Whether training samples are varied as `datasets.toml` says.
+    #[serde(default)]
+    pub augment: bool,
     /// Size of a stand-in; none for real data.
     pub stand_in: Option<StandInSize>,
     /// A schedule of its own.
@@ -208,9 +211,8 @@ impl Experiment {
         let path = folder.join(format!("{artefact}.toml"));
         let refuse = |why: String| HarnessError::Experiment { path: path.clone(), why };
         let text = std::fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
-        let document = toml::Deserializer::parse(&text).map_err(|error| refuse(error.to_string()))?;
-        let mut experiment: Self = serde_path_to_error::deserialize(document)
-            .map_err(|error| refuse(format!("key `{}`: {}", error.path(), error.inner())))?;
+        let mut experiment: Self = bpsta_datasets::from_toml(&text)
+            .map_err(|problem| refuse(format!("key `{}`: {}", problem.at, problem.message)))?;
         for (profile, settings) in &experiment.profile {
             for cell in &settings.cell {
                 if !experiment.dataset.iter().any(|entry| entry.id == cell.dataset) {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bpsta_datasets::{DatasetId, Kind, Manifest, Registry, Store, synthetic};
+use bpsta_datasets::{Augmentation, DatasetId, DatasetInfo, Kind, Manifest, Registry, Store, synthetic};
 use bpsta_events::Framing;
 use bpsta_spiking::{Input, Neuron, Rule};
 
 use crate::experiment::{CellSettings, DatasetEntry, ProfileSettings};
+use crate::train::held_back;
 use crate::{CODE_VERSION, DeviceKind, EngineKind, Experiment, HarnessError, Profile, Result, RunConfig};
 
 /// Seed of the stand-in data: all runs see the same data, whatever their own seed.
@@ -30,6 +31,8 @@ pub struct Options {
     pub seeds: Option<u64>,
     /// Epochs in place of the profile's.
     pub epochs: Option<usize>,
+    /// Share of the training samples to hold back, by which an epoch is chosen without the test split; none are if none.
+    pub validation: Option<f64>,
     /// The device.
     pub device: DeviceKind,
     /// What computes there; the fastest for the device if none.
@@ -49,6 +52,8 @@ pub struct PlannedCell {
     pub manifest: Arc<Manifest>,
     /// How events become frames.
     pub framing: Option<Framing>,
+    /// How training samples are varied.
+    pub augmentation: Augmentation,
     /// A measure of its work, to share out the time left: neurons updated, training counted three times.
     pub work: f64,
 }
@@ -81,6 +86,9 @@ impl Plan {
         store: &Store,
     ) -> Result<Self> {
         let settings = experiment.settings(options.profile)?.clone();
+        for id in &options.datasets {
+            registry.get(*id)?;
+        }
         let all_rules = Options { rules: Vec::new(), ..options.clone() };
         let whole_profile =
             Options { time_steps: Vec::new(), seeds: None, epochs: None, ..all_rules.clone() };
@@ -88,6 +96,7 @@ impl Plan {
         let (mut planned, mut shown) = (BTreeSet::new(), BTreeSet::new());
         let mut known = BTreeMap::new();
         for entry in &experiment.dataset {
+            let info = registry.get(entry.id)?;
             let asked_for = options.datasets.is_empty() || options.datasets.contains(&entry.id);
             for group in settings.cell.iter().filter(|group| group.dataset == entry.id) {
                 let data = match known.entry((entry.id, group.stand_in.map(|size| (size.train, size.test)))) {
@@ -97,9 +106,10 @@ impl Plan {
                     }
                 };
                 let Some(data) = data else { continue };
-                let planner = Planner { experiment: &experiment, settings: &settings, entry, group, data };
+                let planner =
+                    Planner { experiment: &experiment, settings: &settings, entry, group, info, data };
                 if asked_for {
-                    for config in planner.configs(options, registry) {
+                    for config in planner.configs(options) {
                         let cell = planner.cell(config)?;
                         if planned.insert(cell.run_id.clone()) {
                             cells.push(cell);
@@ -107,7 +117,7 @@ impl Plan {
                     }
                 }
                 for options in [&whole_profile, &all_rules] {
-                    let ids = planner.configs(options, registry).into_iter().map(|config| config.run_id());
+                    let ids = planner.configs(options).into_iter().map(|config| config.run_id());
                     table.extend(ids.filter(|id| shown.insert(id.clone())));
                 }
             }
@@ -170,12 +180,13 @@ struct Planner<'a> {
     settings: &'a ProfileSettings,
     entry: &'a DatasetEntry,
     group: &'a CellSettings,
+    info: &'a DatasetInfo,
     data: &'a Data,
 }
 
 impl Planner<'_> {
     /// Everything that the options leave of the group, the data set aside.
-    fn configs(&self, options: &Options, registry: &Registry) -> Vec<RunConfig> {
+    fn configs(&self, options: &Options) -> Vec<RunConfig> {
         let time_steps = match options.time_steps.as_slice() {
             [] => &self.group.time_steps,
             own => own,
@@ -187,22 +198,15 @@ impl Planner<'_> {
                     continue;
                 }
                 for seed in 1..=options.seeds.unwrap_or(self.group.seeds) {
-                    configs.push(self.config(options, registry, steps, rule, seed));
+                    configs.push(self.config(options, steps, rule, seed));
                 }
             }
         }
         configs
     }
 
-    fn config(
-        &self,
-        options: &Options,
-        registry: &Registry,
-        time_steps: usize,
-        rule: Rule,
-        seed: u64,
-    ) -> RunConfig {
-        let info = registry.get(self.entry.id);
+    fn config(&self, options: &Options, time_steps: usize, rule: Rule, seed: u64) -> RunConfig {
+        let info = self.info;
         let framing = matches!(info.kind, Kind::Events).then_some(framing(time_steps));
         RunConfig {
             code_version: CODE_VERSION,
@@ -212,7 +216,8 @@ impl Planner<'_> {
             synthetic: self.data.manifest.synthetic,
             subset: self.data.manifest.subset,
             framing: framing.map(|framing| framing.to_string()),
-            augmentation: "none".to_owned(),
+            augmentation: self.augmentation().to_string(),
+            validation: options.validation,
             network: self.entry.network,
             variant: self.entry.variant,
             width: self.group.width,
@@ -236,23 +241,30 @@ impl Planner<'_> {
         }
     }
 
+    fn augmentation(&self) -> Augmentation {
+        if self.group.augment { self.info.augmentation } else { Augmentation::default() }
+    }
+
     /// The cell, if its data are enough to train and test on.
     fn cell(&self, config: RunConfig) -> Result<PlannedCell> {
         let counts = &self.data.manifest.samples;
         let dataset = self.entry.id;
-        if counts.train < config.batch_size {
-            return Err(HarnessError::Batch { dataset, batch: config.batch_size, train: counts.train });
+        let held_back = config.validation.map_or(0, |share| held_back(counts.train, share));
+        let train = counts.train - held_back;
+        if train < config.batch_size {
+            return Err(HarnessError::Batch { dataset, batch: config.batch_size, train });
         }
         if counts.test == 0 {
             return Err(HarnessError::NoTestSamples { dataset });
         }
         let neurons: usize = config.spec()?.lif_cells()?.iter().map(|(_, cells)| cells).sum();
-        let samples = 3 * counts.train + counts.test;
+        let samples = 3 * train + held_back + counts.test;
         let work = [neurons, config.time_steps, config.epochs, samples].map(|factor| factor as f64);
         Ok(PlannedCell {
             run_id: config.run_id(),
             work: work.iter().product(),
             manifest: Arc::clone(&self.data.manifest),
+            augmentation: self.augmentation(),
             framing: config.framing.is_some().then_some(framing(config.time_steps)),
             config,
         })

@@ -16,6 +16,40 @@ pub struct Accuracy {
     pub best_test: f64,
     /// That epoch, from 1; the first of equals.
     pub best_test_epoch: usize,
+    /// At the epoch that the validation samples choose; none if none were held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+}
+
+/// The epoch with the best accuracy on the validation samples: the test split has no part in the choice.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// That epoch, from 1; the first of equals.
+    pub epoch: usize,
+    /// Its accuracy on the validation samples, in %.
+    pub validation: f64,
+    /// Its accuracy on the test split, in %.
+    pub test: f64,
+}
+
+impl Accuracy {
+    /// What the epochs give.
+    pub(crate) fn of(epochs: &[EpochRecord]) -> Self {
+        let mut accuracy = Self { last: 0.0, best_test: f64::NEG_INFINITY, best_test_epoch: 0, chosen: None };
+        for epoch in epochs {
+            let test = epoch.test_accuracy;
+            accuracy.last = test;
+            if test > accuracy.best_test {
+                (accuracy.best_test, accuracy.best_test_epoch) = (test, epoch.epoch);
+            }
+            if let Some(validation) = epoch.validation_accuracy
+                && accuracy.chosen.is_none_or(|chosen| validation > chosen.validation)
+            {
+                accuracy.chosen = Some(Chosen { epoch: epoch.epoch, validation, test });
+            }
+        }
+        accuracy
+    }
 }
 
 /// One epoch of training and the evaluation after it.
@@ -35,6 +69,12 @@ pub struct EpochRecord {
     pub test_loss: f64,
     /// Accuracy on the test split, in %.
     pub test_accuracy: f64,
+    /// Mean squared error on the validation samples, if any were held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// Accuracy on them, in %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
     /// Spikes over cells and time steps on the test split, all LIF layers together.
     pub firing_rate: f64,
     /// Time of the training steps, in ms per sample.

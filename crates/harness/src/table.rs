@@ -23,6 +23,10 @@ const COLUMNS: [&str; 11] = [
     "test ms/sample",
 ];
 
+/// A column more, before the firing rate, where validation samples were held back.
+const CHOSEN: &str = "validation's epoch %";
+const CHOSEN_AT: usize = 7;
+
 /// The table in Markdown: a section for each data set, with our rows and then the paper's.
 ///
 /// # Errors
@@ -77,7 +81,12 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
     }
     text.push('\n');
     let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(COLUMNS);
+    let mut columns = COLUMNS.to_vec();
+    let chosen = ours.iter().any(|record| record.accuracy.chosen.is_some());
+    if chosen {
+        columns.insert(CHOSEN_AT, CHOSEN);
+    }
+    table.load_style(ASCII_MARKDOWN).set_header(&columns);
     for group in &groups {
         let first = group[0];
         let mark = if first.synthetic {
@@ -87,9 +96,10 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
         } else {
             ""
         };
+        let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
         let of = |value: fn(&Record) -> f64, digits| spread(group, value, digits);
-        table.add_row([
-            format!("ours: {}{mark}{}", first.rule, seeds(group)),
+        let mut row = vec![
+            format!("ours: {}{mark}{varied}{}", first.rule, seeds(group)),
             network(first),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),
@@ -100,13 +110,19 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
             of(|record| record.spikes_per_sample, 0),
             of(|record| record.train_ms_per_sample, 2),
             of(|record| record.test_ms_per_sample, 2),
-        ]);
+        ];
+        if chosen {
+            let there = first.accuracy.chosen.is_some();
+            let test = |record: &Record| record.accuracy.chosen.map_or(f64::NAN, |chosen| chosen.test);
+            row.insert(CHOSEN_AT, if there { of(test, 2) } else { String::new() });
+        }
+        table.add_row(row);
     }
     for value in plan.experiment.paper.iter().filter(|value| value.dataset == dataset) {
         let mut row = vec![format!("paper: {} ({})", value.model, value.place)];
         row.resize(4, String::new());
         row.push(format!("{:.2}", value.accuracy));
-        row.resize(COLUMNS.len(), String::new());
+        row.resize(columns.len(), String::new());
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(2) {
@@ -167,6 +183,10 @@ pub fn runs_csv(records: &[Record]) -> Result<Vec<u8>> {
         numbers("accuracy_last", |record| record.accuracy.last),
         numbers("accuracy_best_test", |record| record.accuracy.best_test),
         wholes("best_test_epoch", |record| record.accuracy.best_test_epoch as u64),
+        Column::new(
+            "accuracy_validation_epoch".into(),
+            records.iter().map(|record| record.accuracy.chosen.map(|chosen| chosen.test)).collect::<Vec<_>>(),
+        ),
         numbers("firing_rate", |record| record.firing_rate),
         numbers("spikes_per_sample", |record| record.spikes_per_sample),
         numbers("train_ms_per_sample", |record| record.train_ms_per_sample),

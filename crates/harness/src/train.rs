@@ -24,9 +24,14 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
     };
     let warm_up_epochs = if data.time_steps == 1 { config.ann_warm_up_epochs } else { 0 };
     let mut training = setup.start(parameters, warm_up_epochs > 0)?;
-    let steps = data.train.len() / config.batch_size;
-    // As the plan weighs them: a training sample is three passes, a test sample one.
-    let share = 1.0 / (config.epochs * (3 * data.train.len() + data.test.len())) as f64;
+    let (train, validation) = match config.validation {
+        Some(share) => hold_back(&data.train, share, &streams)?,
+        None => (data.train.clone(), None),
+    };
+    let steps = train.len() / config.batch_size;
+    // As the plan weighs them: a training sample is three passes, one that is only looked at is one.
+    let looked_at = data.test.len() + validation.as_ref().map_or(0, Split::len);
+    let share = 1.0 / (config.epochs * (3 * train.len() + looked_at)) as f64;
 
     let mut epochs = Vec::with_capacity(config.epochs);
     let mut tested = Tested::default();
@@ -38,11 +43,13 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
         let engine = training.engine();
         let (mode, time_steps) =
             if ann_warm_up { (Mode::Analogue, 1) } else { (Mode::Spiking, config.time_steps) };
-        let order = streams.permutation(&format!("shuffle/{epoch}"), data.train.len());
+        let order = streams.permutation(&format!("shuffle/{epoch}"), train.len());
         let mut dropout = streams.stream(&format!("dropout/{epoch}"));
         let (mut loss, mut correct, mut seconds) = (0.0, 0, 0.0);
         for (step, batch) in order.chunks_exact(config.batch_size).enumerate() {
-            let (values, labels) = read(&data.train, batch)?;
+            let mut values = Vec::with_capacity(batch.len() * train.sample_len());
+            train.read_varied(batch, &cell.augmentation, (config.seed, epoch), &mut values)?;
+            let labels = labels(&train, batch);
             let clock = Instant::now();
             let batch = Batch { values: &values, frames: data.time_steps, time_steps, labels: &labels };
             let rate = config.schedule.at(epoch, config.epochs, step, steps);
@@ -55,9 +62,15 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
         if !loss.is_finite() {
             return Err(HarnessError::Diverged { run_id: cell.run_id.clone(), epoch: epoch + 1, loss });
         }
-        tested = test(engine, data, mode, time_steps, config.batch_size, &mut |samples| {
-            advanced(share * samples as f64);
-        })?;
+        let mut test = |split: &Split| {
+            let frames = data.time_steps;
+            test(engine, split, frames, mode, time_steps, config.batch_size, &mut |samples| {
+                advanced(share * samples as f64);
+            })
+        };
+        let validated = validation.as_ref().map(|split| Ok::<_, HarnessError>((split.len(), test(split)?)));
+        let validated = validated.transpose()?;
+        tested = test(&data.test)?;
         let trained = (steps * config.batch_size) as f64;
         epochs.push(EpochRecord {
             epoch: epoch + 1,
@@ -67,16 +80,35 @@ pub(crate) fn train(cell: &PlannedCell, data: &Dataset, advanced: &mut dyn FnMut
             train_accuracy: 100.0 * correct as f64 / trained,
             test_loss: tested.loss,
             test_accuracy: 100.0 * tested.correct as f64 / data.test.len() as f64,
+            validation_loss: validated.as_ref().map(|(_, validated)| validated.loss),
+            validation_accuracy: validated
+                .as_ref()
+                .map(|(samples, validated)| 100.0 * validated.correct as f64 / *samples as f64),
             firing_rate: tested.firing_rate(&spec, data.test.len(), time_steps)?,
             train_ms_per_sample: 1e3 * seconds / trained,
             test_ms_per_sample: 1e3 * tested.seconds / data.test.len() as f64,
         });
     }
     let parameters_hash = training.engine().parameters()?.hash()?;
-    record(cell, data, &spec, epochs, &tested, parameters_hash, started.elapsed().as_secs_f64())
+    let samples = [steps * config.batch_size, data.test.len()];
+    record(cell, samples, &spec, epochs, &tested, parameters_hash, started.elapsed().as_secs_f64())
 }
 
-/// What an evaluation of the test split saw.
+/// Divides the training samples: those to train on, and a share of them, drawn by the seed, to choose an epoch by.
+fn hold_back(train: &Split, share: f64, streams: &Streams) -> Result<(Split, Option<Split>)> {
+    let mut order = streams.permutation("validation", train.len());
+    let mut rest = order.split_off(held_back(train.len(), share));
+    order.sort_unstable();
+    rest.sort_unstable();
+    Ok((train.part(&rest)?, Some(train.part(&order)?)))
+}
+
+/// How many of so many samples a share is; at least one.
+pub(crate) fn held_back(samples: usize, share: f64) -> usize {
+    ((samples as f64 * share).round() as usize).clamp(1.min(samples), samples)
+}
+
+/// What an evaluation of a split saw.
 #[derive(Default)]
 struct Tested {
     loss: f64,
@@ -98,21 +130,24 @@ impl Tested {
 
 fn test(
     engine: &mut dyn Engine,
-    data: &Dataset,
+    split: &Split,
+    frames: usize,
     mode: Mode,
     time_steps: usize,
     batch_size: usize,
     tested_samples: &mut dyn FnMut(usize),
 ) -> Result<Tested> {
     let mut all = Tested::default();
-    let indices: Vec<usize> = (0..data.test.len()).collect();
+    let indices: Vec<usize> = (0..split.len()).collect();
     for batch in indices.chunks(batch_size) {
-        let (values, labels) = read(&data.test, batch)?;
+        let mut values = Vec::with_capacity(batch.len() * split.sample_len());
+        split.read(batch, &mut values)?;
+        let labels = labels(split, batch);
         let clock = Instant::now();
-        let batch = Batch { values: &values, frames: data.time_steps, time_steps, labels: &labels };
+        let batch = Batch { values: &values, frames, time_steps, labels: &labels };
         let seen = engine.evaluate(&batch, mode)?;
         all.seconds += clock.elapsed().as_secs_f64();
-        all.loss += seen.loss * labels.len() as f64 / data.test.len() as f64;
+        all.loss += seen.loss * labels.len() as f64 / split.len() as f64;
         all.correct += seen.predictions.iter().zip(&labels).filter(|(found, label)| found == label).count();
         if all.spikes.is_empty() {
             all.spikes = seen.spikes;
@@ -126,15 +161,13 @@ fn test(
     Ok(all)
 }
 
-fn read(split: &Split, indices: &[usize]) -> Result<(Vec<f32>, Vec<u32>)> {
-    let mut values = Vec::with_capacity(indices.len() * split.sample_len());
-    split.read(indices, &mut values)?;
-    Ok((values, indices.iter().map(|index| u32::from(split.labels()[*index])).collect()))
+fn labels(split: &Split, indices: &[usize]) -> Vec<u32> {
+    indices.iter().map(|index| u32::from(split.labels()[*index])).collect()
 }
 
 fn record(
     cell: &PlannedCell,
-    data: &Dataset,
+    [trained, samples]: [usize; 2],
     spec: &NetworkSpec,
     epochs: Vec<EpochRecord>,
     tested: &Tested,
@@ -142,15 +175,6 @@ fn record(
     wall_seconds: f64,
 ) -> Result<Record> {
     let config = &cell.config;
-    let samples = data.test.len();
-    let mut accuracy = Accuracy { last: 0.0, best_test: f64::NEG_INFINITY, best_test_epoch: 0 };
-    for epoch in &epochs {
-        accuracy.last = epoch.test_accuracy;
-        if epoch.test_accuracy > accuracy.best_test {
-            accuracy.best_test = epoch.test_accuracy;
-            accuracy.best_test_epoch = epoch.epoch;
-        }
-    }
     let cells = spec.lif_cells()?;
     let layer_spikes = tested.spikes.iter().map(|(layer, spikes)| {
         let cells = cells.iter().find(|(index, _)| index == layer).map_or(0, |(_, cells)| *cells);
@@ -173,7 +197,7 @@ fn record(
         width: config.width,
         layers: spec.to_string(),
         parameters: spec.parameter_count()?,
-        accuracy,
+        accuracy: Accuracy::of(&epochs),
         firing_rate: tested.firing_rate(spec, samples, config.time_steps)?,
         spikes_per_sample: tested.total_spikes() / samples as f64,
         layer_spikes: layer_spikes.collect(),
@@ -182,7 +206,7 @@ fn record(
         wall_seconds,
         threads: rayon::current_num_threads(),
         parameters_hash,
-        samples: [data.train.len() / config.batch_size * config.batch_size, samples],
+        samples: [trained, samples],
         config: config.clone(),
         epochs,
         completed: true,

@@ -16,7 +16,7 @@ use crate::common::{options, plan, registry, root, run};
 /// One cell that is trained in a second.
 fn one(folder: &Path, rule: Rule) -> Options {
     Options {
-        datasets: vec![DatasetId::Nmnist],
+        datasets: vec![DatasetId::NMNIST],
         rules: vec![rule],
         time_steps: vec![2],
         epochs: Some(2),
@@ -34,7 +34,7 @@ fn an_option_given_twice_is_no_second_seed() {
     let folder = tempfile::tempdir().unwrap();
     let once = one(folder.path(), Rule::Both);
     let twice = Options {
-        datasets: vec![DatasetId::Nmnist; 2],
+        datasets: vec![DatasetId::NMNIST; 2],
         rules: vec![Rule::Both; 2],
         time_steps: vec![2; 2],
         ..once.clone()
@@ -172,7 +172,7 @@ fn imported(folder: &Path, train: usize, test: usize) -> Store {
             std::fs::write(path, [number as u8 % 34, 2, 0, 0, 3]).unwrap();
         }
     }
-    store.import(DatasetId::Nmnist, &folder.join("tree")).unwrap();
+    store.import(DatasetId::NMNIST, &folder.join("tree")).unwrap();
     store
 }
 
@@ -186,8 +186,8 @@ fn refused(folder: &Path, store: &Store, datasets: Vec<DatasetId>) -> HarnessErr
 fn data_without_test_samples_are_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let store = imported(folder.path(), 64, 0);
-    let error = refused(folder.path(), &store, vec![DatasetId::Nmnist]);
-    assert!(matches!(error, HarnessError::NoTestSamples { dataset: DatasetId::Nmnist }), "{error}");
+    let error = refused(folder.path(), &store, vec![DatasetId::NMNIST]);
+    assert!(matches!(error, HarnessError::NoTestSamples { dataset: DatasetId::NMNIST }), "{error}");
 }
 
 #[test]
@@ -205,6 +205,6 @@ fn generated_data_never_pass_for_real_ones() {
     let path = folder.path().join("data/nmnist/manifest.json");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"synthetic\": false", "\"synthetic\": true")).unwrap();
-    let error = refused(folder.path(), &store, vec![DatasetId::Nmnist]).to_string();
+    let error = refused(folder.path(), &store, vec![DatasetId::NMNIST]).to_string();
     assert!(error.contains("at synthetic: true is said in a folder of official data"), "{error}");
 }

@@ -79,7 +79,7 @@ fn the_quick_profile_renders_table2_and_is_not_run_twice() {
 fn a_run_is_the_same_bits_on_one_and_two_threads_and_again() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
-        datasets: vec![DatasetId::Nmnist],
+        datasets: vec![DatasetId::NMNIST],
         rules: vec![Rule::Both],
         time_steps: vec![3],
         epochs: Some(2),
@@ -98,7 +98,7 @@ fn a_run_is_the_same_bits_on_one_and_two_threads_and_again() {
 fn seeds_rules_and_time_steps_make_other_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, _) = plan(&Options {
-        datasets: vec![DatasetId::Nmnist],
+        datasets: vec![DatasetId::NMNIST],
         time_steps: vec![2, 4],
         seeds: Some(3),
         ..options(folder.path())
@@ -114,7 +114,7 @@ fn seeds_rules_and_time_steps_make_other_runs() {
 fn real_data_that_are_not_there_are_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let options =
-        Options { profile: Profile::Cpu, datasets: vec![DatasetId::DvsGesture], ..options(folder.path()) };
+        Options { profile: Profile::Cpu, datasets: vec![DatasetId::DVSGESTURE], ..options(folder.path()) };
     let registry = registry();
     let store = Store::open(&options.data, &registry);
     let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
@@ -148,7 +148,7 @@ fn an_experiment_with_a_typo_is_refused_with_key_and_line() {
 fn a_record_that_is_none_stops_the_call_and_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let options =
-        Options { datasets: vec![DatasetId::Nmnist], rules: vec![Rule::Baseline], ..options(folder.path()) };
+        Options { datasets: vec![DatasetId::NMNIST], rules: vec![Rule::Baseline], ..options(folder.path()) };
     let (plan, store) = plan(&options);
     let runs = RunStore::new(&folder.path().join("runs"));
     let path = runs.record_path(&plan.cells[0].run_id);

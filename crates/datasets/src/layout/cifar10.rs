@@ -14,10 +14,10 @@ const FILES: [(&str, SplitName); 6] = [
     ("test_batch.bin", SplitName::Test),
 ];
 
-pub(super) fn scan(from: &Path) -> Result<Scan, DatasetError> {
+pub(super) fn scan(id: DatasetId, from: &Path) -> Result<Scan, DatasetError> {
     let is_root = |root: &Path| FILES.iter().any(|(name, _)| root.join(name).is_file());
     let root = find_root(from, is_root)?.ok_or_else(|| DatasetError::NotRecognised {
-        dataset: DatasetId::Cifar10,
+        dataset: id,
         path: from.to_owned(),
         expected: "data_batch_1.bin to data_batch_5.bin and test_batch.bin (the binary version, unpacked)"
             .to_owned(),

@@ -6,18 +6,18 @@ use std::path::Path;
 
 use bpsta_events::Format;
 
-use super::{Content, Found, Scan, find_root, foreign, gaps, list, name_gaps};
+use super::{Content, Found, Scan, find_root, foreign, gaps, list, name_gaps, training_files};
 use crate::{DatasetError, DatasetId, DatasetInfo, SplitName};
 
-pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
+pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
     let not_recognised = |path: &Path| DatasetError::NotRecognised {
-        dataset: DatasetId::DvsCifar10,
+        dataset: id,
         path: path.to_owned(),
         expected: "a folder a class (airplane to truck) of .aedat files".to_owned(),
     };
     let is_root = |root: &Path| info.classes.iter().any(|class| root.join(class).is_dir());
     let root = find_root(from, is_root)?.ok_or_else(|| not_recognised(from))?;
-    let official = (info.samples.train + info.samples.test) / info.classes.len();
+    let official = (info.official(SplitName::Train) + info.official(SplitName::Test)) / info.classes.len();
 
     let mut scan = Scan { root: root.clone(), files: Vec::new(), missing: Vec::new() };
     for (label, class) in info.classes.iter().enumerate() {
@@ -53,9 +53,4 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
         }
     }
     if scan.files.is_empty() { Err(not_recognised(&root)) } else { Ok(scan) }
-}
-
-/// Nine tenths of the files of a class, rounded down so that few files still leave one to test; but a single one trains.
-fn training_files(files: usize) -> usize {
-    (files * 9 / 10).max(1)
 }

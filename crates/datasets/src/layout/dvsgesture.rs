@@ -24,9 +24,9 @@ pub(crate) struct Row {
     pub(crate) end: i64,
 }
 
-pub(super) fn scan(from: &Path) -> Result<Scan, DatasetError> {
+pub(super) fn scan(id: DatasetId, from: &Path) -> Result<Scan, DatasetError> {
     let not_recognised = |path: &Path| DatasetError::NotRecognised {
-        dataset: DatasetId::DvsGesture,
+        dataset: id,
         path: path.to_owned(),
         expected: "trials_to_train.txt, trials_to_test.txt, and of the recordings they name \
                    at least one .aedat with its _labels.csv"

@@ -12,13 +12,13 @@ const FILES: [(&str, SplitName, bool); 4] = [
     ("t10k-labels-idx1-ubyte", SplitName::Test, false),
 ];
 
-pub(super) fn scan(from: &Path) -> Result<Scan, DatasetError> {
+pub(super) fn scan(id: DatasetId, from: &Path) -> Result<Scan, DatasetError> {
     let present = |root: &Path, name: &str| {
         [root.join(name), root.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
     };
     let not_recognised = || {
         DatasetError::NotRecognised {
-        dataset: DatasetId::Mnist,
+        dataset: id,
         path: from.to_owned(),
         expected: "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, \
                    t10k-labels-idx1-ubyte, each unpacked or with .gz; images and labels of a split belong together"

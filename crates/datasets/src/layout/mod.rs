@@ -4,6 +4,7 @@
 //! trees and generated ones alike.
 
 mod cifar10;
+mod class_folders;
 mod dvscifar10;
 pub(crate) mod dvsgesture;
 mod mnist;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use bpsta_events::{DecodeError, Format};
 
 use crate::error::{IoContext, malformed};
-use crate::{DatasetError, DatasetId, DatasetInfo, SplitName, cifar, idx};
+use crate::{DatasetError, DatasetId, DatasetInfo, Layout, SplitName, cifar, idx};
 
 /// A file that an import takes.
 #[derive(Clone, Debug)]
@@ -60,12 +61,13 @@ pub(crate) struct Scan {
 
 /// Finds the files of `id` in `from` or, if that is not the tree itself, in the one folder right below it that is.
 pub(crate) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
-    let mut scan = match id {
-        DatasetId::Mnist => mnist::scan(from),
-        DatasetId::Cifar10 => cifar10::scan(from),
-        DatasetId::Nmnist => nmnist::scan(info, from),
-        DatasetId::DvsGesture => dvsgesture::scan(from),
-        DatasetId::DvsCifar10 => dvscifar10::scan(info, from),
+    let mut scan = match info.layout {
+        Layout::Mnist => mnist::scan(id, from),
+        Layout::Cifar10 => cifar10::scan(id, from),
+        Layout::Nmnist => nmnist::scan(id, info, from),
+        Layout::Dvsgesture => dvsgesture::scan(id, from),
+        Layout::Dvscifar10 => dvscifar10::scan(id, info, from),
+        Layout::ClassFolders => class_folders::scan(id, info, from),
     }?;
     scan.files.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(scan)
@@ -169,6 +171,11 @@ fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, DatasetError> {
     }
     entries.sort();
     Ok(entries)
+}
+
+/// Nine tenths of the files of a class, rounded down so that few files still leave one to test; but a single one trains.
+fn training_files(files: usize) -> usize {
+    (files * 9 / 10).max(1)
 }
 
 /// The numbers of `0..count`, moved by `first`, that are not in `have`, as ranges: `1001-60000`.

@@ -13,9 +13,9 @@ use crate::{DatasetError, DatasetId, DatasetInfo, SplitName};
 
 const FOLDERS: [(&str, SplitName); 2] = [("Test", SplitName::Test), ("Train", SplitName::Train)];
 
-pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
+pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError> {
     let not_recognised = |path: &Path| DatasetError::NotRecognised {
-        dataset: DatasetId::Nmnist,
+        dataset: id,
         path: path.to_owned(),
         expected: "folders Train and Test, each with a folder a digit (0 to 9) of .bin files".to_owned(),
     };
@@ -24,10 +24,7 @@ pub(super) fn scan(info: &DatasetInfo, from: &Path) -> Result<Scan, DatasetError
 
     let mut scan = Scan { root: root.clone(), files: Vec::new(), missing: Vec::new() };
     for (folder, split) in FOLDERS {
-        let official = match split {
-            SplitName::Train => info.samples.train,
-            SplitName::Test => info.samples.test,
-        };
+        let official = info.official(split);
         let mut numbers = BTreeMap::new();
         let path = root.join(folder);
         let digits = if path.is_dir() { list(&path)? } else { Vec::new() };

@@ -15,7 +15,7 @@ use std::f32::consts::FRAC_PI_2;
 
 use super::dvs::{PixelArray, Recorder};
 use super::glyphs::distance;
-use super::stream::Stream;
+use crate::stream::Stream;
 
 /// Rendering step in microseconds: a hand moves by less than a pixel.
 const STEP: f32 = 1000.0;

@@ -14,7 +14,7 @@
 
 use bpsta_events::Events;
 
-use super::stream::Stream;
+use crate::stream::Stream;
 
 /// What the data sheet of a sensor would say.
 pub(super) struct Make {

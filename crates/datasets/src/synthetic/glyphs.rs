@@ -5,7 +5,7 @@
 //! being written. The result is a set of line segments, which [`Glyph::coverage`] draws at any resolution, so that
 //! the still and the recording of a figure show the same thing.
 
-use super::stream::Stream;
+use crate::stream::Stream;
 
 /// Side of the official images in pixels.
 pub(super) const SIDE: usize = 28;

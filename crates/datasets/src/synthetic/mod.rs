@@ -12,7 +12,7 @@
 //!
 //! # Same seed, same bytes
 //! Each sample draws from random streams of its own, named after the seed, the data set, the split and its index
-//! (module `stream`). A sample therefore does not depend on how many are asked for: a bigger set begins with the
+//! (module `crate::stream`). A sample therefore does not depend on how many are asked for: a bigger set begins with the
 //! samples of a smaller one. Samples are made in parallel, and the bytes do not depend on the number of threads.
 //! Sine, cosine and logarithm come from the crate `libm`, and everything else is arithmetic that IEEE 754 defines
 //! to the last bit, so the bytes are the same on every platform too.
@@ -23,7 +23,6 @@ mod glyphs;
 mod recordings;
 mod still;
 mod stills;
-mod stream;
 mod textures;
 mod tree;
 
@@ -53,6 +52,12 @@ pub struct Size {
 /// Why a stand-in could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SyntheticError {
+    /// A data set that the paper does not have.
+    #[error("there is no stand-in of {dataset}: only the paper's data sets have one")]
+    NoGenerator {
+        /// The data set.
+        dataset: DatasetId,
+    },
     /// A split without samples was asked for.
     #[error("a stand-in needs at least one training and one test sample, asked for {train} and {test}")]
     EmptySplit {
@@ -126,15 +131,19 @@ pub fn generate(dataset: DatasetId, size: &Size, seed: u64, root: &Path) -> Resu
         return Err(SyntheticError::EmptySplit { train, test });
     }
     let parts = [SplitPart { name: "train", samples: train }, SplitPart { name: "test", samples: test }];
-    if dataset == DatasetId::DvsGesture {
+    if !DatasetId::PAPER.contains(&dataset) {
+        return Err(SyntheticError::NoGenerator { dataset });
+    }
+    if dataset == DatasetId::DVSGESTURE {
         recordings::check_dvs_gesture(&parts)?;
     }
     let tree = Tree::claim(root, dataset, size, seed)?;
     match dataset {
-        DatasetId::Mnist => stills::write_mnist(seed, &parts, tree),
-        DatasetId::Cifar10 => stills::write_cifar10(seed, &parts, tree),
-        DatasetId::Nmnist => recordings::write_nmnist(seed, &parts, tree),
-        DatasetId::DvsGesture => recordings::write_dvs_gesture(seed, &parts, tree),
-        DatasetId::DvsCifar10 => recordings::write_dvs_cifar10(seed, size, tree),
+        DatasetId::MNIST => stills::write_mnist(seed, &parts, tree),
+        DatasetId::CIFAR10 => stills::write_cifar10(seed, &parts, tree),
+        DatasetId::NMNIST => recordings::write_nmnist(seed, &parts, tree),
+        DatasetId::DVSGESTURE => recordings::write_dvs_gesture(seed, &parts, tree),
+        DatasetId::DVSCIFAR10 => recordings::write_dvs_cifar10(seed, size, tree),
+        _ => Err(SyntheticError::NoGenerator { dataset }),
     }
 }

@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use super::arms::{self, Person, Trial};
 use super::dvs::{Make, PixelArray};
 use super::still::Still;
-use super::stream::Stream;
 use super::textures::{self, Picture};
 use super::tree::Tree;
 use super::{Size, SplitPart, SyntheticError, glyphs, stills};
+use crate::stream::Stream;
 
 /// The classes of CIFAR10 in their official order; the folders of DVS-CIFAR10.
 const CIFAR10_CLASSES: [&str; 10] =

@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::glyphs::{self, Glyph};
-use super::stream::Stream;
 use super::textures::{self, Picture};
 use super::tree::Tree;
 use super::{SplitPart, SyntheticError};
+use crate::stream::Stream;
 
 const CLASSES: usize = 10;
 

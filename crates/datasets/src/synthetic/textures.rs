@@ -6,7 +6,7 @@
 
 use std::f32::consts::TAU;
 
-use super::stream::Stream;
+use crate::stream::Stream;
 
 /// Side of the official images in pixels.
 pub(super) const SIDE: usize = 32;

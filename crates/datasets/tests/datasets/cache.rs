@@ -12,7 +12,7 @@ use crate::tree::{contents, framing, nmnist, registry, store};
 fn imported(folder: &Path) -> (Store, Manifest) {
     nmnist(&folder.join("tree"), 12, 4);
     let store = store(folder);
-    let manifest = store.import(DatasetId::Nmnist, &folder.join("tree")).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &folder.join("tree")).unwrap();
     (store, manifest)
 }
 
@@ -92,7 +92,7 @@ fn an_empty_split_is_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
     nmnist(&folder.path().join("tree"), 3, 0);
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &folder.path().join("tree")).unwrap();
     let data = store.load(&manifest, Some(framing("number:2"))).unwrap();
     assert_eq!((data.train.len(), data.test.len(), data.test.is_empty()), (3, 0, true));
 }
@@ -134,7 +134,7 @@ fn other_data_have_another_cache() {
     fs::remove_dir_all(folder.path().join("data/nmnist")).unwrap();
 
     nmnist(&folder.path().join("tree"), 13, 4);
-    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &folder.path().join("tree")).unwrap();
     fs::rename(kept.path().join("frames"), &frames).unwrap();
     let data = store.load(&manifest, Some(framing("number:4"))).unwrap();
     assert_eq!(values(&data), direct(folder.path(), &manifest, Framing::ByNumber { frames: 4 }));
@@ -215,7 +215,7 @@ fn progress_ends_at_its_total() {
     let heard = Arc::clone(&steps);
     nmnist(&folder.path().join("tree"), 12, 4);
     let store = store(folder.path()).with_progress(move |progress| heard.lock().unwrap().push(progress));
-    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &folder.path().join("tree")).unwrap();
     store.load(&manifest, Some(framing("number:2"))).unwrap();
     store.verify(&manifest).unwrap();
     let steps = steps.lock().unwrap();

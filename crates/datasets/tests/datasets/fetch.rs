@@ -190,7 +190,7 @@ impl Run {
     }
 
     fn fetch(&self) -> Result<Vec<Fetched>, DatasetError> {
-        self.store.fetch(DatasetId::Mnist, QUICK)
+        self.store.fetch(DatasetId::MNIST, QUICK)
     }
 
     /// The names in the folder of downloads, but for locks.

@@ -10,7 +10,7 @@ fn a_part_of_nmnist_becomes_a_recorded_subset() {
     let folder = tempfile::tempdir().unwrap();
     nmnist(&folder.path().join("N-MNIST"), 20, 10);
     // The folder above the tree is as good as the tree.
-    let manifest = store(folder.path()).import(DatasetId::Nmnist, folder.path()).unwrap();
+    let manifest = store(folder.path()).import(DatasetId::NMNIST, folder.path()).unwrap();
     assert_eq!(manifest.samples, Counts { train: 20, test: 10 });
     let subset = Subset { train: 20, train_official: 60000, test: 10, test_official: 10000 };
     assert_eq!(manifest.subset, Some(subset));
@@ -21,7 +21,7 @@ fn a_part_of_nmnist_becomes_a_recorded_subset() {
     // Bytes are copied as they are, and the manifest that was written is the one that was returned.
     let raw = folder.path().join("data/nmnist/raw");
     assert_eq!(contents(&raw), contents(&folder.path().join("N-MNIST")));
-    assert_eq!(store(folder.path()).manifest(DatasetId::Nmnist).unwrap().unwrap(), manifest);
+    assert_eq!(store(folder.path()).manifest(DatasetId::NMNIST).unwrap().unwrap(), manifest);
     assert_eq!(contents(&folder.path().join("data")).len(), 30 + 2, "manifest, lock file and 30 files");
 }
 
@@ -31,12 +31,12 @@ fn importing_the_same_again_changes_nothing_and_another_is_refused() {
     let tree = folder.path().join("tree");
     nmnist(&tree, 10, 3);
     let store = store(folder.path());
-    let first = store.import(DatasetId::Nmnist, &tree).unwrap();
+    let first = store.import(DatasetId::NMNIST, &tree).unwrap();
     let before = contents(&folder.path().join("data"));
-    assert_eq!(store.import(DatasetId::Nmnist, &tree).unwrap(), first);
+    assert_eq!(store.import(DatasetId::NMNIST, &tree).unwrap(), first);
 
     nmnist(&tree, 11, 3);
-    let error = store.import(DatasetId::Nmnist, &tree).unwrap_err();
+    let error = store.import(DatasetId::NMNIST, &tree).unwrap_err();
     assert!(matches!(error, DatasetError::AlreadyImported { .. }), "{error}");
     assert!(error.to_string().contains("remove that folder"), "{error}");
     assert_eq!(contents(&folder.path().join("data")), before);
@@ -57,12 +57,12 @@ fn one_bad_file_fails_the_import_and_leaves_nothing() {
     ];
     for (bytes, what) in cases {
         fs::write(&bad, bytes).unwrap();
-        let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err().to_string();
+        let error = store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap_err().to_string();
         assert!(error.contains("00017.bin") && error.contains(what), "{what}: {error}");
-        assert_nothing_imported(folder.path(), DatasetId::Nmnist);
+        assert_nothing_imported(folder.path(), DatasetId::NMNIST);
     }
     fs::write(&bad, whole).unwrap();
-    store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap();
+    store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap();
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn what_a_killed_import_left_is_cleared_away() {
     nmnist(&tree, 10, 3);
     let left = folder.path().join("data/.importing-nmnist-Xy12");
     fs::create_dir_all(left.join("import/raw/Train")).unwrap();
-    assert!(store(folder.path()).manifest(DatasetId::Nmnist).unwrap().is_none());
-    store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap();
+    assert!(store(folder.path()).manifest(DatasetId::NMNIST).unwrap().is_none());
+    store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap();
     assert!(!left.exists());
 }
 
@@ -84,7 +84,7 @@ fn folders_that_no_import_made_are_not_touched() {
     nmnist(&tree, 10, 3);
     fs::create_dir_all(folder.path().join("data/nmnist")).unwrap();
     fs::write(folder.path().join("data/nmnist/notes.txt"), "mine").unwrap();
-    let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err();
+    let error = store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap_err();
     assert!(matches!(error, DatasetError::InTheWay { .. }), "{error}");
     assert!(folder.path().join("data/nmnist/notes.txt").exists());
 }
@@ -93,7 +93,7 @@ fn folders_that_no_import_made_are_not_touched() {
 fn a_folder_without_the_data_set_says_what_is_expected() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
-    for id in DatasetId::ALL {
+    for id in DatasetId::PAPER {
         let error = store(folder.path()).import(id, &folder.path().join("empty")).unwrap_err();
         assert!(matches!(error, DatasetError::NotRecognised { .. }), "{id}: {error}");
         let error = store(folder.path()).import(id, &folder.path().join("absent")).unwrap_err();
@@ -131,7 +131,7 @@ fn gesture_trials_are_cut_by_their_label_rows() {
     let tree = folder.path().join("DvsGesture");
     gestures(&tree);
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::DvsGesture, &tree).unwrap();
+    let manifest = store.import(DatasetId::DVSGESTURE, &tree).unwrap();
     assert_eq!(manifest.samples, Counts { train: 3, test: 1 });
     assert_eq!(manifest.missing, ["user25_led.aedat"]);
 
@@ -159,10 +159,10 @@ fn gesture_labels_that_do_not_fit_are_refused_with_file_and_line() {
         gestures(&tree);
         let text = format!("class,startTime_usec,endTime_usec\n{rows}");
         fs::write(tree.join("user01_lab_labels.csv"), text).unwrap();
-        let error = store(folder.path()).import(DatasetId::DvsGesture, &tree).unwrap_err().to_string();
+        let error = store(folder.path()).import(DatasetId::DVSGESTURE, &tree).unwrap_err().to_string();
         let place = format!("user01_lab_labels.csv: line {line}");
         assert!(error.contains(&place) && error.contains(word), "{error}");
-        assert_nothing_imported(folder.path(), DatasetId::DvsGesture);
+        assert_nothing_imported(folder.path(), DatasetId::DVSGESTURE);
     }
 }
 
@@ -176,7 +176,7 @@ fn dvscifar10_takes_nine_tenths_by_name_for_training() {
             write(&path, &events(i, 50, 128), Format::Aedat2);
         }
     }
-    let manifest = store(folder.path()).import(DatasetId::DvsCifar10, &tree).unwrap();
+    let manifest = store(folder.path()).import(DatasetId::DVSCIFAR10, &tree).unwrap();
     // Sorted by name, 10 stands behind 1: of 11 files the first 9 train, and 8 and 9 are left to test.
     let test: Vec<_> = manifest.files.iter().filter(|f| f.split == Some(SplitName::Test)).collect();
     let names: Vec<&str> = test.iter().map(|file| file.path.as_str()).collect();
@@ -198,7 +198,7 @@ fn changed_files_are_found_by_verifying_and_refused_by_loading() {
     let tree = folder.path().join("tree");
     nmnist(&tree, 10, 3);
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::Nmnist, &tree).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &tree).unwrap();
     assert_eq!(store.verify(&manifest).unwrap().problems, Vec::<String>::new());
 
     let raw = folder.path().join("data/nmnist/raw");
@@ -220,17 +220,17 @@ fn a_manifest_of_another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     nmnist(&folder.path().join("tree"), 2, 1);
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &folder.path().join("tree")).unwrap();
     let path = store.folder(&manifest).join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
-    let error = store.manifest(DatasetId::Nmnist).unwrap_err().to_string();
+    let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
     assert!(error.contains("schema 2") && error.contains("manifest.json"), "{error}");
     fs::write(&path, text.replace("\"samples\": 1", "\"samples\": \"x\"")).unwrap();
-    let error = store.manifest(DatasetId::Nmnist).unwrap_err().to_string();
+    let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
     assert!(error.contains("files[0].samples"), "{error}");
     fs::write(&path, &text[..text.len() / 2]).unwrap();
-    assert!(store.manifest(DatasetId::Nmnist).is_err());
+    assert!(store.manifest(DatasetId::NMNIST).is_err());
 }
 
 #[test]
@@ -247,9 +247,9 @@ fn files_that_no_official_nmnist_tree_has_are_refused_by_name() {
         let tree = folder.path().join("tree");
         nmnist(&tree, 10, 3);
         write(&tree.join(name), &events(1, 50, 34), Format::NmnistBin);
-        let error = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap_err().to_string();
+        let error = store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(expected) && error.contains("move it out"), "{error}");
-        assert_nothing_imported(folder.path(), DatasetId::Nmnist);
+        assert_nothing_imported(folder.path(), DatasetId::NMNIST);
     }
 }
 
@@ -261,7 +261,7 @@ fn recordings_of_another_class_are_no_dvscifar10_samples() {
         for name in ["cifar10_cat_3.aedat", name] {
             write(&tree.join("cat").join(name), &events(1, 50, 128), Format::Aedat2);
         }
-        let error = store(folder.path()).import(DatasetId::DvsCifar10, &tree).unwrap_err().to_string();
+        let error = store(folder.path()).import(DatasetId::DVSCIFAR10, &tree).unwrap_err().to_string();
         assert!(
             error.contains(name) && error.contains("cifar10_cat_0.aedat to cifar10_cat_999.aedat"),
             "{error}"
@@ -278,7 +278,7 @@ fn a_class_without_files_is_named_as_missing() {
         fs::remove_dir_all(tree.join(name)).unwrap();
     }
     fs::create_dir(tree.join("Train/8")).unwrap();
-    let manifest = store(folder.path()).import(DatasetId::Nmnist, &tree).unwrap();
+    let manifest = store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap();
     let expected = [
         "Test: numbers 11-10000",
         "Train: class 3: no file",
@@ -293,7 +293,7 @@ fn a_manifest_that_contradicts_itself_is_refused_with_the_field() {
     let folder = tempfile::tempdir().unwrap();
     nmnist(&folder.path().join("tree"), 2, 1);
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::Nmnist, &folder.path().join("tree")).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &folder.path().join("tree")).unwrap();
     let path = store.folder(&manifest).join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     for (from, to, field) in [
@@ -313,7 +313,7 @@ fn a_manifest_that_contradicts_itself_is_refused_with_the_field() {
         assert!(text.contains(from), "{from} in {text}");
         let to = if field == "files" { text.replace(from, to) } else { text.replacen(from, to, 1) };
         fs::write(&path, to).unwrap();
-        let error = store.manifest(DatasetId::Nmnist).unwrap_err().to_string();
+        let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
         assert!(error.contains(&format!("manifest.json: at {field}: ")), "{from}: {error}");
     }
 }

@@ -6,6 +6,7 @@ mod cache;
 mod fetch;
 mod import;
 mod malformed;
+mod own;
 mod real;
 mod registry;
 mod stand_ins;

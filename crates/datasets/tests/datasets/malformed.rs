@@ -122,9 +122,9 @@ fn an_mnist_import_refuses_what_is_not_mnist() {
         fs::create_dir(&tree).unwrap();
         fs::write(tree.join("train-images-idx3-ubyte.gz"), image_file).unwrap();
         fs::write(tree.join("train-labels-idx1-ubyte.gz"), label_file).unwrap();
-        let error = store(folder.path()).import(DatasetId::Mnist, &tree).unwrap_err().to_string();
+        let error = store(folder.path()).import(DatasetId::MNIST, &tree).unwrap_err().to_string();
         assert!(error.contains(words), "expected {words:?} in {error}");
-        assert_nothing_imported(folder.path(), DatasetId::Mnist);
+        assert_nothing_imported(folder.path(), DatasetId::MNIST);
     }
 }
 
@@ -134,7 +134,7 @@ fn images_without_labels_are_no_subset() {
     let tree = folder.path().join("mnist");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("t10k-images-idx3-ubyte"), images(2, 28)).unwrap();
-    let error = store(folder.path()).import(DatasetId::Mnist, &tree).unwrap_err();
+    let error = store(folder.path()).import(DatasetId::MNIST, &tree).unwrap_err();
     assert!(matches!(error, DatasetError::NotRecognised { .. }), "{error}");
 }
 

@@ -35,7 +35,7 @@ fn all_of_mnist_imports_and_is_the_official_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
     // That the unpacked MD5s are the official ones is what the import checks.
-    let manifest = store.import(DatasetId::Mnist, &shared.join("data/mnist")).unwrap();
+    let manifest = store.import(DatasetId::MNIST, &shared.join("data/mnist")).unwrap();
     assert_eq!((manifest.samples, manifest.subset), (Counts { train: 60000, test: 10000 }, None));
     assert_eq!(manifest.describe(), "MNIST, complete: 60,000 training and 10,000 test samples");
     let data = store.load(&manifest, None).unwrap();
@@ -62,7 +62,7 @@ fn a_part_of_cifar10_imports_and_is_the_official_one() {
         }
     });
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::Cifar10, folder.path()).unwrap();
+    let manifest = store.import(DatasetId::CIFAR10, folder.path()).unwrap();
     assert_eq!(manifest.samples, Counts { train: 10000, test: 10000 });
     assert_eq!(manifest.missing.len(), 4, "{:?}", manifest.missing);
     assert!(manifest.subset.is_some());
@@ -83,12 +83,12 @@ fn the_nmnist_subset_imports_with_mnists_labels() {
     let tree = folder.path().join("tree");
     tar::Archive::new(unxz(&shared.join("data/nmnist.tar.xz"))).unpack(&tree).unwrap();
     let store = store(folder.path());
-    let manifest = store.import(DatasetId::Nmnist, &tree).unwrap();
+    let manifest = store.import(DatasetId::NMNIST, &tree).unwrap();
     assert_eq!(
         manifest.describe(),
         "N-MNIST, subset: 1,000 of 60,000 training and 100 of 10,000 test samples"
     );
-    let mnist = store.import(DatasetId::Mnist, &shared.join("data/mnist")).unwrap();
+    let mnist = store.import(DatasetId::MNIST, &shared.join("data/mnist")).unwrap();
     let mnist = store.load(&mnist, None).unwrap();
     for file in &manifest.files {
         let number: usize = file.path.rsplit('/').next().unwrap().trim_end_matches(".bin").parse().unwrap();

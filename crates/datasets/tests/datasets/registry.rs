@@ -6,14 +6,14 @@ use crate::tree::{registry, registry_path};
 fn the_repositorys_registry_knows_all_five() {
     let registry = registry();
     let officials = [(60000, 10000), (50000, 10000), (60000, 10000), (1176, 288), (9000, 1000)];
-    for (id, (train, test)) in DatasetId::ALL.into_iter().zip(officials) {
-        let info = registry.get(id);
-        assert_eq!(info.samples, Counts { train, test }, "{id}");
+    for (id, (train, test)) in DatasetId::PAPER.into_iter().zip(officials) {
+        let info = registry.get(id).unwrap();
+        assert_eq!(info.samples, Some(Counts { train, test }), "{id}");
         assert_eq!(info.kind == Kind::Events, info.channels == 2, "{id}");
         assert!(!info.mirrors.is_empty() || info.by_hand.is_some(), "{id} has no source");
         assert!(!info.citation.is_empty() && !info.licence.is_empty());
     }
-    assert_eq!(registry.get(DatasetId::DvsGesture).classes.len(), 11);
+    assert_eq!(registry.get(DatasetId::DVSGESTURE).unwrap().classes.len(), 11);
 }
 
 /// Changes one line of the registry and returns the error.
@@ -36,6 +36,9 @@ fn a_misspelt_key_is_refused_with_its_line() {
         error.contains("dvsgesture") && error.contains("THE LINE") && error.contains("license"),
         "{error}"
     );
+    assert!(error.contains("did you mean `licence`?"), "{error}");
+    let error = refusal("split = \"official-folders\"", "split = \"official-folder\"");
+    assert!(error.contains("nmnist.split") && error.contains("did you mean `official-folders`?"), "{error}");
 }
 
 #[test]
@@ -52,10 +55,26 @@ fn a_checksum_that_is_none_is_refused() {
 
 #[test]
 fn event_data_need_a_framing_and_images_have_none() {
-    let error = refusal("framing = \"number:16\"\n", "");
+    let error = refusal("official-folders\"\nframing = \"number:16\"\n", "official-folders\"\n");
     assert!(error.contains("nmnist.framing"), "{error}");
     let error = refusal("width = 28", "framing = \"number:16\"\nwidth = 28");
     assert!(error.contains("mnist.framing"), "{error}");
+}
+
+#[test]
+fn what_does_not_go_with_the_layout_is_refused() {
+    let cases = [
+        ("layout = \"nmnist\"", "layout = \"mnist\"", "nmnist.kind: expected static"),
+        ("split = \"official-folders\"", "split = \"official-files\"", "nmnist.split"),
+        ("layout = \"nmnist\"", "layout = \"class-folders\"", "nmnist.format"),
+        ("layout = \"nmnist\"", "layout = \"nmnist\"\nformat = \"aedat2\"", "nmnist.format"),
+        ("rotation_degrees = 15.0", "rotation_degrees = -1.0", "dvscifar10.augmentation"),
+        ("samples = { train = 9000, test = 1000 }", "", "dvscifar10.samples"),
+    ];
+    for (from, to, at) in cases {
+        let error = refusal(from, to);
+        assert!(error.contains(at), "{to}: {error}");
+    }
 }
 
 #[test]
@@ -66,11 +85,16 @@ fn broken_toml_is_refused_with_its_line() {
 
 #[test]
 fn ids_are_read_as_they_are_written() {
-    for id in DatasetId::ALL {
+    for id in DatasetId::PAPER {
         assert_eq!(id.to_string().parse::<DatasetId>().unwrap(), id);
     }
-    let error = "mnsit".parse::<DatasetId>().unwrap_err().to_string();
-    for id in DatasetId::ALL {
+    let error = registry().get("mnsit".parse().unwrap()).unwrap_err().to_string();
+    for id in DatasetId::PAPER {
         assert!(error.contains(id.as_str()), "{error}");
+    }
+    assert!(error.contains("did you mean mnist?"), "{error}");
+    for name in ["", "Mnist", "9lives", "../mnist", "a b", "downloads", "synthetic", &"a".repeat(25)] {
+        let error = name.parse::<DatasetId>().unwrap_err().to_string();
+        assert!(error.contains("is no name of a data set"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn options(folder: &Path) -> Options {
         time_steps: Vec::new(),
         seeds: None,
         epochs: None,
+        validation: None,
         device: DeviceKind::Cpu,
         engine: None,
         data: folder.join("data"),

@@ -1,0 +1,91 @@
+//! A data set of one's own, by a table in the registry alone.
+
+use std::fs;
+use std::path::Path;
+
+use bpsta_datasets::{Counts, DatasetId, Registry, Store};
+use bpsta_events::Format;
+
+use crate::tree::{events, framing, write};
+
+fn table(split: &str, format: Format) -> String {
+    format!(
+        "[gestures]\ntitle = \"Gestures\"\ncitation = \"none\"\nlicence = \"ours\"\nkind = \"events\"\n\
+         layout = \"class-folders\"\nformat = \"{format}\"\nwidth = 100\nheight = 100\nchannels = 2\n\
+         classes = [\"clap\", \"wave\"]\nsplit = \"{split}\"\nframing = \"number:4\"\n"
+    )
+}
+
+fn store(folder: &Path, text: &str) -> Store {
+    let path = folder.join("own.toml");
+    fs::write(&path, text).unwrap();
+    Store::open(&folder.join("data"), &Registry::load(&path).unwrap())
+}
+
+fn gestures() -> DatasetId {
+    "gestures".parse().unwrap()
+}
+
+#[test]
+fn folders_of_recordings_are_imported_divided_and_framed() {
+    for (seed, format) in [Format::NmnistBin, Format::Aedat2, Format::Aedat31].into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        for (class, count) in [("clap", 10), ("wave", 5)] {
+            for take in 0..count {
+                let path = tree.join(format!("{class}/take {take}.{}", format.extension()));
+                write(&path, &events((seed * 100 + take) as u64, 300, 100), format);
+            }
+        }
+        let store = store(folder.path(), &table("first-nine-tenths-by-name", format));
+        let manifest = store.import(gestures(), &tree).unwrap();
+        assert_eq!(manifest.samples, Counts { train: 9 + 4, test: 1 + 1 });
+        assert_eq!(manifest.describe(), "Gestures, complete: 13 training and 2 test samples");
+        assert_eq!(store.manifest(gestures()).unwrap().unwrap(), manifest);
+        let data = store.load(&manifest, Some(framing("number:4"))).unwrap();
+        assert_eq!(data.train.labels(), [[0; 9].as_slice(), &[1; 4]].concat());
+        let mut values = Vec::new();
+        data.test.read(&[1], &mut values).unwrap();
+        assert_eq!(values.iter().sum::<f32>(), 300.0, "every event is in some frame");
+    }
+}
+
+#[test]
+fn an_official_split_lies_in_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for (path, seed) in [("Train/clap/a", 1), ("Train/wave/b", 2), ("Train/wave/c", 3), ("Test/clap/d", 4)] {
+        write(&tree.join(format!("{path}.aedat")), &events(seed, 50, 100), Format::Aedat2);
+    }
+    let store = store(folder.path(), &table("official-folders", Format::Aedat2));
+    // The folder above the tree is as good as the tree.
+    let manifest = store.import(gestures(), folder.path()).unwrap();
+    assert_eq!(manifest.samples, Counts { train: 3, test: 1 });
+    assert_eq!(manifest.missing, ["Test/wave: no file"]);
+}
+
+#[test]
+fn what_is_no_recording_or_no_class_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    write(&tree.join("clap/a.aedat"), &events(1, 50, 100), Format::Aedat2);
+    let store = store(folder.path(), &table("first-nine-tenths-by-name", Format::Aedat2));
+
+    fs::write(tree.join("clap/notes.txt"), "x").unwrap();
+    let error = store.import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("notes.txt") && error.contains(".aedat"), "{error}");
+    fs::remove_file(tree.join("clap/notes.txt")).unwrap();
+
+    fs::create_dir(tree.join("wabe")).unwrap();
+    let error = store.import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("wabe") && error.contains("clap, wave"), "{error}");
+    fs::remove_dir(tree.join("wabe")).unwrap();
+
+    // An event beyond the sensor that the table says.
+    write(&tree.join("clap/b.aedat"), &events(1, 50, 128), Format::Aedat2);
+    let error = store.import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("b.aedat") && error.contains("outside the sensor's 100 x 100"), "{error}");
+
+    let error = store.import(DatasetId::MNIST, &tree).unwrap_err().to_string();
+    assert!(error.contains("no data set mnist") && error.contains("there are gestures"), "{error}");
+}
