@@ -39,13 +39,14 @@ enum Command {
         /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
         dataset: DatasetId,
     },
-    /// Check an unpacked official tree, or a part of one, and copy it into the data folder
+    /// Check an official tree or its archives, or a part of them, and copy it into the data folder
     Import {
         /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
         dataset: DatasetId,
-        /// The tree, or the folder right above it
+        /// The tree, the folder right above it, an archive of it (.zip, .tar.gz), or a folder with the published archives;
+        /// what `fetch` has fetched if not given
         #[arg(long, value_name = "PATH")]
-        from: PathBuf,
+        from: Option<PathBuf>,
     },
     /// Hash every file of a data set (and of its stand-ins) and compare it with the manifest
     Verify {
@@ -121,7 +122,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             list(&registry, &store, &data)
         }
         Command::Fetch { dataset } => fetch(&open()?.1, dataset),
-        Command::Import { dataset, from } => import(&open()?.1, dataset, &from),
+        Command::Import { dataset, from } => import(&open()?.1, dataset, from.as_deref()),
         Command::Verify { dataset } => verify(&open()?.1, dataset),
         Command::Frame(FrameArgs {
             file: Some(file),
@@ -191,7 +192,8 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
     if !missing.is_empty() {
         print::line(format_args!("not in {}: {}", data.display(), missing.join(", ")))?;
         print::line(
-            "an unpacked official tree comes in with: cargo xtask data import DATA-SET --from FOLDER",
+            "cargo xtask data fetch DATA-SET gets the published files, and data import DATA-SET brings them in; a tree or an archive \
+             that is somewhere else comes in with --from PATH",
         )?;
     }
     Ok(())
@@ -206,7 +208,15 @@ fn fetch(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn import(store: &Store, dataset: DatasetId, from: &Path) -> anyhow::Result<()> {
+fn import(store: &Store, dataset: DatasetId, from: Option<&Path>) -> anyhow::Result<()> {
+    let downloads = store.downloads(dataset);
+    let from = from.unwrap_or(&downloads);
+    if from == downloads && !downloads.is_dir() {
+        bail!(
+            "{} is not there: fetch the published files with `cargo xtask data fetch {dataset}`, or say where they are with --from",
+            downloads.display()
+        );
+    }
     let manifest = store.import(dataset, from)?;
     print::line(manifest.describe())?;
     for gap in &manifest.missing {

@@ -126,6 +126,16 @@ pub enum DatasetError {
         /// What the bytes give.
         found: String,
     },
+    /// An archive that is damaged, or holds what no data set's archive does.
+    #[error("{path}: {}{problem}", if entry.is_empty() { String::new() } else { format!("entry {entry:?} ") }, path = path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The entry's name; empty where it is the archive itself.
+        entry: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// No mirror gave a published file.
     #[error("{file} could not be fetched: {failures}; try again later, or fetch it by hand and import it")]
     NotFetched {
@@ -137,8 +147,8 @@ pub enum DatasetError {
     /// A data set that its publishers hand out behind a form.
     #[error(
         "{title} can only be fetched by hand, for its terms must be accepted first:\n  \
-         1. open {page}\n  2. download {files}\n  3. unpack what is packed\n  \
-         4. cargo xtask data import {dataset} --from FOLDER"
+         1. open {page}\n  2. download {files} into one folder\n  \
+         3. cargo xtask data import {dataset} --from FOLDER"
     )]
     ByHand {
         /// The data set.

@@ -95,7 +95,7 @@ impl Fetch<'_> {
         let path = self.folder.join(&file.name);
         let _lock = lock::wait(self.folder, &file.name, self.reporter)?;
         if path.exists() {
-            let bytes = check(&path, file)?;
+            let bytes = check_published(&path, file)?;
             return Ok(Fetched { path, bytes, from: None });
         }
         let part = Part::of(&path);
@@ -135,7 +135,7 @@ impl Fetch<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        check(&part.data, file).map_err(|error| match error {
+        check_published(&part.data, file).map_err(|error| match error {
             DatasetError::Checksum { algorithm, expected, found, .. } => {
                 part.remove();
                 Failure::Mirror(format!("its {algorithm} is {found}, the official file's is {expected}"))
@@ -295,7 +295,7 @@ impl Part {
 }
 
 /// The length of a file that is the official one.
-fn check(path: &Path, file: &RemoteFile) -> Result<u64, DatasetError> {
+pub(crate) fn check_published(path: &Path, file: &RemoteFile) -> Result<u64, DatasetError> {
     let found = hash::official(path)?;
     let differs = |algorithm, expected: &str, found: &str| DatasetError::Checksum {
         path: path.to_owned(),

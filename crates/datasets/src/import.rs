@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::archive::is_archive;
 use crate::error::{IoContext, malformed};
+use crate::fetch::check_published;
 use crate::layout::{Content, Found, scan};
 use crate::manifest::{self, Counts};
 use crate::progress::{Reporter, Stage};
@@ -28,6 +30,8 @@ pub(crate) struct Import<'a> {
     pub(crate) id: DatasetId,
     pub(crate) info: &'a DatasetInfo,
     pub(crate) from: &'a Path,
+    /// Whether the tree is ours to take from: files are then moved, not copied.
+    pub(crate) ours: bool,
     /// Seed and requested size of a stand-in.
     pub(crate) stand_in: Option<(u64, Counts)>,
     pub(crate) reporter: &'a Reporter,
@@ -84,6 +88,28 @@ impl Import<'_> {
         })
     }
 
+    /// The archives that must be unpacked first: none where `from` is the tree itself. Published ones must be the official files.
+    pub(crate) fn archives(&self) -> Result<Vec<PathBuf>, DatasetError> {
+        let archives = if is_archive(self.from) {
+            vec![self.from.to_owned()]
+        } else {
+            match scan(self.id, self.info, self.from) {
+                Err(DatasetError::NotRecognised { .. }) => {
+                    let files = self.info.files.iter().map(|file| self.from.join(&file.name));
+                    files.filter(|path| is_archive(path)).collect()
+                }
+                // What else is wrong with a tree is said when it is imported.
+                _ => Vec::new(),
+            }
+        };
+        for path in &archives {
+            if let Some(file) = self.info.files.iter().find(|file| path.ends_with(&file.name)) {
+                check_published(path, file)?;
+            }
+        }
+        Ok(archives)
+    }
+
     fn take(&self, found: &Found, raw: Option<&Path>) -> Result<FileEntry, DatasetError> {
         let bytes = read_unpacked(&found.source)?;
         let samples = found.check(self.info, &bytes)?;
@@ -101,7 +127,11 @@ impl Import<'_> {
         }
         if let Some(raw) = raw {
             let target = raw.join(&found.target);
-            fs::write(&target, &bytes).context("write", &target)?;
+            if self.ours && !is_gzip(&found.source) {
+                fs::rename(&found.source, &target).context("move to", &target)?;
+            } else {
+                fs::write(&target, &bytes).context("write", &target)?;
+            }
         }
         Ok(FileEntry {
             path: found.target.clone(),

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bpsta_events::Framing;
 
+use crate::archive::{self, Unpacking};
 use crate::error::IoContext;
 use crate::fetch::{Fetch, Fetched, Patience};
 use crate::import::Import;
@@ -105,9 +106,10 @@ impl Store {
         self.data_dir.join("downloads").join(id.as_str())
     }
 
-    /// Checks an unpacked official tree (or a part of it) and copies it into the data folder.
+    /// Checks an official tree (or a part of it) and copies it into the data folder.
     ///
-    /// `from` is the tree or the folder right above it. Every file must decode, and be the official one where the registry
+    /// `from` is the tree, the folder right above it, an archive of it (`.zip`, `.tar.gz`), or a folder with the published
+    /// archives, such as [`Self::downloads`]. Every file must decode, and be the official one where the registry
     /// knows its checksum. What is missing makes a subset, and is named in the manifest. When the same import is there
     /// already, nothing is written and its manifest is returned.
     ///
@@ -121,7 +123,19 @@ impl Store {
         fs::create_dir_all(&parent).context("create", &parent)?;
         let _lock = lock::wait(&parent, id.as_str(), &self.reporter)?;
         let folder = parent.join(id.as_str());
-        let import = Import { id, info, from, stand_in: None, reporter: &self.reporter };
+        let reporter = &self.reporter;
+        let mut import = Import { id, info, from, ours: false, stand_in: None, reporter };
+        let prefix = format!(".unpacking-{id}-");
+        lock::clear(&parent, &prefix)?;
+        let archives = import.archives()?;
+        let unpacked;
+        if !archives.is_empty() {
+            let builder = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent);
+            unpacked = builder.context("create a folder in", &parent)?;
+            let mut unpacking = Unpacking::new(unpacked.path(), archive::LIMITS, reporter);
+            archives.iter().try_for_each(|archive| unpacking.unpack(archive))?;
+            import = Import { from: unpacked.path(), ours: true, ..import };
+        }
         if let Some(existing) = self.read(id, false, &folder)? {
             let new = import.run(None)?;
             if new == existing {
@@ -167,7 +181,7 @@ impl Store {
             synthetic::generate(id, size, seed, &tree)?;
             let stand_in = Some((seed, requested));
             let info = self.registry.get(id)?;
-            Import { id, info, from: &tree, stand_in, reporter: &self.reporter }.run(Some(raw))
+            Import { id, info, from: &tree, ours: true, stand_in, reporter: &self.reporter }.run(Some(raw))
         })
     }
 

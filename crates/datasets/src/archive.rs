@@ -1,0 +1,274 @@
+//! Published archives, `.zip` and `.tar.gz`, unpacked into a staging folder.
+//!
+//! An archive is not believed: names that lead out of the folder, links and other special entries, names that come twice, and more
+//! entries or bytes than any of these data sets has are refused, with the entry's name.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+use zip::ZipArchive;
+
+use crate::DatasetError;
+use crate::error::IoContext;
+use crate::progress::Reporter;
+
+/// What all archives of a data set together may unpack to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) entries: usize,
+    pub(crate) bytes: u64,
+}
+
+/// N-MNIST has 70,022 entries; DVS-CIFAR10, the largest, about 7 GB.
+pub(crate) const LIMITS: Limits = Limits { entries: 200_000, bytes: 32 << 30 };
+
+/// The kinds of archives, by how their names end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Zip,
+    TarGz,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        match name {
+            name if name.ends_with(".zip") => Some(Self::Zip),
+            name if name.ends_with(".tar.gz") || name.ends_with(".tgz") => Some(Self::TarGz),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a file is an archive, by its name.
+pub(crate) fn is_archive(path: &Path) -> bool {
+    Kind::of(path).is_some() && path.is_file()
+}
+
+/// Unpacks archives, one after another, into one folder.
+pub(crate) struct Unpacking<'a> {
+    folder: &'a Path,
+    limits: Limits,
+    left: Limits,
+    reporter: &'a Reporter,
+    made: BTreeSet<PathBuf>,
+}
+
+impl<'a> Unpacking<'a> {
+    pub(crate) fn new(folder: &'a Path, limits: Limits, reporter: &'a Reporter) -> Self {
+        Self { folder, limits, left: limits, reporter, made: BTreeSet::new() }
+    }
+
+    pub(crate) fn unpack(&mut self, archive: &Path) -> Result<(), DatasetError> {
+        match Kind::of(archive) {
+            Some(Kind::Zip) => self.zip(archive),
+            _ => self.tar_gz(archive),
+        }
+    }
+
+    fn zip(&mut self, path: &Path) -> Result<(), DatasetError> {
+        let damaged = |error: zip::result::ZipError| refuse(path, "", format!("{error}: fetch it again"));
+        let file = BufReader::new(File::open(path).context("open", path)?);
+        let mut archive = ZipArchive::new(file).map_err(damaged)?;
+        let total = fs::metadata(path).context("read", path)?.len();
+        let mut packed = 0;
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).map_err(damaged)?;
+            let name = entry.name().map_err(damaged)?.into_owned();
+            if entry.is_dir() {
+                self.folder_entry(path, &name)?;
+            } else if entry.is_symlink() || !entry.is_file() {
+                return Err(refuse(path, &name, "is a link or no file; no data set has such"));
+            } else {
+                self.file(path, &name, &mut entry)?;
+            }
+            packed += entry.compressed_size();
+            self.tell(path, packed.min(total), total);
+        }
+        self.tell(path, total, total);
+        Ok(())
+    }
+
+    fn tar_gz(&mut self, path: &Path) -> Result<(), DatasetError> {
+        let damaged =
+            |error: io::Error| refuse(path, "", format!("{error}: cut off or damaged, fetch it again"));
+        let total = fs::metadata(path).context("read", path)?.len();
+        let packed = Rc::new(Cell::new(0));
+        let file = Counting { inner: File::open(path).context("open", path)?, done: Rc::clone(&packed) };
+        let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file)));
+        for entry in archive.entries().map_err(damaged)? {
+            let mut entry = entry.map_err(damaged)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            match entry.header().entry_type() {
+                tar::EntryType::Directory => self.folder_entry(path, &name)?,
+                tar::EntryType::Regular | tar::EntryType::Continuous => self.file(path, &name, &mut entry)?,
+                tar::EntryType::XGlobalHeader => {}
+                _ => return Err(refuse(path, &name, "is a link or no file; no data set has such")),
+            }
+            self.tell(path, packed.get().min(total), total);
+        }
+        // What stands behind the last entry is read too: a stream that is cut there is cut.
+        let mut rest = archive.into_inner();
+        io::copy(&mut (&mut rest).take(self.left.bytes), &mut io::sink()).map_err(damaged)?;
+        self.tell(path, total, total);
+        Ok(())
+    }
+
+    fn folder_entry(&mut self, archive: &Path, name: &str) -> Result<(), DatasetError> {
+        self.count(archive, name)?;
+        let path = self.inside(archive, name)?;
+        fs::create_dir_all(&path).context("create", &path)
+    }
+
+    fn file(&mut self, archive: &Path, name: &str, from: &mut dyn Read) -> Result<(), DatasetError> {
+        self.count(archive, name)?;
+        let path = self.inside(archive, name)?;
+        if !self.made.insert(path.clone()) {
+            return Err(refuse(archive, name, "comes twice"));
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).context("create", parent)?;
+        }
+        // Never an existing file, nor through a link: two names may be one on some file systems.
+        let mut to = File::create_new(&path).context("create", &path)?;
+        let mut from = Watched { inner: from.take(self.left.bytes + 1), failed: None };
+        let copied = io::copy(&mut from, &mut to);
+        if let Some(error) = from.failed {
+            return Err(refuse(
+                archive,
+                name,
+                format!("{error}: damaged or cut off, fetch the archive again"),
+            ));
+        }
+        let bytes = copied.context("write", &path)?;
+        self.left.bytes = self.left.bytes.checked_sub(bytes).ok_or_else(|| {
+            refuse(
+                archive,
+                name,
+                format!("goes beyond {} bytes in all: no data set is so big", self.limits.bytes),
+            )
+        })?;
+        Ok(())
+    }
+
+    fn count(&mut self, archive: &Path, name: &str) -> Result<(), DatasetError> {
+        self.left.entries = self.left.entries.checked_sub(1).ok_or_else(|| {
+            refuse(
+                archive,
+                name,
+                format!("is one of more than {} entries: no data set has so many", self.limits.entries),
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Where an entry goes: below the folder, or nowhere.
+    fn inside(&self, archive: &Path, name: &str) -> Result<PathBuf, DatasetError> {
+        let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        let leads_out = name.contains(['\\', '\0', ':']) || !Path::new(name).components().all(plain);
+        if name.is_empty() || leads_out {
+            return Err(refuse(archive, name, "has a name that leads out of the folder it is unpacked into"));
+        }
+        Ok(self.folder.join(name))
+    }
+
+    fn tell(&self, archive: &Path, done: u64, total: u64) {
+        let name = archive.file_name().unwrap_or_default().to_string_lossy();
+        self.reporter.bytes(&format!("unpacking {name}"), done, Some(total));
+    }
+}
+
+fn refuse(path: &Path, entry: &str, problem: impl Into<String>) -> DatasetError {
+    DatasetError::Archive { path: path.to_owned(), entry: entry.to_owned(), problem: problem.into() }
+}
+
+/// Counts what is read.
+struct Counting<R> {
+    inner: R,
+    done: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.done.set(self.done.get() + read as u64);
+        Ok(read)
+    }
+}
+
+/// Tells a reader's errors from a writer's, where one is copied to the other.
+struct Watched<R> {
+    inner: R,
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.failed = Some(error);
+            }
+            kind.into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    /// Two files of a million zeros each, in a few kilobytes.
+    fn bombs(folder: &Path) -> [PathBuf; 2] {
+        let zeros = vec![0; 1_000_000];
+        let (zip, tar) = (folder.join("bomb.zip"), folder.join("bomb.tar.gz"));
+        let mut to_zip = ZipWriter::new(File::create(&zip).unwrap());
+        let mut to_tar = tar::Builder::new(GzEncoder::new(File::create(&tar).unwrap(), Compression::fast()));
+        for name in ["a", "b"] {
+            to_zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            to_zip.write_all(&zeros).unwrap();
+            let mut header = tar::Header::new_ustar();
+            header.set_size(zeros.len() as u64);
+            to_tar.append_data(&mut header, name, zeros.as_slice()).unwrap();
+        }
+        to_zip.finish().unwrap();
+        to_tar.into_inner().unwrap().finish().unwrap();
+        [zip, tar]
+    }
+
+    #[test]
+    fn bytes_and_entries_are_bounded_over_all() {
+        let folder = tempfile::tempdir().unwrap();
+        for archive in bombs(folder.path()) {
+            let unpack = |name: &str, entries, bytes| {
+                let into = folder.path().join(archive.file_name().unwrap()).with_extension(name);
+                fs::create_dir(&into).unwrap();
+                let outcome =
+                    Unpacking::new(&into, Limits { entries, bytes }, &Reporter::default()).unpack(&archive);
+                let made = fs::read_dir(&into)
+                    .unwrap()
+                    .map(|file| file.unwrap().metadata().unwrap().len())
+                    .sum::<u64>();
+                (outcome.map_err(|error| error.to_string()), made)
+            };
+            assert_eq!(unpack("fits", 2, 2_000_000), (Ok(()), 2_000_000));
+            let (outcome, made) = unpack("big", 2, 1_500_000);
+            assert!(outcome.unwrap_err().contains("entry \"b\" goes beyond 1500000 bytes"));
+            assert!(made <= 1_500_001, "{made} bytes were written");
+            let (outcome, _) = unpack("many", 1, 2_000_000);
+            assert!(outcome.unwrap_err().contains("more than 1 entries"));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Archives as they are published, and archives that no publisher would make.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bpsta_datasets::{DatasetError, DatasetId, Manifest, Registry, Store};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::tree::{assert_nothing_imported, contents, nmnist, registry_path, store};
+
+/// The entries of a tree, folders left out, by their names with `/`.
+fn entries(tree: &Path) -> Vec<(String, Vec<u8>)> {
+    contents(tree)
+        .into_iter()
+        .map(|(path, bytes)| (path.to_str().unwrap().replace('\\', "/"), bytes))
+        .collect()
+}
+
+fn zip(path: &Path, entries: &[(String, Vec<u8>)]) {
+    let mut zip = ZipWriter::new(File::create(path).unwrap());
+    for (name, bytes) in entries {
+        zip.start_file(name.as_str(), SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// A header whose name is written as it stands, also where the tar crate would refuse it.
+fn tar_header(name: &str, kind: tar::EntryType, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+fn tar_gz(path: &Path, entries: &[(String, Vec<u8>)]) {
+    let mut tar = tar::Builder::new(GzEncoder::new(File::create(path).unwrap(), Compression::fast()));
+    for (name, bytes) in entries {
+        let header = tar_header(name, tar::EntryType::Regular, bytes.len() as u64);
+        tar.append(&header, bytes.as_slice()).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+fn import(folder: &Path, from: &Path) -> Result<Manifest, DatasetError> {
+    store(folder).import(DatasetId::NMNIST, from)
+}
+
+#[test]
+fn an_archive_gives_what_its_tree_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 20, 10);
+    let expected = import(&folder.path().join("plain"), &tree).unwrap();
+    let entries = entries(&tree);
+    let archives =
+        [("a.zip", zip as fn(&Path, &[(String, Vec<u8>)])), ("b.tar.gz", tar_gz), ("c.tgz", tar_gz)];
+    for (name, pack) in archives {
+        let (archive, home) = (folder.path().join(name), folder.path().join("data of ").join(name));
+        pack(&archive, &entries);
+        let manifest = import(&home, &archive).unwrap();
+        assert_eq!(manifest.hash(), expected.hash(), "{name}");
+        // The same again changes nothing, and the staging folder is gone.
+        assert_eq!(import(&home, &archive).unwrap(), manifest);
+        let mut left: Vec<PathBuf> =
+            fs::read_dir(home.join("data")).unwrap().map(|e| e.unwrap().path()).collect();
+        left.sort();
+        assert_eq!(left, [home.join("data/.nmnist.lock"), home.join("data/nmnist")]);
+        assert!(archive.is_file(), "what is imported from stays");
+    }
+}
+
+#[test]
+fn a_folder_of_published_archives_is_unpacked_and_each_must_be_the_official_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, downloads) = (folder.path().join("tree"), folder.path().join("downloads"));
+    nmnist(&tree, 20, 10);
+    fs::create_dir(&downloads).unwrap();
+    for split in ["Train", "Test"] {
+        let of_split: Vec<_> =
+            entries(&tree).into_iter().filter(|(name, _)| name.starts_with(split)).collect();
+        zip(&downloads.join(format!("{split}.zip")), &of_split);
+    }
+    let error = import(folder.path(), &downloads).unwrap_err().to_string();
+    assert!(error.contains("zip: its MD5 is"), "{error}");
+    assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+
+    // A registry for which they are the official ones.
+    let mut text = fs::read_to_string(registry_path()).unwrap();
+    for (name, official) in
+        [("Train", "20959b8e626244a1b502305a9e6e2031"), ("Test", "69ca8762b2fe404d9b9bad1103e97832")]
+    {
+        use md5::{Digest, Md5};
+        let bytes = fs::read(downloads.join(format!("{name}.zip"))).unwrap();
+        let md5: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        text = text.replace(official, &md5);
+    }
+    let path = folder.path().join("datasets.toml");
+    fs::write(&path, text).unwrap();
+    let store = Store::open(&folder.path().join("data"), &Registry::load(&path).unwrap());
+    let manifest = store.import(DatasetId::NMNIST, &downloads).unwrap();
+    assert_eq!(manifest.samples.train + manifest.samples.test, 30);
+    assert_eq!(contents(&folder.path().join("data/nmnist/raw")), contents(&tree));
+}
+
+#[test]
+fn entries_that_lead_out_come_twice_or_are_links_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = || vec![("Train/0/00010.bin".to_owned(), vec![1, 2, 3, 4, 5])];
+    let leads_out = "leads out of the folder";
+    for name in
+        ["../outside.bin", "/tmp/outside.bin", "Train/../../outside.bin", "Train\\..\\..\\outside.bin", "c:x"]
+    {
+        for (archive, pack) in [("x.zip", zip as fn(&Path, &[(String, Vec<u8>)])), ("x.tar.gz", tar_gz)] {
+            let archive = folder.path().join(archive);
+            pack(&archive, &[whole(), vec![(name.to_owned(), vec![1])]].concat());
+            let error = import(folder.path(), &archive).unwrap_err().to_string();
+            assert!(error.contains(leads_out) && error.contains("x."), "{name}: {error}");
+            assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+        }
+        assert!(!folder.path().join("outside.bin").exists());
+    }
+
+    let archive = folder.path().join("twice.tar.gz");
+    tar_gz(&archive, &[whole(), whole()].concat());
+    let error = import(folder.path(), &archive).unwrap_err().to_string();
+    assert!(error.contains("\"Train/0/00010.bin\" comes twice"), "{error}");
+
+    for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Fifo] {
+        let archive = folder.path().join("link.tar.gz");
+        let mut tar = tar::Builder::new(GzEncoder::new(File::create(&archive).unwrap(), Compression::fast()));
+        let mut header = tar_header("Train/0/00010.bin", kind, 0);
+        header.set_link_name("/etc/passwd").unwrap();
+        header.set_cksum();
+        tar.append(&header, &[][..]).unwrap();
+        tar.into_inner().unwrap().finish().unwrap();
+        let error = import(folder.path(), &archive).unwrap_err().to_string();
+        assert!(error.contains("is a link or no file"), "{error}");
+    }
+    let archive = folder.path().join("link.zip");
+    let mut zip = ZipWriter::new(File::create(&archive).unwrap());
+    zip.add_symlink("Train/0/00010.bin", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+    zip.finish().unwrap();
+    let error = import(folder.path(), &archive).unwrap_err().to_string();
+    assert!(error.contains("is a link or no file"), "{error}");
+    assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+}
+
+#[test]
+fn a_damaged_archive_is_named_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    nmnist(&tree, 20, 10);
+    for (name, pack) in [("x.zip", zip as fn(&Path, &[(String, Vec<u8>)])), ("x.tar.gz", tar_gz)] {
+        let archive = folder.path().join(name);
+        pack(&archive, &entries(&tree));
+        let whole = fs::read(&archive).unwrap();
+        for cut in [0, 10, whole.len() / 2, whole.len() - 10, whole.len() - 1] {
+            fs::write(&archive, &whole[..cut]).unwrap();
+            let error = import(folder.path(), &archive).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("fetch"), "{cut}: {error}");
+            assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+        }
+        // A flipped bit: both kinds of archive hold checksums.
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 3] ^= 0x10;
+        fs::write(&archive, &damaged).unwrap();
+        let error = import(folder.path(), &archive).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+    }
+}
