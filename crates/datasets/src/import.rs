@@ -127,7 +127,9 @@ impl Import<'_> {
         }
         if let Some(raw) = raw {
             let target = raw.join(&found.target);
-            if self.ours && !is_gzip(&found.source) {
+            // Not text: the check of another file may still read it where it is.
+            let moves = self.ours && !is_gzip(&found.source) && !matches!(found.content, Content::Text);
+            if moves {
                 fs::rename(&found.source, &target).context("move to", &target)?;
             } else {
                 fs::write(&target, &bytes).context("write", &target)?;
