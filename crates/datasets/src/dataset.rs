@@ -121,19 +121,26 @@ impl Split {
         let before = out.len();
         let sample_len = self.sample_len();
         out.reserve(indices.len() * sample_len);
-        for &index in indices {
-            let place = self.place(index);
-            let range = place * sample_len..(place + 1) * sample_len;
-            match &self.source {
-                Source::Pixels(pixels) => out.extend(pixels[range].iter().map(|&v| f32::from(v) / 255.0)),
-                Source::Counts(counts) => out.extend(counts[range].iter().map(|&v| f32::from(v))),
-                Source::File(file) => match file.sample(place) {
-                    Ok(counts) => out.extend(counts.iter().map(|&v| f32::from(v))),
-                    Err(error) => {
-                        out.truncate(before);
-                        return Err(error);
-                    }
-                },
+        let places = indices.iter().map(|&index| self.place(index));
+        let range = |place| place * sample_len..(place + 1) * sample_len;
+        match &self.source {
+            Source::Pixels(pixels) => places
+                .for_each(|place| out.extend(pixels[range(place)].iter().map(|&v| f32::from(v) / 255.0))),
+            Source::Counts(counts) => {
+                places.for_each(|place| out.extend(counts[range(place)].iter().map(|&v| f32::from(v))));
+            }
+            Source::File(file) => {
+                out.resize(before + indices.len() * sample_len, 0.0);
+                let samples = out[before..].par_chunks_exact_mut(sample_len).zip(indices);
+                let read = samples.try_for_each(|(sample, &index)| {
+                    let counts = file.sample(self.place(index))?;
+                    sample.iter_mut().zip(counts).for_each(|(value, count)| *value = f32::from(count));
+                    Ok(())
+                });
+                if let Err(error) = read {
+                    out.truncate(before);
+                    return Err(error);
+                }
             }
         }
         Ok(())

@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/<id>/manifest.json                              written last: the import is complete
 //! DIR/<id>/raw/...                                    the official files, unpacked
-//! DIR/<id>/frames/<key>.h5, <key>.h5.b3               frame caches and their checksums
+//! DIR/<id>/frames/<key>.h5, .h5.places, .h5.b3        frame caches, where their chunks are, and checksums
+//! DIR/<id>/frames/.building-<key>/                    the parts of a cache that is not finished
 //! DIR/downloads/<id>/...                              published files as they were fetched
 //! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator
 //! ```
@@ -62,8 +63,7 @@ impl Store {
     }
 
     /// Reads event splits of more than `bytes` bytes of counts sample by sample from the cache instead of keeping them in
-    /// memory (default: 1 GiB a split). A sample then costs some milliseconds (4 with 60,000 samples), so raise the limit
-    /// where there is memory to spare.
+    /// memory (default: 1 GiB a split). A sample is then decompressed each time.
     #[must_use]
     pub fn with_memory_limit(mut self, bytes: u64) -> Store {
         self.in_memory = bytes;

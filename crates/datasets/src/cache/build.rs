@@ -1,4 +1,4 @@
-//! Writes a frame cache, a batch of recordings at a time.
+//! Makes a frame cache, a batch of recordings at a time: first parts, then of them the HDF5 file.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,6 +10,8 @@ use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
 use rust_hdf5::H5File;
 
+use super::parts::Parts;
+use super::places::{Place, locate};
 use super::{FORMAT, Key};
 use crate::error::IoContext;
 use crate::progress::{Reporter, Stage};
@@ -27,14 +29,41 @@ pub(crate) const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_P
 /// String attributes of an HDF5 file's root, by name.
 pub(crate) type Attributes<'a> = [(&'a str, &'a str)];
 
-/// Writes the whole cache to `path`, syncs it, and leaves no lock on it.
+/// Writes the whole cache to `path`, syncs it, and leaves no lock on it. What `parts` holds already is not framed again. The places
+/// of the chunks come back, training samples first.
 pub(super) fn build(
     path: &Path,
+    parts: Parts<'_>,
     files: Files<'_>,
     framing: Framing,
     key: &Key,
     reporter: &Reporter,
-) -> Result<(), DatasetError> {
+) -> Result<Vec<Place>, DatasetError> {
+    let total = files.manifest.samples.train + files.manifest.samples.test;
+    let mut done = 0;
+    let mut batches = Vec::new();
+    for split in SplitName::ALL {
+        let recordings = files.recordings(split)?;
+        let mut rest = recordings.as_slice();
+        for batch in 0.. {
+            if rest.is_empty() {
+                break;
+            }
+            let (recordings, after) = rest.split_at(batch_len(rest));
+            rest = after;
+            let samples = recordings.iter().map(|recording| recording.samples.len()).sum();
+            if parts.read(split.as_str(), batch, samples).is_none() {
+                parts.write(
+                    split.as_str(),
+                    batch,
+                    &compressed(files, recordings, (framing, key.time_steps), path)?,
+                )?;
+            }
+            batches.push((split, batch, samples));
+            done += samples;
+            reporter.step(Stage::Frame, done, total);
+        }
+    }
     let file = H5File::create(path).map_err(hdf5("create", path))?;
     let version = FRAMING_VERSION.to_string();
     let dataset = files.manifest.dataset.to_string();
@@ -52,14 +81,10 @@ pub(super) fn build(
     for group in ["frames", "labels", "names"] {
         file.create_group(group).map_err(hdf5("write a group of", path))?;
     }
-    let total = files.manifest.samples.train + files.manifest.samples.test;
-    let mut done = 0;
     for split in SplitName::ALL {
-        let recordings = files.recordings(split)?;
-        write_split(&file, path, files, framing, key.time_steps, split, &recordings, &mut |samples| {
-            done += samples;
-            reporter.step(Stage::Frame, done, total);
-        })?;
+        let of_split = batches.iter().filter(|(of, ..)| *of == split);
+        let chunks = of_split.map(|&(_, batch, samples)| parts.read(split.as_str(), batch, samples));
+        write_split(&file, path, files, key.time_steps, split, chunks)?;
     }
     let manifest = files.manifest.to_json(false);
     let bytes = file
@@ -71,20 +96,37 @@ pub(super) fn build(
         .map_err(hdf5("write", path))?;
     bytes.write_raw(manifest.as_bytes()).map_err(hdf5("write", path))?;
     file.close().map_err(hdf5("finish", path))?;
-    File::open(path).and_then(|file| file.sync_all()).context("sync", path)
+    File::open(path).and_then(|file| file.sync_all()).context("sync", path)?;
+    locate(path, parts, &batches)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one place in one function; a struct would only rename them")]
+/// The compressed samples of recordings, in order. The workers compress: the HDF5 library, which has one thread, only stores the bytes.
+fn compressed(
+    files: Files<'_>,
+    recordings: &[Recording<'_>],
+    (framing, time_steps): (Framing, usize),
+    path: &Path,
+) -> Result<Vec<Vec<u8>>, DatasetError> {
+    let sample_len: usize = files.info.shape(time_steps).iter().product();
+    let chunks: Vec<Vec<Vec<u8>>> = recordings
+        .par_iter()
+        .map(|recording| {
+            let counts = files.frame(recording, framing)?;
+            counts.chunks_exact(sample_len).map(|sample| compress(sample, path)).collect()
+        })
+        .collect::<Result<_, DatasetError>>()?;
+    Ok(chunks.into_iter().flatten().collect())
+}
+
 fn write_split(
     file: &H5File,
     path: &Path,
     files: Files<'_>,
-    framing: Framing,
     time_steps: usize,
     split: SplitName,
-    recordings: &[Recording<'_>],
-    finished: &mut dyn FnMut(usize),
+    batches: impl Iterator<Item = Option<Vec<Vec<u8>>>>,
 ) -> Result<(), DatasetError> {
+    let recordings = files.recordings(split)?;
     let samples: Vec<_> = recordings.iter().flat_map(|recording| &recording.samples).collect();
     // HDF5 knows chunks only of something: an empty split has no datasets.
     if samples.is_empty() {
@@ -92,7 +134,6 @@ fn write_split(
     }
     let split = split.as_str();
     let shape = [samples.len(), time_steps, 2, usize::from(files.info.height), usize::from(files.info.width)];
-    let sample_len: usize = shape[1..].iter().product();
     let frames = file
         .new_dataset::<u16>()
         .shape(shape)
@@ -101,24 +142,20 @@ fn write_split(
         .create(&format!("frames/{split}"))
         .map_err(hdf5("write", path))?;
 
+    let chunks = batches.map(|chunks| {
+        chunks.ok_or_else(|| DatasetError::Hdf5 {
+            action: "assemble",
+            path: path.to_owned(),
+            message: "a part of it that was written before cannot be read back".to_owned(),
+            remedy: "look for a failing disk, and build it again",
+        })
+    });
     let mut place = 0;
-    let mut rest = recordings;
-    while !rest.is_empty() {
-        let (batch, after) = rest.split_at(batch_len(rest));
-        rest = after;
-        // Compressed by the workers: the HDF5 library, which has one thread, only stores the bytes.
-        let chunks: Vec<Vec<Vec<u8>>> = batch
-            .par_iter()
-            .map(|recording| {
-                let counts = files.frame(recording, framing)?;
-                counts.chunks_exact(sample_len).map(|sample| compress(sample, path)).collect()
-            })
-            .collect::<Result<_, DatasetError>>()?;
-        for chunk in chunks.iter().flatten() {
-            frames.write_chunk_raw(place, chunk, 0).map_err(hdf5("write", path))?;
+    for chunks in chunks {
+        for chunk in chunks? {
+            frames.write_chunk_raw(place, &chunk, 0).map_err(hdf5("write", path))?;
             place += 1;
         }
-        finished(batch.iter().map(|recording| recording.samples.len()).sum());
     }
 
     let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();

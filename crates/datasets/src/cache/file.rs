@@ -1,22 +1,23 @@
 //! Reads a frame cache whose bytes the guard has found sound.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bpsta_events::FRAMING_VERSION;
-use rust_hdf5::{H5Dataset, H5File};
+use rayon::prelude::*;
+use rust_hdf5::H5File;
 
+use super::places::{Place, Samples};
 use super::{Cached, FORMAT, Key};
+use crate::error::IoContext;
 use crate::samples::Files;
 use crate::{DatasetError, SplitName};
-
-/// Values that are read at a time when a whole split is loaded: 16 MiB.
-const BLOCK_VALUES: usize = 8 << 20;
 
 /// The frames of one split, in the open cache file.
 pub(crate) struct FrameFile {
     path: PathBuf,
-    frames: H5Dataset,
+    samples: Samples,
     pub(crate) labels: Vec<u8>,
     /// `[T, 2, H, W]`.
     shape: [usize; 4],
@@ -32,7 +33,12 @@ impl fmt::Debug for FrameFile {
 }
 
 /// Opens the cache and makes sure that it was made from these files, with this framing.
-pub(super) fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, DatasetError> {
+pub(super) fn open(
+    path: &Path,
+    places: Vec<Place>,
+    files: Files<'_>,
+    key: &Key,
+) -> Result<Cached, DatasetError> {
     let file = H5File::open(path).map_err(unsound(path))?;
     let version = FRAMING_VERSION.to_string();
     let expected = [
@@ -48,6 +54,14 @@ pub(super) fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, D
             return Err(foreign(path, format!("expected {name} {expected:?}, found {found:?}")));
         }
     }
+    let samples = files.manifest.samples;
+    let mut of_train = places;
+    if of_train.len() != samples.train + samples.test {
+        let problem =
+            format!("expected places of {} samples, found {}", samples.train + samples.test, of_train.len());
+        return Err(foreign(path, problem));
+    }
+    let of_test = of_train.split_off(samples.train);
     let split = |split: SplitName, samples: usize| {
         if samples == 0 {
             return Ok(None);
@@ -73,33 +87,32 @@ pub(super) fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, D
                 format!("expected labels below {}, found {label}", files.info.classes.len()),
             ));
         }
-        Ok(Some(FrameFile { path: path.to_owned(), frames, labels, shape }))
+        let places = match split {
+            SplitName::Train => &of_train,
+            SplitName::Test => &of_test,
+        };
+        let samples = Samples::new(File::open(path).context("open", path)?, places.clone());
+        Ok(Some(FrameFile { path: path.to_owned(), samples, labels, shape }))
     };
-    let samples = files.manifest.samples;
     Ok(Cached { train: split(SplitName::Train, samples.train)?, test: split(SplitName::Test, samples.test)? })
 }
 
 impl FrameFile {
     /// The counts of one sample, `[T, 2, H, W]`.
     pub(crate) fn sample(&self, index: usize) -> Result<Vec<u16>, DatasetError> {
-        self.samples(index, 1)
+        let values = self.shape.iter().product();
+        self.samples.read(index, values).map_err(|error| foreign(&self.path, error.to_string()))
     }
 
     /// All samples, one after another.
     pub(crate) fn all(&self) -> Result<Vec<u16>, DatasetError> {
-        let sample_len: usize = self.shape.iter().product();
-        // The library walks the index of all chunks at every read, so each read should take many of them.
-        let block = (BLOCK_VALUES / sample_len).max(1);
-        let mut out = Vec::with_capacity(self.labels.len() * sample_len);
-        for start in (0..self.labels.len()).step_by(block) {
-            out.extend_from_slice(&self.samples(start, block.min(self.labels.len() - start))?);
-        }
+        let sample_len = self.shape.iter().product::<usize>();
+        let mut out = vec![0; self.labels.len() * sample_len];
+        out.par_chunks_exact_mut(sample_len).enumerate().try_for_each(|(index, counts)| {
+            counts.copy_from_slice(&self.sample(index)?);
+            Ok::<_, DatasetError>(())
+        })?;
         Ok(out)
-    }
-
-    fn samples(&self, start: usize, count: usize) -> Result<Vec<u16>, DatasetError> {
-        let [t, c, h, w] = self.shape;
-        self.frames.read_slice::<u16>(&[start, 0, 0, 0, 0], &[count, t, c, h, w]).map_err(unsound(&self.path))
     }
 }
 

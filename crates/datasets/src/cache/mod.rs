@@ -10,20 +10,24 @@
 //! The root's attributes are `format`, `tool`, `dataset`, `framing`, `framing_version` and `manifest_hash`, all strings.
 //! A split without samples has no datasets.
 //!
-//! The file is never believed on its own: its BLAKE3 lies beside it (`guard`), is compared before the HDF5 library sees
+//! The file is never believed on its own: its BLAKE3 lies beside it (`guard`), with that of a list of where its chunks are (`places`),
+//! and is compared before the HDF5 library sees
 //! a byte, and a file that is damaged, cut off or made from something else is built again, with a notice.
 
 mod build;
 mod file;
 mod guard;
+mod parts;
+mod places;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bpsta_events::{FRAMING_VERSION, Framing};
 
 pub(crate) use build::{Attributes, LEVEL, TOOL, compress, hdf5};
 pub(crate) use file::FrameFile;
+use parts::Parts;
 
 use crate::error::IoContext;
 use crate::progress::Reporter;
@@ -32,7 +36,7 @@ use crate::{DatasetError, SplitName, hash};
 
 /// Counts up when the layout of the cache changes: older caches are then no longer found. What a framing gives is counted by
 /// [`FRAMING_VERSION`].
-const FORMAT: &str = "bpsta-frames 1";
+const FORMAT: &str = "bpsta-frames 2";
 
 /// What decides the frames, and so names the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +92,13 @@ pub(crate) fn open_or_build(
         Err(Unusable::Unsound(why)) => reporter
             .notice(format!("the frame cache {} cannot be used ({why}): it is built again", path.display())),
     }
-    let prefix = format!(".building-{}-", key.short());
-    crate::lock::clear(&folder, &prefix)?;
-    let staging = tempfile::Builder::new().prefix(&prefix).tempdir_in(&folder).context("create", &folder)?;
-    let unfinished = staging.path().join("frames.h5");
-    build::build(&unfinished, files, framing, &key, reporter)?;
-    guard::write(&unfinished, &path)?;
+    // What a killed build left there is gone on with: it belongs to the same key.
+    let building = folder.join(format!(".building-{}", key.short()));
+    fs::create_dir_all(&building).context("create", &building)?;
+    let unfinished = building.join("frames.h5");
+    let places = build::build(&unfinished, Parts(&building), files, framing, &key, reporter)?;
+    guard::write(&unfinished, &places::encode(&places), &path)?;
+    fs::remove_dir_all(&building).context("remove", &building)?;
     open(&path, files, &key).map_err(|why| DatasetError::Hdf5 {
         action: "read back",
         path: path.clone(),
@@ -115,11 +120,7 @@ fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, Unusable> {
     if !path.exists() {
         return Err(Unusable::Absent);
     }
-    guard::check(path).map_err(Unusable::Unsound)?;
-    file::open(path, files, key).map_err(|error| Unusable::Unsound(error.to_string()))
-}
-
-/// The guard's path: `<key>.h5.b3` beside `<key>.h5`.
-fn guard_path(path: &Path) -> PathBuf {
-    path.with_extension("h5.b3")
+    let places = guard::check(path).map_err(Unusable::Unsound)?;
+    file::open(path, places::decode(&places), files, key)
+        .map_err(|error| Unusable::Unsound(error.to_string()))
 }

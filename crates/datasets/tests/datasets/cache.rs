@@ -269,10 +269,11 @@ fn what_killed_framings_left_is_cleared_away() {
     store.load(&manifest, Some(framing("number:2"))).unwrap();
     let cache = caches(folder.path()).remove(0);
     let key = cache.file_stem().unwrap().to_str().unwrap();
-    let left = cache.with_file_name(format!(".building-{key}-Xy12"));
-    let others = cache.with_file_name(".building-0123456789abcdef-Xy12");
+    let left = cache.with_file_name(format!(".building-{key}"));
+    let others = cache.with_file_name(".building-0123456789abcdef");
     for folder in [&left, &others] {
         fs::create_dir(folder).unwrap();
+        fs::write(folder.join("frames.h5"), "half of a file").unwrap();
     }
     fs::remove_file(&cache).unwrap();
     store.load(&manifest, Some(framing("number:2"))).unwrap();
@@ -296,4 +297,35 @@ fn a_data_set_has_at_most_1024_frames_a_sample() {
         let error = store.load(&manifest, Some(Framing::ByNumber { frames })).unwrap_err().to_string();
         assert!(error.contains("from 1 to 1024 frames"), "{error}");
     }
+}
+
+#[test]
+fn a_build_that_ended_half_way_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let expected = direct(folder.path(), &manifest, framing("number:3"));
+    // Training recordings are one batch, test recordings another: the second fails.
+    let bad = folder.path().join("data/nmnist/raw/Test/3/00003.bin");
+    let whole = fs::read(&bad).unwrap();
+    fs::write(&bad, &whole[..5]).unwrap();
+    store.load(&manifest, Some(framing("number:3"))).unwrap_err();
+    fs::write(&bad, whole).unwrap();
+    let frames = folder.path().join("data/nmnist/frames");
+    let parts: Vec<_> =
+        contents(&frames).into_iter().filter(|(path, _)| path.ends_with("train-00000.part")).collect();
+    assert_eq!(parts.len(), 1, "the training samples are there");
+
+    // Without its recordings the training part cannot be made again; so it is not.
+    let away = folder.path().join("away");
+    fs::rename(folder.path().join("data/nmnist/raw/Train"), &away).unwrap();
+    let data = store.load(&manifest, Some(framing("number:3"))).unwrap();
+    assert_eq!(values(&data), expected);
+    assert!(contents(&frames).iter().all(|(path, _)| path.extension().is_none_or(|end| end != "part")));
+
+    // The file is the one that an uninterrupted build makes.
+    fs::rename(&away, folder.path().join("data/nmnist/raw/Train")).unwrap();
+    let resumed = fs::read(&caches(folder.path())[0]).unwrap();
+    fs::remove_dir_all(&frames).unwrap();
+    store.load(&manifest, Some(framing("number:3"))).unwrap();
+    assert_eq!(fs::read(&caches(folder.path())[0]).unwrap(), resumed);
 }
