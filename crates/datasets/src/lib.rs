@@ -15,6 +15,7 @@ mod cache;
 mod check;
 pub mod cifar;
 mod dataset;
+mod destination;
 mod error;
 mod fetch;
 mod frame_file;
@@ -26,21 +27,34 @@ mod inspect;
 mod layout;
 mod lock;
 mod manifest;
+mod picture;
+mod plot;
+mod preview;
 mod progress;
 mod registry;
 mod samples;
+mod stats;
 mod store;
 pub mod synthetic;
 mod verify;
+mod which;
 
 pub use dataset::{Dataset, Split};
+pub use destination::Destination;
 pub use error::DatasetError;
 pub use fetch::{Fetched, Patience};
 pub use frame_file::frame_file;
 pub use id::DatasetId;
 pub use inspect::{ImageSummary, Inspection, inspect};
 pub use manifest::{Counts, FileEntry, Manifest, SplitName, Subset, thousands};
+pub use picture::Pictures;
+pub use preview::{Choice, Clip, Pick, Preview, Shown, Strip, preview_file};
 pub use progress::{Progress, Stage};
 pub use registry::{DatasetInfo, Kind, Registry, RemoteFile, SplitRule};
+pub use stats::{
+    BINS, EventFigures, EventGroup, Figures, Histogram, ImageFigures, ImageGroup, STATS_SUFFIXES, Source,
+    Spread, Stats,
+};
 pub use store::Store;
 pub use verify::Verification;
+pub use which::Which;

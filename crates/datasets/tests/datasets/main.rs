@@ -8,5 +8,6 @@ mod import;
 mod malformed;
 mod real;
 mod registry;
+mod seen;
 mod stand_ins;
 mod tree;
