@@ -4,7 +4,7 @@
 //! published files; [`Store::import`]
 //! checks an unpacked official tree and copies it into the data folder beside a [`Manifest`] of every file;
 //! [`Store::synthetic`] does the same with a generated stand-in; [`Store::load`] turns a manifest into a [`Dataset`],
-//! for event recordings through a cache of frames in HDF5.
+//! for event recordings through a cache of frames in HDF5. [`Store::preview`] and [`Store::stats`] are for people to look at.
 //!
 //! What this crate must not know: networks, losses, tensor libraries, the paper's numbers. It prints nothing: progress
 //! goes through a callback ([`Store::with_progress`]).
