@@ -1,5 +1,7 @@
 //! `cargo xtask data`: what data sets are there, importing and checking them, and looking into single files.
 
+mod seen;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::print;
 
-/// Data sets: list, fetch, import, verify, frame; and single files: inspect, frame.
+/// Data sets: list, fetch, import, verify, frame, preview, stats; and single files: inspect, frame, preview.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// The data folder
@@ -66,6 +68,10 @@ enum Command {
         #[arg(long)]
         format: Option<String>,
     },
+    /// Draw samples of a data set, or one file: a contact sheet, and of recordings an animation
+    Preview(seen::PreviewArgs),
+    /// Count events and pixels of a whole data set, by class: table, JSON, CSV and plots
+    Stats(seen::StatsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +152,11 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             frame(registry.get(dataset)?, &store, dataset, time_steps, split)
         }
         Command::Inspect { file, json, format } => show_file(&file, json, format.as_deref()),
+        Command::Preview(args) => {
+            let (registry, store) = open()?;
+            seen::preview(&registry, &store, &args)
+        }
+        Command::Stats(args) => seen::stats(&open()?.1, &args),
     }
 }
 

@@ -31,7 +31,7 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Time the kernels, or training steps and evaluations of the paper's networks
     Bench(bench::BenchArgs),
-    /// List, import, verify, inspect and frame data sets
+    /// List, fetch, import, verify, frame and look at data sets
     Data(data::DataArgs),
     /// Check the invariants of ARCHITECTURE.md that a command can check
     Tidy,

@@ -37,6 +37,8 @@ fn help_is_as_it_was() {
     insta::assert_snapshot!("help", out(&xtask(&["--help"])));
     insta::assert_snapshot!("help_reproduce", out(&xtask(&["reproduce", "--help"])));
     insta::assert_snapshot!("help_data", out(&xtask(&["data", "--help"])));
+    insta::assert_snapshot!("help_data_preview", out(&xtask(&["data", "preview", "--help"])));
+    insta::assert_snapshot!("help_data_stats", out(&xtask(&["data", "stats", "--help"])));
 }
 
 #[test]
@@ -160,4 +162,37 @@ fn what_the_system_says_is_said_once() {
     let output = xtask(&["reproduce", "--dataset", "nmnist", "--data", data, "--results", runs]);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(message.matches("os error").count(), 1, "{message}");
+}
+
+#[test]
+fn a_preview_of_a_file_is_drawn_once_and_a_damaged_one_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("good.bin"), [1, 2, 128, 0, 0, 3, 4, 0, 0, 9]).unwrap();
+    std::fs::write(path("cut.bin"), [0; 12]).unwrap();
+    let (good, cut, stem) = (path("good.bin"), path("cut.bin"), path("out"));
+    fails(&["data", "preview", &cut, "--output", &stem], &["cut.bin", "byte 10"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "the two recordings alone");
+
+    let draw = ["data", "preview", &good, "--time-steps", "2", "--split", "time", "--output", &stem];
+    let said = out(&xtask(&draw));
+    for part in ["good.bin (nmnist-bin)", "time:2", "real time", "out.png", "out.gif"] {
+        assert!(said.contains(part), "`{said}` lacks `{part}`");
+    }
+    fails(&draw, &["out.png is there already", "--force"]);
+    assert!(xtask(&[&draw[..], &["--force"]].concat()).status.success());
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_said_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let missing = ["dvsgesture is not in the data folder", "data import dvsgesture", "no stand-in"];
+    fails(&["data", "preview", "dvsgesture", "--data", data], &missing);
+    fails(&["data", "stats", "dvsgesture", "--data", data], &missing);
+    fails(&["data", "stats", "dvsgesture", "--stand-in", "--data", data], &["reproduce"]);
+    fails(&["data", "preview", "gestures"], &["no data set gestures", "nor is there such a file"]);
+    fails(&["data", "preview", "mnist", "--format", "idx"], &["--format is for files"]);
+    fails(&["data", "preview", "README.md", "--stand-in"], &["--stand-in is for data sets"]);
+    fails(&["data", "preview", "nmnist", "--sample", "1", "--samples", "2"], &["--sample", "--samples"]);
 }

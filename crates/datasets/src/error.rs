@@ -260,6 +260,38 @@ pub enum DatasetError {
         /// Samples in the split.
         len: usize,
     },
+    /// A data set that is to be looked at is not there.
+    #[error("{dataset} is not in the data folder: {remedy}")]
+    NotImported {
+        /// The data set.
+        dataset: DatasetId,
+        /// How to get it, and what stand-ins there are instead.
+        remedy: String,
+    },
+    /// A stand-in was asked for that is not there, or is one of several.
+    #[error("{dataset}: {problem}")]
+    WhichStandIn {
+        /// The data set.
+        dataset: DatasetId,
+        /// What to choose from, or how to make one.
+        problem: String,
+    },
+    /// A preview was asked for that cannot be drawn.
+    #[error("{of}: {problem}")]
+    Preview {
+        /// The data set or file.
+        of: String,
+        /// Why not, and what to ask for instead.
+        problem: String,
+    },
+    /// A library could not draw a picture.
+    #[error("{picture} cannot be drawn: {message}; please report this")]
+    Draw {
+        /// The picture, such as `the GIF`.
+        picture: &'static str,
+        /// What the library says.
+        message: String,
+    },
     /// A stand-in could not be generated.
     #[error(transparent)]
     Synthetic(#[from] synthetic::SyntheticError),

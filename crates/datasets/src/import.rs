@@ -23,7 +23,7 @@ use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Manifest, SplitName
 const LARGEST_UNPACKED: u64 = 1 << 30;
 
 /// The file in a generated tree that says what it is: such a tree must never pass for official data.
-const STAND_IN_MARKER: &str = "SYNTHETIC.txt";
+pub(crate) const STAND_IN_MARKER: &str = "SYNTHETIC.txt";
 
 /// What is imported, and whether it was generated.
 pub(crate) struct Import<'a> {

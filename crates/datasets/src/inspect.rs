@@ -47,21 +47,7 @@ const CIFAR: &str = "cifar10-bin";
 /// [`DatasetError::NoSuchFormat`] when `format` is none of these, [`DatasetError::UnknownFormat`] when nothing fits, else what
 /// is wrong with the file.
 pub fn inspect(path: &Path, format: Option<&str>) -> Result<Inspection, DatasetError> {
-    let formats =
-        || [IDX, CIFAR].into_iter().chain(Format::ALL.map(Format::id)).collect::<Vec<_>>().join(", ");
-    let named = match format {
-        Some(name) => match Guess::from_name(name) {
-            Some(guess) => Some(guess),
-            None => return Err(DatasetError::NoSuchFormat { name: name.to_owned(), formats: formats() }),
-        },
-        None => None,
-    };
-    let bytes = read_unpacked(path)?;
-    let format = match named {
-        Some(guess) => guess,
-        None => sniff(path, &bytes)?
-            .ok_or_else(|| DatasetError::UnknownFormat { path: path.to_owned(), formats: formats() })?,
-    };
+    let (bytes, format) = open(path, format)?;
     match format {
         Guess::Idx => idx::parse(path, &bytes).map(idx_summary).map(Inspection::Images),
         Guess::Cifar => {
@@ -78,6 +64,26 @@ pub fn inspect(path: &Path, format: Option<&str>) -> Result<Inspection, DatasetE
             Ok(Inspection::Events(Summary::of(&bpsta_events::decode(&bytes, format).map_err(of_file(path))?)))
         }
     }
+}
+
+/// A file's (unpacked) bytes and its format: the one named, or what the file says.
+pub(crate) fn open(path: &Path, format: Option<&str>) -> Result<(Vec<u8>, Guess), DatasetError> {
+    let formats =
+        || [IDX, CIFAR].into_iter().chain(Format::ALL.map(Format::id)).collect::<Vec<_>>().join(", ");
+    let named = match format {
+        Some(name) => match Guess::from_name(name) {
+            Some(guess) => Some(guess),
+            None => return Err(DatasetError::NoSuchFormat { name: name.to_owned(), formats: formats() }),
+        },
+        None => None,
+    };
+    let bytes = read_unpacked(path)?;
+    let format = match named {
+        Some(guess) => guess,
+        None => sniff(path, &bytes)?
+            .ok_or_else(|| DatasetError::UnknownFormat { path: path.to_owned(), formats: formats() })?,
+    };
+    Ok((bytes, format))
 }
 
 /// The event format of a file that is to be framed: as named, or by its (unpacked) bytes.
@@ -98,7 +104,8 @@ pub(crate) fn event_format(
     }
 }
 
-enum Guess {
+/// What a file is taken for.
+pub(crate) enum Guess {
     Idx,
     Cifar,
     Events(Format),

@@ -12,6 +12,8 @@ pub enum Stage {
     Frame,
     /// Files are hashed and compared with their manifest.
     Verify,
+    /// Recordings are decoded, and their events counted.
+    Count,
 }
 
 impl fmt::Display for Stage {
@@ -20,6 +22,7 @@ impl fmt::Display for Stage {
             Stage::Import => "importing",
             Stage::Frame => "framing",
             Stage::Verify => "verifying",
+            Stage::Count => "counting",
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::{Events, Framing, Sensor};
+use bpsta_events::{Events, Frames, Framing, Sensor};
 
 use crate::error::{IoContext, malformed};
 use crate::layout::{decode, dvsgesture};
@@ -99,28 +99,45 @@ impl<'a> Files<'a> {
         recording: &Recording<'_>,
         framing: Framing,
     ) -> Result<Vec<u16>, DatasetError> {
+        let mut out = Vec::new();
+        self.for_each_sample(recording, |_, sample, events| {
+            out.extend_from_slice(&self.frames(sample, events, framing)?.counts);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// The frames of one sample.
+    pub(crate) fn frames(
+        &self,
+        sample: &Sample,
+        events: &Events,
+        framing: Framing,
+    ) -> Result<Frames, DatasetError> {
+        let sensor = Sensor { width: self.info.width, height: self.info.height };
+        bpsta_events::frame(events, sensor, framing)
+            .map_err(|error| DatasetError::Framing { sample: sample.name.clone(), error })
+    }
+
+    /// Decodes a recording once, and hands each sample of it, its place in the recording and its events to `each`.
+    pub(crate) fn for_each_sample(
+        &self,
+        recording: &Recording<'_>,
+        mut each: impl FnMut(usize, &Sample, &Events) -> Result<(), DatasetError>,
+    ) -> Result<(), DatasetError> {
         let Some(format) = self.info.recordings() else {
             let problem = "static images are not framed: load them without a framing";
             return Err(DatasetError::FramingChoice { dataset: self.manifest.dataset, problem });
         };
         let path = self.path(recording.entry);
         let events = decode(&path, &self.read(recording.entry)?, format, self.info)?;
-        let sensor = Sensor { width: self.info.width, height: self.info.height };
-        let mut out = Vec::new();
-        for sample in &recording.samples {
-            let cut: Events;
-            let events = match sample.window {
-                Some((start, end)) => {
-                    cut = events.between(start, end);
-                    &cut
-                }
-                None => &events,
-            };
-            let frames = bpsta_events::frame(events, sensor, framing)
-                .map_err(|error| DatasetError::Framing { sample: sample.name.clone(), error })?;
-            out.extend_from_slice(&frames.counts);
+        for (place, sample) in recording.samples.iter().enumerate() {
+            match sample.window {
+                Some((start, end)) => each(place, sample, &events.between(start, end))?,
+                None => each(place, sample, &events)?,
+            }
         }
-        Ok(out)
+        Ok(())
     }
 }
 

@@ -23,8 +23,8 @@ use crate::progress::{Progress, Reporter};
 use crate::samples::{Files, read_images};
 use crate::verify::Verification;
 use crate::{
-    Dataset, DatasetError, DatasetId, Kind, Manifest, Registry, Split, SplitName, cache, check, lock,
-    synthetic, verify,
+    Choice, Dataset, DatasetError, DatasetId, Kind, Manifest, Preview, Registry, Split, SplitName, Stats,
+    cache, check, lock, preview, stats, synthetic, verify,
 };
 
 const MANIFEST: &str = "manifest.json";
@@ -299,6 +299,24 @@ impl Store {
             train,
             test,
         })
+    }
+
+    /// Some samples of an imported data set or stand-in, read and framed by themselves: no cache is built.
+    ///
+    /// # Errors
+    /// A choice that does not fit the data set, and files that changed or are damaged.
+    pub fn preview(&self, manifest: &Manifest, choice: &Choice) -> Result<Preview, DatasetError> {
+        let info = self.registry.get(manifest.dataset)?;
+        preview::preview(Files { manifest, info, folder: &self.folder(manifest) }, choice)
+    }
+
+    /// The figures of a whole imported data set or stand-in, training and test samples together.
+    ///
+    /// # Errors
+    /// Files that changed or are damaged.
+    pub fn stats(&self, manifest: &Manifest) -> Result<Stats, DatasetError> {
+        let info = self.registry.get(manifest.dataset)?;
+        stats::count(Files { manifest, info, folder: &self.folder(manifest) }, &self.reporter)
     }
 
     /// The manifest in `folder`, which must be one of this data set and kind, made for this folder, and agree with itself.

@@ -170,7 +170,7 @@ fn write_split(
 }
 
 /// How many of the recordings make the next batch; at least one.
-fn batch_len(recordings: &[Recording<'_>]) -> usize {
+pub(crate) fn batch_len(recordings: &[Recording<'_>]) -> usize {
     let mut bytes = 0;
     let fits = |recording: &&Recording<'_>| {
         bytes += recording.entry.bytes;

@@ -25,7 +25,7 @@ use std::path::Path;
 
 use bpsta_events::{FRAMING_VERSION, Framing};
 
-pub(crate) use build::{Attributes, LEVEL, TOOL, compress, hdf5};
+pub(crate) use build::{Attributes, LEVEL, TOOL, batch_len, compress, hdf5};
 pub(crate) use file::FrameFile;
 use parts::Parts;
 

@@ -10,5 +10,6 @@ mod malformed;
 mod own;
 mod real;
 mod registry;
+mod seen;
 mod stand_ins;
 mod tree;
