@@ -18,9 +18,12 @@ mod experiment;
 mod plan;
 mod record;
 mod reproduce;
+mod seeds;
+mod statistics;
 mod store;
 mod table;
 mod train;
+mod verdict;
 
 pub use accept::accept;
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
@@ -29,8 +32,10 @@ pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Paper
 pub use plan::{Options, Plan, PlannedCell};
 pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
 pub use reproduce::{Event, Outcome, reproduce};
+pub use statistics::{Spread, paired};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
+pub use verdict::Verdict;
 
 /// What this crate returns.
 pub type Result<T> = std::result::Result<T, HarnessError>;

@@ -7,7 +7,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use crate::{Plan, Record, Result, RunConfig};
+use crate::{PaperValue, Plan, Record, Result, RunConfig, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
     "row",
@@ -99,7 +99,7 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
         let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
         let of = |value: fn(&Record) -> f64, digits| spread(group, value, digits);
         let mut row = vec![
-            format!("ours: {}{mark}{varied}{}", first.rule, seeds(group)),
+            format!("ours: {}{mark}{varied}{}", first.rule, seed_count(group)),
             network(first),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),
@@ -129,6 +129,22 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
         column.set_cell_alignment(CellAlignment::Right);
     }
     let _ = writeln!(text, "{table}\n");
+    seeds::sections(text, &groups);
+    verdicts(text, plan, dataset, ours);
+}
+
+/// What our runs say about the paper's own values.
+fn verdicts(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record]) {
+    let values = plan.experiment.paper.iter().filter(|value| value.dataset == dataset);
+    let judged: Vec<_> =
+        values.filter_map(|value| Some((value, verdict::verdict(&plan.experiment, value, ours)?))).collect();
+    for (value, verdict) in &judged {
+        let PaperValue { model, accuracy, place, .. } = value;
+        let _ = writeln!(text, "- Paper, {model}, {accuracy:.2} ({place}): {verdict}.");
+    }
+    if !judged.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn network(record: &Record) -> String {
@@ -138,7 +154,7 @@ fn network(record: &Record) -> String {
     }
 }
 
-fn seeds(group: &[&Record]) -> String {
+fn seed_count(group: &[&Record]) -> String {
     if group.len() == 1 { String::new() } else { format!(", {} seeds", group.len()) }
 }
 
