@@ -35,8 +35,8 @@ pub fn frame_file(
     }
     let bytes = read_unpacked(input)?;
     let format = event_format(input, &bytes, format)?;
-    let events = bpsta_events::decode(&bytes, format).map_err(of_file(input))?.events;
-    let frames = bpsta_events::frame(&events, format.sensor(), framing)
+    let recording = bpsta_events::decode(&bytes, format).map_err(of_file(input))?;
+    let frames = bpsta_events::frame(&recording.events, recording.sensor, framing)
         .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
     let version = FRAMING_VERSION.to_string();
     let source = input.file_name().unwrap_or_default().to_string_lossy();

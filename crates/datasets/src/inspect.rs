@@ -40,7 +40,7 @@ pub struct ImageSummary {
 const IDX: &str = "idx";
 const CIFAR: &str = "cifar10-bin";
 
-/// Decodes a file and sums it up. `format` is one of `idx`, `cifar10-bin`, `nmnist-bin`, `aedat2`, `aedat3.1`; without it
+/// Decodes a file and sums it up. `format` is one of `idx`, `cifar10-bin`, `nmnist-bin`, `aedat2`, `aedat3.1`, `aedat4`; without it
 /// the file's beginning, length and name decide. A `.gz` file is unpacked first.
 ///
 /// # Errors

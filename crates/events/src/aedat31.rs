@@ -7,7 +7,7 @@
 //! valid <= number <= capacity, and no timestamp is below 0: what does not is damaged.
 
 use crate::format::{fits, wrong_start};
-use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};
+use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes, Sensor};
 
 pub(crate) const MAGIC: &str = "#!AER-DAT3.1";
 const HEADER_END: &str = "#!END-HEADER\r\n";
@@ -125,11 +125,18 @@ fn push_events(
         let (x, y) = (data >> 17 & 0x7fff, data >> 2 & 0x7fff);
         let offset = start + index * RECORD;
         if x > EDGE || y > EDGE {
-            return Err(DecodeErrorKind::OffSensor { offset, x, y, size: EDGE + 1, format: Format::Aedat31 });
+            let (x, y) = (x as i32, y as i32);
+            return Err(DecodeErrorKind::OffSensor {
+                offset,
+                x,
+                y,
+                sensor: Sensor::DVS128,
+                format: Format::Aedat31,
+            });
         }
         let found = i32::from_le_bytes(*t);
         if found < 0 {
-            return Err(DecodeErrorKind::Timestamp { offset, found });
+            return Err(DecodeErrorKind::Timestamp { offset, found: found.into() });
         }
         let t = i64::from(found) | i64::from(overflow) << 31;
         events.push(t, x as u16, y as u16, data >> 1 & 1 == 1);

@@ -1,5 +1,7 @@
 //! Events as columns.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Width and height of a sensor, in pixels.
@@ -16,6 +18,12 @@ impl Sensor {
     pub const NMNIST: Self = Self { width: 34, height: 34 };
     /// DVS128, which recorded DVS-Gesture and DVS-CIFAR10.
     pub const DVS128: Self = Self { width: 128, height: 128 };
+}
+
+impl fmt::Display for Sensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
 }
 
 /// Changes of brightness in the order of the file, one column a field.

@@ -72,7 +72,8 @@ proptest! {
             let _ = decode(&body, format);
             let mut events = Events::default();
             events.push(7, 1, 2, true);
-            let mut bytes = encode(&events, format).unwrap();
+            // AEDAT 4 is not written: tests/aedat4.rs damages files of its own.
+            let mut bytes = encode(&events, format).unwrap_or_default();
             bytes.truncate(cut);
             bytes.extend(&body);
             let _ = decode(&bytes, format);
@@ -101,8 +102,8 @@ fn damaged_recordings_are_named_by_offset() {
         (vec![], Format::NmnistBin, "byte 0: the file is empty".into()),
         (vec![1; 7], Format::NmnistBin, "byte 5: 2 bytes are left".into()),
         (vec![], Format::Aedat2, "byte 0: the file is empty".into()),
+        (b"#!AER-DAT1.0\r\n".to_vec(), Format::Aedat2, "the file says AEDAT 1.0".into()),
         (b"#!AER-DAT3.1\r\n".to_vec(), Format::Aedat2, "begin with `#!AER-DAT2.0`".into()),
-        (b"#!AER-DAT4.0\r\n".to_vec(), Format::Aedat2, "the file says AEDAT 4.0".into()),
         (b"#!AER-DAT2.0".to_vec(), Format::Aedat2, "byte 12: the header has no end".into()),
         (aedat2[..aedat2.len() - 3].to_vec(), Format::Aedat2, format!("byte {}: 5 bytes", aedat2.len() - 8)),
         (b"\0\0".to_vec(), Format::Aedat31, "begin with `#!AER-DAT3.1`".into()),
