@@ -64,6 +64,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes, Sensor), DecodeErro
         }
         offset += PACKET_HEADER + length;
     }
+    notes.see(&events, 0..events.len(), header.sensor);
     Ok((events, notes, header.sensor))
 }
 

@@ -1,12 +1,18 @@
 //! The formats: their names, how they are told apart, one way in and one way out.
 
 use std::fmt;
+use std::io::{BufRead, Read, Seek};
 use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, DecodeErrorKind, EncodeError, Events, Sensor, aedat2, aedat4, aedat31, nmnist};
+use crate::aedat2::Aedat2;
+use crate::aedat31::Aedat31;
+use crate::nmnist::Nmnist;
+use crate::{
+    DecodeError, DecodeErrorKind, EncodeError, Events, Sensor, aedat2, aedat4, aedat31, nmnist, records,
+};
 
 /// How AEDAT of any version begins.
 const AEDAT: &str = "#!AER-DAT";
@@ -126,17 +132,12 @@ pub fn decode(bytes: &[u8], format: Format) -> Result<Recording, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeErrorKind::Empty { format }.into());
     }
-    let of = |(events, notes), sensor| (events, notes, sensor);
-    let (events, mut notes, sensor) = match format {
-        Format::NmnistBin => of(nmnist::decode(bytes)?, Sensor::NMNIST),
-        Format::Aedat2 => of(aedat2::decode(bytes)?, Sensor::DVS128),
-        Format::Aedat31 => of(aedat31::decode(bytes)?, Sensor::DVS128),
+    let (events, notes, sensor) = match format {
+        Format::NmnistBin => records::decode::<Nmnist, { nmnist::RECORD }>(bytes)?,
+        Format::Aedat2 => records::decode::<Aedat2, { aedat2::RECORD }>(bytes)?,
+        Format::Aedat31 => records::decode::<Aedat31, { aedat31::RECORD }>(bytes)?,
         Format::Aedat4 => aedat4::decode(bytes)?,
     };
-    notes.steps_back = events.t.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
-    let Sensor { width, height } = sensor;
-    notes.off_sensor =
-        events.x.iter().zip(&events.y).filter(|(x, y)| **x >= width || **y >= height).count() as u64;
     Ok(Recording { events, format, sensor, notes })
 }
 
@@ -163,6 +164,19 @@ pub fn encode(events: &Events, format: Format) -> Result<Vec<u8>, EncodeError> {
         Format::Aedat31 => aedat31::encode(events),
         Format::Aedat4 => Err(EncodeError::ReadOnly { format }),
     }
+}
+
+/// Refuses a file that does not begin with `magic`; moves on by nothing.
+pub(crate) fn starts(
+    input: &mut (impl BufRead + Seek),
+    format: Format,
+    magic: &'static str,
+) -> Result<(), DecodeErrorKind> {
+    // Room for the longest magic, and for the version of another.
+    let mut head = Vec::new();
+    let read = input.by_ref().take(32).read_to_end(&mut head)?;
+    input.seek_relative(-(read as i64))?;
+    if head.starts_with(magic.as_bytes()) { Ok(()) } else { Err(wrong_start(&head, format, magic)) }
 }
 
 /// Why a file does not begin as it should: another version of AEDAT, or another kind of file.

@@ -13,10 +13,13 @@ mod events;
 mod format;
 mod framing;
 mod nmnist;
+mod records;
+mod stream;
 mod summary;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, FramingError};
 pub use events::{Events, Sensor};
 pub use format::{Format, Notes, Recording, decode, encode, read_file};
 pub use framing::{FRAMING_VERSION, Frames, Framing, frame};
+pub use stream::frame_stream;
 pub use summary::Summary;

@@ -7,9 +7,10 @@
 
 mod shared;
 
+use std::io::Cursor;
 use std::path::Path;
 
-use bpsta_events::{Format, Framing, decode, frame};
+use bpsta_events::{Format, Framing, decode, frame, frame_stream};
 use safetensors::SafeTensors;
 use shared::shared;
 
@@ -47,6 +48,8 @@ fn meets(golden: &Path, bytes: &[u8], format: Format) -> usize {
             other => panic!("{name}: unknown split {other}"),
         };
         let found = frame(events, recording.sensor, framing).unwrap();
+        let streamed = frame_stream(&mut Cursor::new(bytes), format, framing).unwrap();
+        assert!(streamed.is_none_or(|frames| frames == found), "{name}: {tensor}");
         assert_eq!(
             [found.time_steps, 2, found.height, found.width],
             tensors.tensor(tensor).unwrap().shape(),

@@ -1,7 +1,11 @@
 //! Round trips, framing against an independent twin, and bytes that are no recording.
 #![allow(clippy::unwrap_used)]
 
-use bpsta_events::{Events, Format, Framing, Sensor, Summary, decode, encode, frame, read_file};
+use std::io::{BufReader, Cursor};
+
+use bpsta_events::{
+    Events, Format, Framing, Sensor, Summary, decode, encode, frame, frame_stream, read_file,
+};
 use proptest::prelude::*;
 
 fn events(edge: u16, latest: i64) -> impl Strategy<Value = Events> {
@@ -63,6 +67,36 @@ proptest! {
                 counts[(channel * 34 + usize::from(events.y[i])) * 34 + usize::from(events.x[i])] += 1;
             }
             prop_assert!(found.counts == counts, "{}", framing);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_framed_as_its_events_are_or_not_at_all(
+        events in events(34, 1 << 23), step_back in any::<bool>(), frames in 1usize..20, us in 1_000i64..500_000,
+        buffer in 1usize..300, damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        for format in [Format::NmnistBin, Format::Aedat2, Format::Aedat31] {
+            let mut events = events.clone();
+            if step_back {
+                events.t.reverse();
+            }
+            let mut bytes = encode(&events, format).unwrap();
+            if let Some((place, value)) = &damage {
+                let place = place.index(bytes.len());
+                bytes[place] = *value;
+            }
+            let sensor = format.sensor().unwrap();
+            for framing in
+                [Framing::ByNumber { frames }, Framing::ByTime { frames }, Framing::ByDuration { us }]
+            {
+                let mut input = BufReader::with_capacity(buffer, Cursor::new(&bytes));
+                let found = frame_stream(&mut input, format, framing).unwrap();
+                let expected =
+                    decode(&bytes, format).ok().and_then(|it| frame(&it.events, sensor, framing).ok());
+                if found.is_some() || (damage.is_none() && !step_back) {
+                    prop_assert_eq!(found, expected, "{} {}", format, framing);
+                }
+            }
         }
     }
 
