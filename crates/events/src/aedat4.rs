@@ -192,7 +192,9 @@ fn push_events(
     };
     let Sensor { width, height } = sensor;
     for event in packet.elements().unwrap_or_default() {
-        let (t, x, y) = (event.t(), event.x(), event.y());
+        // Not by the getters: that of polarity makes a bool of whatever byte there is.
+        let [t @ .., x0, x1, y0, y1, on, _, _, _] = event.0;
+        let (t, x, y) = (i64::from_le_bytes(t), i16::from_le_bytes([x0, x1]), i16::from_le_bytes([y0, y1]));
         if t < 0 {
             return Err(DecodeErrorKind::Timestamp { offset, found: t });
         }
@@ -201,8 +203,7 @@ fn push_events(
             let (x, y) = (x.into(), y.into());
             return Err(DecodeErrorKind::OffSensor { offset, x, y, sensor, format: Format::Aedat4 });
         };
-        // Not `event.on()`, which makes a bool of whatever byte there is.
-        events.push(t, x, y, event.0[12] != 0);
+        events.push(t, x, y, on != 0);
     }
     Ok(())
 }
