@@ -93,13 +93,13 @@ struct FrameArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum SplitBy {
+pub(crate) enum SplitBy {
     Number,
     Time,
 }
 
 impl SplitBy {
-    fn framing(self, frames: usize) -> Framing {
+    pub(crate) fn framing(self, frames: usize) -> Framing {
         match self {
             SplitBy::Number => Framing::ByNumber { frames },
             SplitBy::Time => Framing::ByTime { frames },

@@ -37,7 +37,7 @@ pub fn frame_file(
     if !force && output.exists() {
         return Err(DatasetError::OutputExists { path: output.to_owned() });
     }
-    let (frames, format) = frames_of(input, format, framing)?;
+    let (frames, format) = frames_of_file(input, format, framing)?;
     let version = FRAMING_VERSION.to_string();
     let source = input.file_name().unwrap_or_default().to_string_lossy();
     let attributes: &Attributes<'_> = &[
@@ -59,8 +59,11 @@ pub fn frame_file(
     Ok(frames)
 }
 
-/// The frames of a file, and its format.
-fn frames_of(
+/// The frames of a file, and its format, which is found out if not given; a `.gz` file is unpacked first.
+///
+/// # Errors
+/// A file that cannot be read, decoded or framed.
+pub fn frames_of_file(
     input: &Path,
     format: Option<Format>,
     framing: Framing,
@@ -70,7 +73,7 @@ fn frames_of(
         let length = file.metadata().context("read", input)?.len();
         let mut file = BufReader::with_capacity(BUFFER, file);
         let format = event_format(input, file.fill_buf().context("read", input)?, length, format)?;
-        if let Some(frames) = frame_stream(&mut file, format, framing).context("read", input)? {
+        if let Some(frames) = frame_stream(&mut file, length, format, framing).context("read", input)? {
             return Ok((frames, format));
         }
     }

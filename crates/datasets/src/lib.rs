@@ -36,7 +36,7 @@ mod verify;
 pub use dataset::{Dataset, Split};
 pub use error::DatasetError;
 pub use fetch::{Fetched, Patience};
-pub use frame_file::frame_file;
+pub use frame_file::{frame_file, frames_of_file};
 pub use id::DatasetId;
 pub use inspect::{ImageSummary, Inspection, inspect};
 pub use manifest::{Counts, FileEntry, Manifest, SplitName, Subset, thousands};

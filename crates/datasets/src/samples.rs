@@ -114,8 +114,8 @@ impl<'a> Files<'a> {
         let bytes = self.read(recording.entry)?;
         if let [Sample { window: None, .. }] = recording.samples[..]
             && format.sensor() == Some(sensor)
-            && let Some(frames) =
-                frame_stream(&mut Cursor::new(&bytes), format, framing).context("read", &path)?
+            && let Some(frames) = frame_stream(&mut Cursor::new(&bytes), bytes.len() as u64, format, framing)
+                .context("read", &path)?
         {
             return Ok(frames.counts);
         }

@@ -103,7 +103,9 @@ fn streams(c: &mut Criterion) {
         for framing in FRAMINGS {
             group.bench_function(BenchmarkId::new(format.to_string(), framing), |bencher| {
                 bencher.iter(|| {
-                    frame_stream(&mut Cursor::new(black_box(&bytes)), format, framing).unwrap().unwrap()
+                    frame_stream(&mut Cursor::new(black_box(&bytes)), bytes.len() as u64, format, framing)
+                        .unwrap()
+                        .unwrap()
                 });
             });
         }

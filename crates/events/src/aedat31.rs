@@ -58,8 +58,8 @@ impl Records<RECORD> for Aedat31 {
         let word = u64::from_le_bytes(*record);
         Event {
             t: i64::from((word >> 32) as i32) | base,
-            x: (word >> 17 & 0x7fff) as u16,
-            y: (word >> 2 & 0x7fff) as u16,
+            x: word as u32 >> 17 & 0x7fff,
+            y: word as u32 >> 2 & 0x7fff,
             on: word >> 1 & 1 == 1,
         }
     }
@@ -73,7 +73,7 @@ impl Records<RECORD> for Aedat31 {
         let index = records.iter().position(|record| never(record) != 0)?;
         let offset = offset + index * RECORD;
         let Event { t, x, y, .. } = Self::event(&records[index], 0);
-        let (x, y) = (i32::from(x), i32::from(y));
+        let (x, y) = (x as i32, y as i32);
         Some(if x > EDGE as i32 || y > EDGE as i32 {
             let (sensor, format) = (Self::SENSOR, Format::Aedat31);
             DecodeErrorKind::OffSensor { offset, x, y, sensor, format }

@@ -135,7 +135,8 @@ fn count(events: &Events, sensor: Sensor, bounds: &[Range<usize>]) -> Result<Fra
         for start in bound.clone().step_by(BLOCK) {
             let rows = start..bound.end.min(start + BLOCK);
             let (xs, ys, ons) = (&events.x[rows.clone()], &events.y[rows.clone()], &events.on[rows]);
-            let on_sensor = cells_of(sensor, &mut cells[..xs.len()], |at| (xs[at], ys[at], ons[at]));
+            let on_sensor =
+                cells_of(sensor, &mut cells[..xs.len()], |at| (xs[at].into(), ys[at].into(), ons[at]));
             counter.count(frame, &cells[..on_sensor]).map_err(|at| FramingError::Overflow {
                 frame,
                 x: xs[at],
@@ -163,17 +164,17 @@ pub(crate) fn most_frames(sensor: Sensor) -> usize {
 pub(crate) fn cells_of(
     sensor: Sensor,
     cells: &mut [u32],
-    pixel: impl Fn(usize) -> (u16, u16, bool),
+    pixel: impl Fn(usize) -> (u32, u32, bool),
 ) -> usize {
     let (width, height) = (u32::from(sensor.width), u32::from(sensor.height));
-    let off = |x: u16, y: u16| (x >= sensor.width) | (y >= sensor.height);
+    let off = |x: u32, y: u32| (x >= width) | (y >= height);
     let mut any_off = false;
     for (place, cell) in cells.iter_mut().enumerate() {
         let (x, y, on) = pixel(place);
         any_off |= off(x, y);
         // What passes the largest u32 is off the sensor, and not used.
-        let row = u32::from(on).wrapping_mul(height).wrapping_add(u32::from(y));
-        *cell = row.wrapping_mul(width).wrapping_add(u32::from(x));
+        let row = u32::from(on).wrapping_mul(height).wrapping_add(y);
+        *cell = row.wrapping_mul(width).wrapping_add(x);
     }
     let first_off = (0..cells.len()).filter(|_| any_off).find(|place| {
         let (x, y, _) = pixel(*place);

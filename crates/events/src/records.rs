@@ -29,11 +29,12 @@ pub(crate) trait Records<const SIZE: usize> {
     fn note(_records: &[[u8; SIZE]], _notes: &mut Notes) {}
 }
 
-/// One event; the fields are those of [`Events`].
+/// One event; the fields are those of [`Events`], x and y at most 65535. They are u32, which counting needs, and which vectors
+/// need not be packed into.
 pub(crate) struct Event {
     pub(crate) t: i64,
-    pub(crate) x: u16,
-    pub(crate) y: u16,
+    pub(crate) x: u32,
+    pub(crate) y: u32,
     pub(crate) on: bool,
 }
 
@@ -94,7 +95,8 @@ pub(crate) fn decode<R: Records<SIZE>, const SIZE: usize>(
                 .zip(&mut y[rows.clone()])
                 .zip(&mut on[rows.clone()]);
             for (record, (((t, x), y), on)) in block.iter().zip(columns) {
-                Event { t: *t, x: *x, y: *y, on: *on } = R::event(record, run.base);
+                let event = R::event(record, run.base);
+                (*t, *x, *y, *on) = (event.t, event.x as u16, event.y as u16, event.on);
             }
             notes.see(&events, rows, R::SENSOR);
         }

@@ -1,6 +1,6 @@
 //! Framing a file as it is read, with neither the file nor its events in memory.
 
-use std::io::{BufRead, Seek, SeekFrom};
+use std::io::{BufRead, Seek};
 
 use crate::aedat2::Aedat2;
 use crate::aedat31::Aedat31;
@@ -12,20 +12,21 @@ use crate::{DecodeErrorKind, Format, Frames, Framing, aedat2, aedat31, nmnist};
 /// Frames a whole recording as [`crate::decode`] and [`crate::frame`] would, on the format's sensor, in the memory of the frames
 /// and a block of events.
 ///
-/// `input` is at its start. None where only those two will do: AEDAT 4, whose packets are compressed; timestamps that step back,
+/// `input` is at the start of its `length` bytes. None where only those two will do: AEDAT 4, whose packets are compressed; timestamps that step back,
 /// unless framed by number; and whatever is wrong with the recording or cannot be framed, which their errors name.
 ///
 /// # Errors
 /// That of reading.
 pub fn frame_stream(
     input: &mut (impl BufRead + Seek),
+    length: u64,
     format: Format,
     framing: Framing,
 ) -> std::io::Result<Option<Frames>> {
     let framed = match format {
-        Format::NmnistBin => stream::<Nmnist, { nmnist::RECORD }>(input, framing),
-        Format::Aedat2 => stream::<Aedat2, { aedat2::RECORD }>(input, framing),
-        Format::Aedat31 => stream::<Aedat31, { aedat31::RECORD }>(input, framing),
+        Format::NmnistBin => stream::<Nmnist, { nmnist::RECORD }>(input, length, framing),
+        Format::Aedat2 => stream::<Aedat2, { aedat2::RECORD }>(input, length, framing),
+        Format::Aedat31 => stream::<Aedat31, { aedat31::RECORD }>(input, length, framing),
         Format::Aedat4 => return Ok(None),
     };
     match framed {
@@ -58,18 +59,18 @@ impl From<DecodeErrorKind> for Unfit {
 
 fn stream<R: Records<SIZE>, const SIZE: usize>(
     input: &mut (impl BufRead + Seek),
+    length: u64,
     framing: Framing,
 ) -> Result<Frames, Unfit> {
-    let length = input.seek(SeekFrom::End(0))?;
-    input.rewind()?;
     let runs = R::runs(input, usize::try_from(length).map_err(|_| Unfit::Other)?)?.runs;
-    let mut shares = Shares::new::<R, SIZE>(input, &runs, framing)?;
+    let mut input = Placed { at: input.stream_position()?, input };
+    let mut shares = Shares::new::<R, SIZE>(&mut input, &runs, framing)?;
     let mut counter = Counter::new(R::SENSOR, shares.frames);
     let mut cells = [0; BLOCK];
     for run in &runs {
-        input.seek(SeekFrom::Start(run.offset as u64))?;
+        input.go(run.offset)?;
         let t = |record: &[u8; SIZE]| R::event(record, run.base).t;
-        for_blocks(input, run.events, |mut block: &[[u8; SIZE]]| {
+        for_blocks(&mut input, run.events, |mut block: &[[u8; SIZE]]| {
             if R::fault(block, 0).is_some() || !shares.in_order(block, t) {
                 return Err(Unfit::Other);
             }
@@ -92,14 +93,39 @@ fn stream<R: Records<SIZE>, const SIZE: usize>(
     Ok(counter.frames())
 }
 
+/// An input that knows where it is, so that it goes to a place that is buffered without reading again.
+struct Placed<'a, I> {
+    at: u64,
+    input: &'a mut I,
+}
+
+impl<I: BufRead + Seek> Placed<'_, I> {
+    fn go(&mut self, to: usize) -> std::io::Result<()> {
+        self.input.seek_relative(to as i64 - self.at as i64)?;
+        self.at = to as u64;
+        Ok(())
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
+        self.input.read_exact(bytes)?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.input.consume(bytes);
+        self.at += bytes as u64;
+    }
+}
+
 /// Hands on the next `events` records, at most a block of them at a time.
-fn for_blocks<const SIZE: usize>(
-    input: &mut impl BufRead,
+fn for_blocks<I: BufRead + Seek, const SIZE: usize>(
+    input: &mut Placed<'_, I>,
     mut events: usize,
     mut f: impl FnMut(&[[u8; SIZE]]) -> Result<(), Unfit>,
 ) -> Result<(), Unfit> {
     while events > 0 {
-        let (buffered, _) = input.fill_buf()?.as_chunks();
+        let (buffered, _) = input.input.fill_buf()?.as_chunks();
         let here = &buffered[..buffered.len().min(events)];
         if here.is_empty() {
             // It lies across the end of what is buffered.
@@ -134,7 +160,7 @@ enum Rule {
 
 impl Shares {
     fn new<R: Records<SIZE>, const SIZE: usize>(
-        input: &mut (impl BufRead + Seek),
+        input: &mut Placed<'_, impl BufRead + Seek>,
         runs: &[Run],
         framing: Framing,
     ) -> Result<Self, Unfit> {
@@ -142,13 +168,18 @@ impl Shares {
         let start = of_events.next().ok_or(Unfit::Other)?;
         let end = of_events.next_back().unwrap_or(start);
         let mut t = |run: &Run, index: usize| {
-            input.seek(SeekFrom::Start((run.offset + index * SIZE) as u64))?;
+            input.go(run.offset + index * SIZE)?;
             let mut record = [0; SIZE];
             input.read_exact(&mut record)?;
             Ok::<_, Unfit>(R::event(&record, run.base).t)
         };
-        let first = t(start, 0)?;
-        let duration = t(end, end.events - 1)?.saturating_sub(first);
+        let (first, duration) = match framing {
+            Framing::ByNumber { .. } => (0, 0),
+            Framing::ByTime { .. } | Framing::ByDuration { .. } => {
+                let first = t(start, 0)?;
+                (first, t(end, end.events - 1)?.saturating_sub(first))
+            }
+        };
         let (rule, frames) = match framing {
             Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => return Err(Unfit::Other),
             Framing::ByDuration { us } if us <= 0 => return Err(Unfit::Other),

@@ -48,7 +48,7 @@ fn meets(golden: &Path, bytes: &[u8], format: Format) -> usize {
             other => panic!("{name}: unknown split {other}"),
         };
         let found = frame(events, recording.sensor, framing).unwrap();
-        let streamed = frame_stream(&mut Cursor::new(bytes), format, framing).unwrap();
+        let streamed = frame_stream(&mut Cursor::new(bytes), bytes.len() as u64, format, framing).unwrap();
         assert!(streamed.is_none_or(|frames| frames == found), "{name}: {tensor}");
         assert_eq!(
             [found.time_steps, 2, found.height, found.width],

@@ -90,7 +90,7 @@ proptest! {
                 [Framing::ByNumber { frames }, Framing::ByTime { frames }, Framing::ByDuration { us }]
             {
                 let mut input = BufReader::with_capacity(buffer, Cursor::new(&bytes));
-                let found = frame_stream(&mut input, format, framing).unwrap();
+                let found = frame_stream(&mut input, bytes.len() as u64, format, framing).unwrap();
                 let expected =
                     decode(&bytes, format).ok().and_then(|it| frame(&it.events, sensor, framing).ok());
                 if found.is_some() || (damage.is_none() && !step_back) {
