@@ -71,7 +71,8 @@ pub fn frames_of_file(
     if !is_gzip(input) {
         let file = File::open(input).context("read", input)?;
         let length = file.metadata().context("read", input)?.len();
-        let mut file = BufReader::with_capacity(BUFFER, file);
+        // No larger than the file: what is freed of a heap's end goes back to the system, and is faulted in again for the next.
+        let mut file = BufReader::with_capacity(BUFFER.min(length as usize).max(1), file);
         let format = event_format(input, file.fill_buf().context("read", input)?, length, format)?;
         if let Some(frames) = frame_stream(&mut file, length, format, framing).context("read", input)? {
             return Ok((frames, format));
