@@ -41,10 +41,10 @@ impl Records<RECORD> for Aedat2 {
         })
     }
 
-    fn event(record: &[u8; RECORD], base: i64) -> Event {
+    fn event(record: &[u8; RECORD], _base: i64) -> Event {
         let word = u64::from_be_bytes(*record);
         let pixel = |at: u32| EDGE - ((word >> at) as u32 & EDGE);
-        Event { t: base + i64::from(word as u32), x: pixel(40), y: pixel(33), on: word >> 32 & 1 == 0 }
+        Event { t: i64::from(word as u32), x: pixel(40), y: pixel(33), on: word >> 32 & 1 == 0 }
     }
 
     fn note(records: &[[u8; RECORD]], notes: &mut Notes) {

@@ -107,7 +107,7 @@ fn header_length(input: &mut impl BufRead) -> Result<usize, DecodeErrorKind> {
 /// The fields of a packet header that matter here.
 struct Packet {
     kind: u16,
-    /// What is added to its timestamps.
+    /// The upper bits of its timestamps.
     base: i64,
     capacity: usize,
     /// Bytes behind the header, all in the file.

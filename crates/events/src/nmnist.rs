@@ -29,9 +29,9 @@ impl Records<RECORD> for Nmnist {
         })
     }
 
-    fn event([x, y, high, middle, low]: &[u8; RECORD], base: i64) -> Event {
+    fn event([x, y, high, middle, low]: &[u8; RECORD], _base: i64) -> Event {
         let t = u32::from_be_bytes([0, high & 0x7f, *middle, *low]);
-        Event { t: base + i64::from(t), x: u32::from(*x), y: u32::from(*y), on: high >> 7 == 1 }
+        Event { t: i64::from(t), x: u32::from(*x), y: u32::from(*y), on: high >> 7 == 1 }
     }
 
     fn note(records: &[[u8; RECORD]], notes: &mut Notes) {
