@@ -59,12 +59,12 @@ enum Command {
     Frame(FrameArgs),
     /// Decode a file and show what it holds
     Inspect {
-        /// The file: events (N-MNIST .bin, AEDAT 2.0, AEDAT 3.1), IDX or CIFAR-10 binary, also with .gz
+        /// The file: events (N-MNIST .bin, AEDAT 2.0, 3.1 and 4), IDX or CIFAR-10 binary, also with .gz
         file: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Do not guess the format: nmnist-bin, aedat2, aedat3.1, idx or cifar10-bin
+        /// Do not guess the format: nmnist-bin, aedat2, aedat3.1, aedat4, idx or cifar10-bin
         #[arg(long)]
         format: Option<String>,
     },
@@ -91,7 +91,7 @@ struct FrameArgs {
     /// Where to write the frames of a file: dataset `frames`, u16 [T, 2, H, W]
     #[arg(long, value_name = "FILE.h5")]
     output: Option<PathBuf>,
-    /// The file's format, if it is not to be guessed: nmnist-bin, aedat2 or aedat3.1
+    /// The file's format, if it is not to be guessed: nmnist-bin, aedat2, aedat3.1 or aedat4
     #[arg(long, requires = "file")]
     format: Option<Format>,
     /// Replace the output if it is there
@@ -100,13 +100,13 @@ struct FrameArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum SplitBy {
+pub(crate) enum SplitBy {
     Number,
     Time,
 }
 
 impl SplitBy {
-    fn framing(self, frames: usize) -> Framing {
+    pub(crate) fn framing(self, frames: usize) -> Framing {
         match self {
             SplitBy::Number => Framing::ByNumber { frames },
             SplitBy::Time => Framing::ByTime { frames },
@@ -338,6 +338,7 @@ fn event_rows(summary: &Summary, row: &mut dyn FnMut(&str, String)) {
     let range =
         |low: Option<u16>, high: Option<u16>| low.zip(high).map(|(low, high)| format!("{low} to {high}"));
     row("format", summary.format.to_string());
+    row("sensor (width x height)", summary.sensor.to_string());
     row("events", thousands(summary.events));
     row("first timestamp (us)", or_none(summary.first_us));
     row("last timestamp (us)", or_none(summary.last_us));
@@ -351,7 +352,7 @@ fn event_rows(summary: &Summary, row: &mut dyn FnMut(&str, String)) {
         ("timestamps step back, kept in file order", summary.notes.steps_back),
         ("events off the sensor, kept", summary.notes.off_sensor),
         ("address bits set beyond the sensor's, ignored", summary.notes.high_address_bits),
-        ("packets of other types, skipped", summary.notes.skipped_packets),
+        ("packets of other types or streams, skipped", summary.notes.skipped_packets),
         ("events marked invalid, kept", summary.notes.invalid_events),
     ];
     for (name, count) in notes.into_iter().filter(|(_, count)| *count > 0) {

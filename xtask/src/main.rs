@@ -4,6 +4,7 @@
 
 mod accept;
 mod bench;
+mod bench_events;
 mod data;
 mod print;
 mod reproduce;
@@ -29,7 +30,7 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Promote finished runs and their table from the run store into results/
     Accept(accept::AcceptArgs),
-    /// Time the kernels, or training steps and evaluations of the paper's networks
+    /// Time the kernels, training steps and evaluations of the paper's networks, or event files
     Bench(bench::BenchArgs),
     /// List, fetch, import, verify, frame and look at data sets
     Data(data::DataArgs),

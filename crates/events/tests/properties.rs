@@ -1,7 +1,11 @@
 //! Round trips, framing against an independent twin, and bytes that are no recording.
 #![allow(clippy::unwrap_used)]
 
-use bpsta_events::{Events, Format, Framing, Sensor, Summary, decode, encode, frame, read_file};
+use std::io::{BufReader, Cursor};
+
+use bpsta_events::{
+    Events, Format, Framing, Sensor, Summary, decode, encode, frame, frame_stream, read_file,
+};
 use proptest::prelude::*;
 
 fn events(edge: u16, latest: i64) -> impl Strategy<Value = Events> {
@@ -67,12 +71,43 @@ proptest! {
     }
 
     #[test]
+    fn a_stream_is_framed_as_its_events_are_or_not_at_all(
+        events in events(34, 1 << 23), step_back in any::<bool>(), frames in 1usize..20, us in 1_000i64..500_000,
+        buffer in 1usize..300, damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        for format in [Format::NmnistBin, Format::Aedat2, Format::Aedat31] {
+            let mut events = events.clone();
+            if step_back {
+                events.t.reverse();
+            }
+            let mut bytes = encode(&events, format).unwrap();
+            if let Some((place, value)) = &damage {
+                let place = place.index(bytes.len());
+                bytes[place] = *value;
+            }
+            let sensor = format.sensor().unwrap();
+            for framing in
+                [Framing::ByNumber { frames }, Framing::ByTime { frames }, Framing::ByDuration { us }]
+            {
+                let mut input = BufReader::with_capacity(buffer, Cursor::new(&bytes));
+                let found = frame_stream(&mut input, bytes.len() as u64, format, framing).unwrap();
+                let expected =
+                    decode(&bytes, format).ok().and_then(|it| frame(&it.events, sensor, framing).ok());
+                if found.is_some() || (damage.is_none() && !step_back) {
+                    prop_assert_eq!(found, expected, "{} {}", format, framing);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn no_bytes_make_a_decoder_panic(body in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..200) {
         for format in Format::ALL {
             let _ = decode(&body, format);
             let mut events = Events::default();
             events.push(7, 1, 2, true);
-            let mut bytes = encode(&events, format).unwrap();
+            // AEDAT 4 is not written: tests/aedat4.rs damages files of its own.
+            let mut bytes = encode(&events, format).unwrap_or_default();
             bytes.truncate(cut);
             bytes.extend(&body);
             let _ = decode(&bytes, format);
@@ -101,8 +136,8 @@ fn damaged_recordings_are_named_by_offset() {
         (vec![], Format::NmnistBin, "byte 0: the file is empty".into()),
         (vec![1; 7], Format::NmnistBin, "byte 5: 2 bytes are left".into()),
         (vec![], Format::Aedat2, "byte 0: the file is empty".into()),
+        (b"#!AER-DAT1.0\r\n".to_vec(), Format::Aedat2, "the file says AEDAT 1.0".into()),
         (b"#!AER-DAT3.1\r\n".to_vec(), Format::Aedat2, "begin with `#!AER-DAT2.0`".into()),
-        (b"#!AER-DAT4.0\r\n".to_vec(), Format::Aedat2, "the file says AEDAT 4.0".into()),
         (b"#!AER-DAT2.0".to_vec(), Format::Aedat2, "byte 12: the header has no end".into()),
         (aedat2[..aedat2.len() - 3].to_vec(), Format::Aedat2, format!("byte {}: 5 bytes", aedat2.len() - 8)),
         (b"\0\0".to_vec(), Format::Aedat31, "begin with `#!AER-DAT3.1`".into()),
