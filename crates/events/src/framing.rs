@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,25 @@ pub enum Framing {
         /// Length of a frame in us.
         us: i64,
     },
+    /// The first T of those frames: events behind them are left out, and frames behind the last event are empty.
+    Windows {
+        /// Length of a frame in us.
+        us: i64,
+        /// T.
+        frames: usize,
+    },
+}
+
+impl Framing {
+    /// T, where it is the same for every recording.
+    pub const fn frames(self) -> Option<usize> {
+        match self {
+            Self::ByNumber { frames } | Self::ByTime { frames } | Self::Windows { frames, .. } => {
+                Some(frames)
+            }
+            Self::ByDuration { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Framing {
@@ -45,7 +65,31 @@ impl fmt::Display for Framing {
             Self::ByNumber { frames } => write!(f, "number:{frames}"),
             Self::ByTime { frames } => write!(f, "time:{frames}"),
             Self::ByDuration { us } => write!(f, "duration:{us}us"),
+            Self::Windows { us, frames } => write!(f, "duration:{us}us:{frames}"),
         }
+    }
+}
+
+impl FromStr for Framing {
+    type Err = String;
+
+    /// As it prints.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let number = |part: Option<&str>| part?.parse().ok().filter(|number| *number > 0);
+        let us = |part: Option<&str>| part?.strip_suffix("us")?.parse().ok().filter(|us| *us > 0);
+        let parsed = match parts.next() {
+            Some("number") => number(parts.next()).map(|frames| Self::ByNumber { frames }),
+            Some("time") => number(parts.next()).map(|frames| Self::ByTime { frames }),
+            Some("duration") => us(parts.next()).and_then(|us| match parts.next() {
+                None => Some(Self::ByDuration { us }),
+                frames => number(frames).map(|frames| Self::Windows { us, frames }),
+            }),
+            _ => None,
+        };
+        parsed.filter(|_| parts.next().is_none()).ok_or_else(|| {
+            format!("expected a framing such as number:16, time:16, duration:20000us or duration:20000us:16, found {text:?}")
+        })
     }
 }
 
@@ -75,10 +119,14 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
     let Sensor { width, height } = sensor;
     let most = most_frames(sensor);
     let bounds = match framing {
-        Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => {
+        Framing::ByNumber { frames: 0 }
+        | Framing::ByTime { frames: 0 }
+        | Framing::Windows { frames: 0, .. } => {
             return refuse("at least one frame is needed");
         }
-        Framing::ByNumber { frames } | Framing::ByTime { frames } if frames > most => {
+        Framing::ByNumber { frames } | Framing::ByTime { frames } | Framing::Windows { frames, .. }
+            if frames > most =>
+        {
             return Err(FramingError::TooMany { framing: framing.to_string(), most, width, height });
         }
         Framing::ByNumber { frames } => by_number(events.len(), frames),
@@ -86,7 +134,15 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
             let step = last.saturating_sub(first) / i64::try_from(frames).unwrap_or(i64::MAX);
             by_time(&events.t, first, step, frames)
         }
-        Framing::ByDuration { us } if us <= 0 => return refuse("a frame must last at least 1 us"),
+        Framing::ByDuration { us } | Framing::Windows { us, .. } if us <= 0 => {
+            return refuse("a frame must last at least 1 us");
+        }
+        Framing::Windows { us, frames } => {
+            // One more, which runs to the end, takes what is left out.
+            let mut bounds = by_time(&events.t, first, us, frames + 1);
+            bounds.truncate(frames);
+            bounds
+        }
         Framing::ByDuration { us } => {
             let latest = events.t.iter().copied().max().unwrap_or(last);
             let frames = usize::try_from(latest.saturating_sub(first) / us).unwrap_or(usize::MAX);

@@ -175,7 +175,7 @@ impl Shares {
         };
         let (first, duration) = match framing {
             Framing::ByNumber { .. } => (0, 0),
-            Framing::ByTime { .. } | Framing::ByDuration { .. } => {
+            Framing::ByTime { .. } | Framing::ByDuration { .. } | Framing::Windows { .. } => {
                 let first = t(start, 0)?;
                 (first, t(end, end.events - 1)?.saturating_sub(first))
             }
@@ -183,6 +183,7 @@ impl Shares {
         let (rule, frames) = match framing {
             Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => return Err(Unfit::Other),
             Framing::ByDuration { us } if us <= 0 => return Err(Unfit::Other),
+            Framing::Windows { .. } => return Err(Unfit::Other),
             Framing::ByNumber { frames } => {
                 let share = runs.iter().map(|run| run.events).sum::<usize>() / frames;
                 (Rule::Number { share, left: share }, frames)

@@ -19,10 +19,10 @@ fn events(edge: u16, latest: i64) -> impl Strategy<Value = Events> {
     })
 }
 
-/// The rule of the docs, event by event.
-fn frame_of(events: &Events, i: usize, framing: Framing) -> usize {
+/// The rule of the docs, event by event; none for one that is left out.
+fn frame_of(events: &Events, i: usize, framing: Framing) -> Option<usize> {
     let (first, last) = (events.t[0], *events.t.last().unwrap());
-    match framing {
+    let frame = match framing {
         Framing::ByNumber { frames } => match events.len() / frames {
             0 => frames - 1,
             share => (i / share).min(frames - 1),
@@ -31,8 +31,9 @@ fn frame_of(events: &Events, i: usize, framing: Framing) -> usize {
             0 => frames - 1,
             step => (((events.t[i] - first) / step) as usize).min(frames - 1),
         },
-        Framing::ByDuration { us } => ((events.t[i] - first) / us) as usize,
-    }
+        Framing::ByDuration { us } | Framing::Windows { us, .. } => ((events.t[i] - first) / us) as usize,
+    };
+    Some(frame).filter(|frame| framing.frames().is_none_or(|frames| *frame < frames))
 }
 
 proptest! {
@@ -57,13 +58,18 @@ proptest! {
     fn framing_is_the_rule_applied_to_each_event(
         events in events(34, 300_000), frames in 1usize..20, us in 1_000i64..50_000
     ) {
-        for framing in
-            [Framing::ByNumber { frames }, Framing::ByTime { frames }, Framing::ByDuration { us }]
-        {
+        for framing in [
+            Framing::ByNumber { frames },
+            Framing::ByTime { frames },
+            Framing::ByDuration { us },
+            Framing::Windows { us, frames },
+        ] {
+            prop_assert_eq!(framing.to_string().parse(), Ok(framing));
             let found = frame(&events, Sensor::NMNIST, framing).unwrap();
             let mut counts = vec![0u16; found.time_steps * 2 * 34 * 34];
             for i in 0..events.len() {
-                let channel = frame_of(&events, i, framing) * 2 + usize::from(events.on[i]);
+                let Some(frame) = frame_of(&events, i, framing) else { continue };
+                let channel = frame * 2 + usize::from(events.on[i]);
                 counts[(channel * 34 + usize::from(events.y[i])) * 34 + usize::from(events.x[i])] += 1;
             }
             prop_assert!(found.counts == counts, "{}", framing);
@@ -195,6 +201,8 @@ fn framing_refuses_what_has_no_frames() {
         (Framing::ByNumber { frames: 0 }, "at least one frame"),
         (Framing::ByTime { frames: 0 }, "at least one frame"),
         (Framing::ByDuration { us: 0 }, "at least 1 us"),
+        (Framing::Windows { us: 0, frames: 3 }, "at least 1 us"),
+        (Framing::Windows { us: 3, frames: 0 }, "at least one frame"),
         (Framing::ByNumber { frames: usize::MAX }, "more than 232210 frames of 34x34 pixels: ask for fewer"),
         (Framing::ByTime { frames: 232_211 }, "more than 232210 frames"),
         (Framing::ByNumber { frames: 1 }, "x = 200, y = 0 lies off the 34x34 sensor"),

@@ -29,7 +29,7 @@ pub use accept::accept;
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use error::HarnessError;
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};
-pub use plan::{Options, Plan, PlannedCell};
+pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
 pub use reproduce::{Event, Outcome, reproduce};
 pub use statistics::{Spread, paired};

@@ -32,15 +32,14 @@ fn spreads(text: &mut String, groups: &[Vec<&Record>]) {
     );
     let mut table = table(["configuration", "seeds", "epoch", "mean", "deviation", "IQM", "interval"]);
     for group in groups.iter().filter(|group| group.len() > 1) {
-        let epochs: [(&str, fn(&Record) -> f64); 2] =
-            [("last", |record| record.accuracy.last), ("best test", |record| record.accuracy.best_test)];
-        for (epoch, value) in epochs {
+        for best in [false, true] {
+            let value = |record: &Record| if best { record.accuracy.best_test } else { record.accuracy.last };
             let values: Vec<f64> = group.iter().map(|record| value(record)).collect();
             let Some(spread) = Spread::of(&values) else { continue };
             table.add_row([
                 format!("{}, {}", group[0].rule, configuration(group[0])),
                 spread.count.to_string(),
-                epoch.to_owned(),
+                if best { "best test" } else { "last" }.to_owned(),
                 format!("{:.2}", spread.mean),
                 spread.deviation.map(|deviation| format!("{deviation:.2}")).unwrap_or_default(),
                 format!("{:.2}", spread.interquartile_mean),

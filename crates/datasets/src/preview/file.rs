@@ -66,7 +66,7 @@ fn recording(
     let framing = framing.unwrap_or(Framing::ByNumber { frames: FRAMES });
     let Recording { events, sensor, .. } = bpsta_events::decode(bytes, format).map_err(of_file(path))?;
     let of = path.display().to_string();
-    if let Framing::ByNumber { frames } | Framing::ByTime { frames } = framing {
+    if let Some(frames) = framing.frames() {
         check_size(&of, 1, frames, usize::from(sensor.width) * usize::from(sensor.height))?;
     }
     let frames = bpsta_events::frame(&events, sensor, framing)
