@@ -169,6 +169,8 @@ impl Fetch<'_> {
                     return Err(Failure::Again("it sent another range than was asked for".to_owned()));
                 }
             },
+            // Nothing is left to send: a process was killed between the last byte and the file's name.
+            416 if unsatisfied_total(headers) == Some(have) => return Ok(()),
             416 => {
                 part.remove();
                 return Err(Failure::Again("it has less than was fetched before".to_owned()));
@@ -325,6 +327,17 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let range = text(headers, header::CONTENT_RANGE)?.trim().strip_prefix("bytes")?.trim();
     let (range, total) = range.split_once('/')?;
     Some((range.split_once('-')?.0.trim().parse().ok()?, total.trim().parse().ok()))
+}
+
+/// The whole length, of `bytes */100`, as it stands beside a range that cannot be had.
+fn unsatisfied_total(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_RANGE)?
+        .trim()
+        .strip_prefix("bytes")?
+        .trim()
+        .strip_prefix("*/")?
+        .parse()
+        .ok()
 }
 
 /// What tells one version of a file from another: weak ETags do not.

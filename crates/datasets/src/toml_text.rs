@@ -31,7 +31,7 @@ pub fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, TomlProblem> {
 /// The one of `names` that is most like a misspelt one, if any is much like it.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A letter in three may be wrong.
-    let most = (name.chars().count() / 3).max(1);
+    let most = name.chars().count().div_ceil(3);
     let distances = names.into_iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
     distances
         .filter(|(distance, _)| *distance <= most)

@@ -89,6 +89,13 @@ fn serve(mut stream: TcpStream, answers: &HashMap<String, Answer>, seen: &Reques
         range.strip_prefix("bytes=")?.trim_end_matches('-').parse::<usize>().ok()
     };
     let send = |stream: &mut TcpStream, content: &[u8], etag: &str, upto: usize| {
+        if first(etag) == Some(content.len()) {
+            let range = format!("Content-Range: bytes */{}\r\n", content.len());
+            return write!(
+                stream,
+                "HTTP/1.1 416 No\r\n{range}Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
         let (status, from, range) = match first(etag) {
             Some(from) => {
                 let range =
@@ -239,16 +246,23 @@ fn a_cut_download_goes_on_where_it_was() {
 
 #[test]
 fn a_killed_download_goes_on_in_another_process() {
+    // Killed half-way, and behind the last byte: then there is nothing left to ask for.
+    for there in [1000, content(1).len()] {
+        goes_on_behind(there);
+    }
+}
+
+fn goes_on_behind(there: usize) {
     let server = Server::start(&[("digits.gz", Answer::File { content: content(1), etag: "\"1\"" })]);
     let run = Run::new(std::slice::from_ref(&server.address), &content(1), None);
     let folder = run.data.join("downloads/mnist");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("digits.gz.part"), &content(1)[..1000]).unwrap();
+    fs::write(folder.join("digits.gz.part"), &content(1)[..there]).unwrap();
     let origin = format!("{{\"url\":\"{}digits.gz\",\"version\":\"\\\"1\\\"\"}}", server.address);
     fs::write(folder.join("digits.gz.part.json"), origin).unwrap();
     run.fetch().unwrap();
     run.assert_whole(&content(1));
-    assert_eq!(server.ranges("digits.gz"), [Some("bytes=1000-".to_owned())]);
+    assert_eq!(server.ranges("digits.gz"), [Some(format!("bytes={there}-"))]);
 }
 
 #[test]
