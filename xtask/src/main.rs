@@ -4,6 +4,8 @@
 
 mod accept;
 mod bench;
+mod committed;
+mod compare;
 mod data;
 mod print;
 mod reproduce;
@@ -29,6 +31,8 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Promote finished runs and their table from the run store into results/
     Accept(accept::AcceptArgs),
+    /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
+    Compare(compare::CompareArgs),
     /// Time the kernels, or training steps and evaluations of the paper's networks
     Bench(bench::BenchArgs),
     /// List, fetch, import, verify, frame and look at data sets
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Accept(args) => accept::run(&args),
+        Command::Compare(args) => return compare::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Data(args) => data::run(args),
         Command::Tidy => tidy::run(),

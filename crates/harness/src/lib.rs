@@ -11,24 +11,34 @@
 mod accept;
 pub mod bench;
 mod check;
+mod committed;
+mod compare;
 mod config;
 mod engine;
 mod error;
 mod experiment;
+mod order;
 mod plan;
 mod record;
 mod reproduce;
+mod statistics;
 mod store;
 mod table;
 mod train;
 
 pub use accept::accept;
+pub use committed::{Checked, Drift, check_tables};
+pub use compare::{
+    AccuracyGroup, Change, ChangeKind, Comparison, Difference, Pair, PairedBy, TimeLimit, TimeRatio,
+    Unpaired, Verdict, compare,
+};
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use error::HarnessError;
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};
 pub use plan::{Options, Plan, PlannedCell};
 pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
 pub use reproduce::{Event, Outcome, reproduce};
+pub use statistics::Spread;
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
 

@@ -6,12 +6,13 @@
 //! same initial weights and the same order of samples.
 
 use bpsta_spiking::{Streams, below};
+use serde::Serialize;
 
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 10_000;
 
 /// What the values of several seeds give.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
     /// How many values.
     pub count: usize,
@@ -45,7 +46,7 @@ impl Spread {
 }
 
 /// The differences `a - b` of the seeds that both have, each as (seed, value).
-pub fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<f64> {
+pub(crate) fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<f64> {
     let other = |seed: u64| b.iter().find(|(of, _)| *of == seed).map(|(_, value)| *value);
     a.iter().filter_map(|(seed, value)| Some(value - other(*seed)?)).collect()
 }

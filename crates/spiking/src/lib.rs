@@ -27,7 +27,7 @@ pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Var
 pub use neuron::{Neuron, Reset, Rule};
 pub use optimizer::AdamW;
 pub use parameters::Parameters;
-pub use random::Streams;
+pub use random::{Streams, below};
 pub use schedule::{CosineGranularity, Schedule};
 pub use stimuli::Stimuli;
 

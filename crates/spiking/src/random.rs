@@ -43,7 +43,7 @@ pub(crate) fn unit(stream: &mut ChaCha8Rng) -> f32 {
 }
 
 /// A whole number of 0..`bound`, without bias (Lemire 2019, by rejection).
-fn below(stream: &mut ChaCha8Rng, bound: usize) -> usize {
+pub fn below(stream: &mut ChaCha8Rng, bound: usize) -> usize {
     let bound = bound as u64;
     let reject_under = bound.wrapping_neg() % bound;
     loop {
