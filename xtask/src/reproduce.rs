@@ -57,7 +57,7 @@ pub(crate) struct CellArgs {
     engine: Option<EngineKind>,
 }
 
-/// What says how cells are run, and nothing to a check of what was.
+/// What says how cells are run, and nothing to a check of what was. Without --data, which the environment may give.
 const OF_RUNS: [&str; 11] = [
     "profile",
     "dataset",

@@ -12,8 +12,11 @@ pub(super) const FEWEST_SEEDS: usize = 3;
 /// What the mean may fall where seeds are too few to tell, in percentage points.
 pub(super) const TOLERANCE: f64 = 1.0;
 
-/// Accuracies that a record may have, and how they are read off it.
-const ACCURACIES: [(&str, fn(&Accuracy) -> Option<f64>); 3] = [
+/// Reads an accuracy off a record that may not have it.
+type Read = fn(&Accuracy) -> Option<f64>;
+
+/// Accuracies by their keys.
+const ACCURACIES: [(&str, Read); 3] = [
     ("accuracy.last", |accuracy| Some(accuracy.last)),
     ("accuracy.best_test", |accuracy| Some(accuracy.best_test)),
     ("accuracy.chosen.test", |accuracy| Some(accuracy.chosen?.test)),
@@ -57,11 +60,7 @@ pub(super) fn groups(pairs: &[Match<'_>]) -> Vec<AccuracyGroup> {
 }
 
 /// None where a run has no such accuracy.
-fn judge(
-    group: &[&Match<'_>],
-    key: &'static str,
-    read: fn(&Accuracy) -> Option<f64>,
-) -> Option<AccuracyGroup> {
+fn judge(group: &[&Match<'_>], key: &'static str, read: Read) -> Option<AccuracyGroup> {
     let (mut base, mut new) = (Vec::new(), Vec::new());
     for pair in group {
         // A pair is known by the seed of BASE: that of NEW may be what was changed.

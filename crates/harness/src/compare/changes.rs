@@ -45,15 +45,16 @@ pub struct Difference {
     pub new: Option<Value>,
 }
 
-/// Measured values of a record: all that must be the same bits under one configuration. Times are not among them.
-const MEASURED: [&str; 6] =
-    ["accuracy", "firing_rate", "layer_spikes", "parameters_hash", "samples", "spikes_per_sample"];
+/// What a record measured: all that must be the same bits under one configuration. Times are not among it.
+const MEASURED: [&str; 7] =
+    ["accuracy", "classes", "firing_rate", "layer_spikes", "parameters_hash", "samples", "spikes_per_sample"];
 
 /// The same of an epoch.
-const MEASURED_IN_EPOCH: [&str; 10] = [
+const MEASURED_IN_EPOCH: [&str; 11] = [
     "ann_warm_up",
     "epoch",
     "firing_rate",
+    "layer_firing_rates",
     "learning_rate",
     "test_accuracy",
     "test_loss",
@@ -63,18 +64,27 @@ const MEASURED_IN_EPOCH: [&str; 10] = [
     "validation_loss",
 ];
 
-/// All measured values by their keys.
-pub(super) fn measured(json: &Value) -> BTreeMap<String, Value> {
-    let mut values = BTreeMap::new();
+/// Measured values that differ. What a schema does not have yet is not compared: a record that lacks what its own must have was refused
+/// when it was read.
+pub(super) fn measured(base: &Value, new: &Value) -> Vec<Difference> {
+    let (mut from, mut to) = (BTreeMap::new(), BTreeMap::new());
+    let mut both = |path: &str, base: Option<&Value>, new: Option<&Value>| {
+        if base.is_some() && new.is_some() {
+            flatten(path, base, &mut from);
+            flatten(path, new, &mut to);
+        }
+    };
     for key in MEASURED {
-        flatten(key, json.get(key), &mut values);
+        both(key, base.get(key), new.get(key));
     }
-    for (index, epoch) in json["epochs"].as_array().into_iter().flatten().enumerate() {
+    let epochs = |json: &Value| json["epochs"].as_array().map_or(0, Vec::len);
+    for index in 0..epochs(base).max(epochs(new)) {
+        let (base, new) = (&base["epochs"][index], &new["epochs"][index]);
         for key in MEASURED_IN_EPOCH {
-            flatten(&format!("epochs[{index}].{key}"), epoch.get(key), &mut values);
+            both(&format!("epochs[{index}].{key}"), base.get(key), new.get(key));
         }
     }
-    values
+    differences(&from, &to)
 }
 
 /// What shaped two runs otherwise.
@@ -112,7 +122,7 @@ pub(super) fn changes(base: &Run, new: &Run) -> Vec<Change> {
 }
 
 /// Keys whose values differ, or that only one side has.
-pub(super) fn differences(base: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>) -> Vec<Difference> {
+fn differences(base: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>) -> Vec<Difference> {
     let only_new = new.keys().filter(|key| !base.contains_key(*key));
     let differs = |key: &String| {
         let (base, new) = (base.get(key).cloned(), new.get(key).cloned());

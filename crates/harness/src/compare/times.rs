@@ -5,7 +5,11 @@ use serde::Serialize;
 use super::pairs::Match;
 use crate::{DeviceKind, Record};
 
-const TIMES: [(&str, fn(&Record) -> f64); 2] = [
+/// Reads a time off a record.
+type Read = fn(&Record) -> f64;
+
+/// Times by their keys.
+const TIMES: [(&str, Read); 2] = [
     ("train_ms_per_sample", |record| record.train_ms_per_sample),
     ("test_ms_per_sample", |record| record.test_ms_per_sample),
 ];
@@ -40,7 +44,7 @@ pub(super) fn ratios(pairs: &[Match<'_>], tolerance: f64) -> Vec<TimeRatio> {
         (_, 0) => Some("no pair on one CPU model and as many threads: not judged"),
         _ => None,
     };
-    let ratio = |(key, read): (&'static str, fn(&Record) -> f64)| {
+    let ratio = |(key, read): (&'static str, Read)| {
         let of = |pair: &&&Match<'_>| read(&pair.new.record) / read(&pair.base.record);
         let mut ratios: Vec<f64> = judged.iter().map(of).filter(|ratio| ratio.is_finite()).collect();
         let median = median(&mut ratios);
