@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: times kernels, and steps and evaluations of the paper's networks.
+//! `cargo xtask bench`: times kernels, steps and evaluations of the paper's networks, and (bench_events.rs) event files.
 
 use std::path::PathBuf;
 
@@ -26,6 +26,8 @@ enum What {
     Inference(Settings),
     /// Time each layer of training steps on the CPU engine
     Layers(Settings),
+    /// Time reading, decoding and framing event files, on one thread
+    Events(crate::bench_events::EventsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +75,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         Some(What::Step(settings)) => (Task::Step, settings),
         Some(What::Inference(settings)) => (Task::Inference, settings),
         Some(What::Layers(settings)) => (Task::Step, settings),
+        Some(What::Events(args)) => return crate::bench_events::run(&args),
     };
     crate::use_threads(settings.threads)?;
     let bench = Bench {

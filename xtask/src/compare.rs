@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use bpsta_harness::{TimeLimit, Verdict, compare};
+use bpsta_harness::{ComparisonVerdict, TimeLimit, compare};
 use clap::Args;
 
 use crate::print;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &CompareArgs) -> ExitCode {
         Ok(comparison) => comparison,
         Err(error) => {
             print::note(format_args!("not comparable: {error}"));
-            return ExitCode::from(Verdict::NotComparable as u8);
+            return ExitCode::from(ComparisonVerdict::NotComparable as u8);
         }
     };
     let text = match args.json {

@@ -1,23 +1,22 @@
 //! `cargo xtask data`: what data sets are there, importing and checking them, and looking into single files.
 
+mod frame;
+mod inspect;
+mod progress;
 mod seen;
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use anyhow::{Context, bail};
-use bpsta_datasets::{
-    DatasetId, DatasetInfo, ImageSummary, Inspection, Manifest, Patience, Progress, Registry, Store,
-    frame_file, inspect, thousands,
-};
-use bpsta_events::{Format, Framing, Summary};
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::bail;
+use bpsta_datasets::{DatasetId, Manifest, Patience, Registry, Store, synthetic, thousands};
+use bpsta_harness::STAND_IN_SEED;
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::print;
+
+pub(crate) use frame::SplitBy;
 
 /// Data sets: list, fetch, import, verify, frame, preview, stats; and single files: inspect, frame, preview.
 #[derive(Debug, Args)]
@@ -56,15 +55,29 @@ enum Command {
         dataset: DatasetId,
     },
     /// Frame a whole data set into its cache, or one file into an HDF5 file
-    Frame(FrameArgs),
+    Frame(frame::FrameArgs),
+    /// Generate a synthetic stand-in of one of the paper's data sets, in its official format
+    StandIn {
+        /// mnist, cifar10, nmnist, dvsgesture or dvscifar10
+        dataset: DatasetId,
+        /// Training samples
+        #[arg(long, value_name = "N")]
+        train: usize,
+        /// Test samples
+        #[arg(long, value_name = "N")]
+        test: usize,
+        /// Seed; the one that `reproduce` uses if not given
+        #[arg(long, default_value_t = STAND_IN_SEED)]
+        seed: u64,
+    },
     /// Decode a file and show what it holds
     Inspect {
-        /// The file: events (N-MNIST .bin, AEDAT 2.0, AEDAT 3.1), IDX or CIFAR-10 binary, also with .gz
+        /// The file: events (N-MNIST .bin, AEDAT 2.0, 3.1 and 4), IDX or CIFAR-10 binary, also with .gz
         file: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Do not guess the format: nmnist-bin, aedat2, aedat3.1, idx or cifar10-bin
+        /// Do not guess the format: nmnist-bin, aedat2, aedat3.1, aedat4, idx or cifar10-bin
         #[arg(long)]
         format: Option<String>,
     },
@@ -74,52 +87,12 @@ enum Command {
     Stats(seen::StatsArgs),
 }
 
-#[derive(Debug, Args)]
-struct FrameArgs {
-    /// The data set to build the cache of
-    #[arg(required_unless_present = "file", conflicts_with_all = ["file", "output"])]
-    dataset: Option<DatasetId>,
-    /// The file to frame, also with .gz
-    #[arg(long, requires = "output", requires = "time_steps")]
-    file: Option<PathBuf>,
-    /// Number of frames; for a data set, the registry's if not given
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    time_steps: Option<u16>,
-    /// Equal numbers of events, or equal times; for a data set, the registry's if not given
-    #[arg(long, value_enum)]
-    split: Option<SplitBy>,
-    /// Where to write the frames of a file: dataset `frames`, u16 [T, 2, H, W]
-    #[arg(long, value_name = "FILE.h5")]
-    output: Option<PathBuf>,
-    /// The file's format, if it is not to be guessed: nmnist-bin, aedat2 or aedat3.1
-    #[arg(long, requires = "file")]
-    format: Option<Format>,
-    /// Replace the output if it is there
-    #[arg(long, requires = "file")]
-    force: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SplitBy {
-    Number,
-    Time,
-}
-
-impl SplitBy {
-    fn framing(self, frames: usize) -> Framing {
-        match self {
-            SplitBy::Number => Framing::ByNumber { frames },
-            SplitBy::Time => Framing::ByTime { frames },
-        }
-    }
-}
-
 /// Runs one of the `data` commands.
 pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
     let DataArgs { data, registry, command } = args;
     let open = || -> anyhow::Result<(Registry, Store)> {
         let registry = crate::registry(&registry)?;
-        let store = Store::open(&data, &registry).with_progress(show());
+        let store = Store::open(&data, &registry).with_progress(progress::show());
         Ok((registry, store))
     };
     match command {
@@ -130,28 +103,13 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
         Command::Fetch { dataset } => fetch(&open()?.1, dataset),
         Command::Import { dataset, from } => import(&open()?.1, dataset, from.as_deref()),
         Command::Verify { dataset } => verify(&open()?.1, dataset),
-        Command::Frame(FrameArgs {
-            file: Some(file),
-            output: Some(output),
-            time_steps,
-            split,
-            format,
-            force,
-            ..
-        }) => {
-            // The parser has made sure that --time-steps stands beside --file.
-            let framing = split.unwrap_or(SplitBy::Number).framing(time_steps.unwrap_or_default().into());
-            let frames = frame_file(&file, format, framing, &output, force)?;
-            let shape = [frames.time_steps, 2, frames.height, frames.width];
-            print::line(format_args!("{}: frames {shape:?}, u16, framed by {framing}", output.display()))?;
-            Ok(())
-        }
-        Command::Frame(FrameArgs { dataset, time_steps, split, .. }) => {
+        Command::Frame(args) if args.file.is_some() => frame::file(args),
+        Command::Frame(args) => {
             let (registry, store) = open()?;
-            let dataset = dataset.context("name a data set, or a file with --file")?;
-            frame(registry.get(dataset)?, &store, dataset, time_steps, split)
+            frame::dataset(&registry, &store, &args)
         }
-        Command::Inspect { file, json, format } => show_file(&file, json, format.as_deref()),
+        Command::StandIn { dataset, train, test, seed } => stand_in(&open()?.1, dataset, train, test, seed),
+        Command::Inspect { file, json, format } => inspect::run(&file, json, format.as_deref()),
         Command::Preview(args) => {
             let (registry, store) = open()?;
             seen::preview(&registry, &store, &args)
@@ -242,6 +200,13 @@ fn import(store: &Store, dataset: DatasetId, from: Option<&Path>) -> anyhow::Res
     Ok(())
 }
 
+fn stand_in(store: &Store, dataset: DatasetId, train: usize, test: usize, seed: u64) -> anyhow::Result<()> {
+    let manifest = store.synthetic(dataset, &synthetic::Size { train, test }, seed)?;
+    print::line(manifest.describe())?;
+    print::line(store.folder(&manifest).display())?;
+    Ok(())
+}
+
 fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
     let mut manifests = store.stand_ins(dataset)?;
     manifests.extend(store.manifest(dataset)?);
@@ -273,104 +238,6 @@ fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn frame(
-    info: &DatasetInfo,
-    store: &Store,
-    dataset: DatasetId,
-    time_steps: Option<u16>,
-    split: Option<SplitBy>,
-) -> anyhow::Result<()> {
-    let Some(default) = info.framing else {
-        bail!("{dataset} holds images, not events: there is nothing to frame");
-    };
-    let (Framing::ByNumber { frames } | Framing::ByTime { frames }) = default else {
-        bail!(
-            "the registry's framing {default} gives no fixed number of frames: give --time-steps and --split"
-        );
-    };
-    let by = match (split, default) {
-        (Some(split), _) => split,
-        (None, Framing::ByTime { .. }) => SplitBy::Time,
-        (None, _) => SplitBy::Number,
-    };
-    let framing = by.framing(time_steps.map_or(frames, usize::from));
-    let Some(manifest) = store.manifest(dataset)? else {
-        bail!(
-            "{dataset} is not in the data folder: import it with `cargo xtask data import {dataset} --from FOLDER`"
-        );
-    };
-    // Samples stay in the cache: this command has no use for them.
-    let data = store.clone().with_memory_limit(0).load(&manifest, Some(framing))?;
-    print::line(format_args!(
-        "{}: frames [{}, {}, {}, {}] by {framing}, {} training and {} test samples, in {}",
-        manifest.describe(),
-        data.time_steps,
-        data.channels,
-        data.height,
-        data.width,
-        thousands(data.train.len()),
-        thousands(data.test.len()),
-        store.folder(&manifest).join("frames").display()
-    ))?;
-    Ok(())
-}
-
-fn show_file(file: &Path, json: bool, format: Option<&str>) -> anyhow::Result<()> {
-    let inspection = inspect(file, format)?;
-    if json {
-        print::line(serde_json::to_string_pretty(&inspection)?)?;
-        return Ok(());
-    }
-    let mut table = table([file.display().to_string(), String::new()]);
-    let mut row = |name: &str, value: String| {
-        table.add_row([name.to_owned(), value]);
-    };
-    match inspection {
-        Inspection::Events(summary) => event_rows(&summary, &mut row),
-        Inspection::Images(summary) => image_rows(&summary, &mut row),
-        other => row("contents", format!("{other:?}")),
-    }
-    print::line(&table)?;
-    Ok(())
-}
-
-fn event_rows(summary: &Summary, row: &mut dyn FnMut(&str, String)) {
-    let range =
-        |low: Option<u16>, high: Option<u16>| low.zip(high).map(|(low, high)| format!("{low} to {high}"));
-    row("format", summary.format.to_string());
-    row("events", thousands(summary.events));
-    row("first timestamp (us)", or_none(summary.first_us));
-    row("last timestamp (us)", or_none(summary.last_us));
-    row("duration (us)", or_none(summary.duration_us));
-    row("x", or_none(range(summary.x_min, summary.x_max)));
-    row("y", or_none(range(summary.y_min, summary.y_max)));
-    row("ON events", thousands(summary.on));
-    row("OFF events", thousands(summary.off));
-    let notes = [
-        ("timestamp overflow markers (y = 240), kept as events", summary.notes.overflow_markers),
-        ("timestamps step back, kept in file order", summary.notes.steps_back),
-        ("events off the sensor, kept", summary.notes.off_sensor),
-        ("address bits set beyond the sensor's, ignored", summary.notes.high_address_bits),
-        ("packets of other types, skipped", summary.notes.skipped_packets),
-        ("events marked invalid, kept", summary.notes.invalid_events),
-    ];
-    for (name, count) in notes.into_iter().filter(|(_, count)| *count > 0) {
-        row(name, count.to_string());
-    }
-}
-
-fn image_rows(summary: &ImageSummary, row: &mut dyn FnMut(&str, String)) {
-    let range = |range: Option<[u8; 2]>| range.map(|[low, high]| format!("{low} to {high}"));
-    row("format", summary.format.to_owned());
-    row(if summary.image.is_some() { "images" } else { "labels" }, thousands(summary.count));
-    row(
-        "image (channels x height x width)",
-        or_none(summary.image.map(|[c, h, w]| format!("{c} x {h} x {w}"))),
-    );
-    row("pixels", or_none(range(summary.pixels)));
-    row("label range", or_none(range(summary.labels)));
-}
-
 fn or_none(value: Option<impl Display>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
@@ -379,49 +246,4 @@ fn table<T: Into<comfy_table::Row>>(header: T) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
     table
-}
-
-/// A progress bar on the terminal, if there is one; notices go to standard error in any case.
-fn show() -> impl Fn(Progress) + Send + Sync + 'static {
-    let bars = MultiProgress::new();
-    let bar = bars.add(ProgressBar::no_length());
-    let downloads: Mutex<HashMap<String, ProgressBar>> = Mutex::default();
-    // The templates are fixed, and a test of the command line would find a wrong one.
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} ({eta} left)") {
-        bar.set_style(style);
-    }
-    let of_bytes =
-        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec} ({eta} left)");
-    move |progress| match progress {
-        Progress::Bytes { file, done, total } => {
-            let Ok(mut downloads) = downloads.lock() else { return };
-            let bar = downloads.entry(file.clone()).or_insert_with(|| {
-                let bar = bars.add(ProgressBar::no_length());
-                if let Ok(style) = &of_bytes {
-                    bar.set_style(style.clone());
-                }
-                bar.set_message(file);
-                // What an earlier run fetched says nothing about the rate.
-                bar.set_position(done);
-                bar.reset_eta();
-                bar
-            });
-            if let Some(total) = total {
-                bar.set_length(total);
-            }
-            bar.set_position(done);
-            if total == Some(done) {
-                bar.finish_and_clear();
-            }
-        }
-        Progress::Step { stage, done, total } => {
-            bar.set_length(total as u64);
-            bar.set_message(stage.to_string());
-            bar.set_position(done as u64);
-            if done == total {
-                bar.finish_and_clear();
-            }
-        }
-        Progress::Notice(text) => bars.suspend(|| print::note(format_args!("note: {text}"))),
-    }
 }

@@ -4,6 +4,7 @@
 
 mod accept;
 mod bench;
+mod bench_events;
 mod committed;
 mod compare;
 mod data;
@@ -33,7 +34,7 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
     Compare(compare::CompareArgs),
-    /// Time the kernels, or training steps and evaluations of the paper's networks
+    /// Time the kernels, training steps and evaluations of the paper's networks, or event files
     Bench(bench::BenchArgs),
     /// List, fetch, import, verify, frame and look at data sets
     Data(data::DataArgs),

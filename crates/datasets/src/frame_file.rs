@@ -1,18 +1,22 @@
 //! One recording, framed into an HDF5 file of its own.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing};
+use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing, frame_stream};
 use rust_hdf5::H5File;
 
 use crate::DatasetError;
 use crate::cache::{Attributes, LEVEL, TOOL, compress, hdf5};
 use crate::error::IoContext;
-use crate::import::read_unpacked;
+use crate::import::{is_gzip, read_unpacked};
 use crate::inspect::event_format;
 use crate::layout::of_file;
 use crate::lock::clear;
+
+/// Bytes read at a time: more would crowd the frames out of the nearer caches.
+const BUFFER: usize = 1 << 16;
 
 /// Frames the events of one file and writes them as HDF5: dataset `frames`, u16 `[T, 2, H, W]` (channel 0 = OFF, 1 = ON),
 /// with the attributes `source` (the file's name), `event_format`, `framing`, `framing_version` and `tool`.
@@ -33,11 +37,7 @@ pub fn frame_file(
     if !force && output.exists() {
         return Err(DatasetError::OutputExists { path: output.to_owned() });
     }
-    let bytes = read_unpacked(input)?;
-    let format = event_format(input, &bytes, format)?;
-    let events = bpsta_events::decode(&bytes, format).map_err(of_file(input))?.events;
-    let frames = bpsta_events::frame(&events, format.sensor(), framing)
-        .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
+    let (frames, format) = frames_of_file(input, format, framing)?;
     let version = FRAMING_VERSION.to_string();
     let source = input.file_name().unwrap_or_default().to_string_lossy();
     let attributes: &Attributes<'_> = &[
@@ -57,6 +57,35 @@ pub fn frame_file(
     write(&unfinished, &frames, attributes)?;
     fs::rename(&unfinished, output).context("rename to", output)?;
     Ok(frames)
+}
+
+/// The frames of a file, and its format, which is found out if not given; a `.gz` file is unpacked first.
+///
+/// # Errors
+/// A file that cannot be read, decoded or framed.
+pub fn frames_of_file(
+    input: &Path,
+    format: Option<Format>,
+    framing: Framing,
+) -> Result<(Frames, Format), DatasetError> {
+    if !is_gzip(input) {
+        let file = File::open(input).context("read", input)?;
+        let length = file.metadata().context("read", input)?.len();
+        // No larger than the file: what is freed of a heap's end goes back to the system, and is faulted in again for the next.
+        let mut file = BufReader::with_capacity(BUFFER.min(length as usize).max(1), file);
+        let format = event_format(input, file.fill_buf().context("read", input)?, length, format)?;
+        if let Some(frames) = frame_stream(&mut file, length, format, framing).context("read", input)? {
+            return Ok((frames, format));
+        }
+    }
+    // It is compressed, or something is wrong with it, which is named here.
+    let bytes = read_unpacked(input)?;
+    let format = event_format(input, &bytes, bytes.len() as u64, format)?;
+    let recording = bpsta_events::decode(&bytes, format).map_err(of_file(input))?;
+    drop(bytes);
+    let frames = bpsta_events::frame(&recording.events, recording.sensor, framing)
+        .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
+    Ok((frames, format))
 }
 
 fn write(path: &Path, frames: &Frames, attributes: &Attributes<'_>) -> Result<(), DatasetError> {

@@ -40,7 +40,7 @@ pub struct ImageSummary {
 const IDX: &str = "idx";
 const CIFAR: &str = "cifar10-bin";
 
-/// Decodes a file and sums it up. `format` is one of `idx`, `cifar10-bin`, `nmnist-bin`, `aedat2`, `aedat3.1`; without it
+/// Decodes a file and sums it up. `format` is one of `idx`, `cifar10-bin`, `nmnist-bin`, `aedat2`, `aedat3.1`, `aedat4`; without it
 /// the file's beginning, length and name decide. A `.gz` file is unpacked first.
 ///
 /// # Errors
@@ -80,22 +80,23 @@ pub(crate) fn open(path: &Path, format: Option<&str>) -> Result<(Vec<u8>, Guess)
     let bytes = read_unpacked(path)?;
     let format = match named {
         Some(guess) => guess,
-        None => sniff(path, &bytes)?
+        None => sniff(path, &bytes, bytes.len() as u64)?
             .ok_or_else(|| DatasetError::UnknownFormat { path: path.to_owned(), formats: formats() })?,
     };
     Ok((bytes, format))
 }
 
-/// The event format of a file that is to be framed: as named, or by its (unpacked) bytes.
+/// The event format of a file that is to be framed: as named, or by how its (unpacked) bytes begin and how many they are.
 pub(crate) fn event_format(
     path: &Path,
-    bytes: &[u8],
+    head: &[u8],
+    length: u64,
     format: Option<Format>,
 ) -> Result<Format, DatasetError> {
     if let Some(format) = format {
         return Ok(format);
     }
-    match sniff(path, bytes)? {
+    match sniff(path, head, length)? {
         Some(Guess::Events(format)) => Ok(format),
         _ => Err(DatasetError::UnknownFormat {
             path: path.to_owned(),
@@ -121,23 +122,23 @@ impl Guess {
     }
 }
 
-/// A file's format by its unpacked bytes and its name; none if they do not say. An empty file is an error: no format has one.
-fn sniff(path: &Path, bytes: &[u8]) -> Result<Option<Guess>, DatasetError> {
-    if bytes.is_empty() {
+/// A file's format by how its unpacked bytes begin, how many they are, and its name; none if they do not say. An empty file is an error: no format has one.
+fn sniff(path: &Path, head: &[u8], length: u64) -> Result<Option<Guess>, DatasetError> {
+    if length == 0 {
         return Err(malformed(path, 0, "the file is empty: fetch or copy it again"));
     }
     let path = if is_gzip(path) { path.with_extension("") } else { path.to_owned() };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.contains("idx1-ubyte") || name.contains("idx3-ubyte") || bytes.starts_with(&[0, 0, 8]) {
+    if name.contains("idx1-ubyte") || name.contains("idx3-ubyte") || head.starts_with(&[0, 0, 8]) {
         return Ok(Some(Guess::Idx));
     }
     // Neither CIFAR-10's nor N-MNIST's .bin has a magic number: the official names tell them apart, else the length.
     let official = name.starts_with("data_batch") || name.starts_with("test_batch");
-    let length = bytes.len().is_multiple_of(cifar::RECORD) && !bytes.len().is_multiple_of(5);
+    let length = length.is_multiple_of(cifar::RECORD as u64) && !length.is_multiple_of(5);
     if name.ends_with(".bin") && (official || length) {
         return Ok(Some(Guess::Cifar));
     }
-    Ok(Format::sniff(&path, bytes).map(Guess::Events))
+    Ok(Format::sniff(&path, head).map(Guess::Events))
 }
 
 fn idx_summary(idx: idx::Idx<'_>) -> ImageSummary {

@@ -48,7 +48,7 @@ pub use dataset::{Dataset, Split};
 pub use destination::Destination;
 pub use error::DatasetError;
 pub use fetch::{Fetched, Patience};
-pub use frame_file::frame_file;
+pub use frame_file::{frame_file, frames_of_file};
 pub use id::DatasetId;
 pub use inspect::{ImageSummary, Inspection, inspect};
 pub use manifest::{Counts, FileEntry, Manifest, SplitName, Subset, thousands};

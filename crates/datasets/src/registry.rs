@@ -148,17 +148,7 @@ pub enum SplitRule {
 
 /// Reads `number:16` or `time:16`, as framings are written everywhere.
 fn framing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Framing>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let parsed = text.split_once(':').and_then(|(by, frames)| {
-        let frames = frames.parse().ok().filter(|&frames: &usize| frames > 0)?;
-        match by {
-            "number" => Some(Framing::ByNumber { frames }),
-            "time" => Some(Framing::ByTime { frames }),
-            _ => None,
-        }
-    });
-    let expected = || format!("expected a framing such as \"number:16\" or \"time:16\", found {text:?}");
-    parsed.map(Some).ok_or_else(|| serde::de::Error::custom(expected()))
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 impl fmt::Display for SplitRule {

@@ -1,9 +1,10 @@
 //! Which samples a manifest's files hold, in the order every run sees them.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::{Events, Frames, Framing, Sensor};
+use bpsta_events::{Events, Frames, Framing, Sensor, frame_stream};
 
 use crate::error::{IoContext, malformed};
 use crate::layout::{decode, dvsgesture};
@@ -99,12 +100,28 @@ impl<'a> Files<'a> {
         recording: &Recording<'_>,
         framing: Framing,
     ) -> Result<Vec<u16>, DatasetError> {
+        if let [Sample { window: None, .. }] = recording.samples[..]
+            && let Some(frames) = self.stream(recording.entry, framing)?
+        {
+            return Ok(frames.counts);
+        }
         let mut out = Vec::new();
         self.for_each_sample(recording, |_, sample, events| {
             out.extend_from_slice(&self.frames(sample, events, framing)?.counts);
             Ok(())
         })?;
         Ok(out)
+    }
+
+    /// The frames of a recording that is one sample, made as it is read; none where that cannot be.
+    fn stream(&self, entry: &FileEntry, framing: Framing) -> Result<Option<Frames>, DatasetError> {
+        let sensor = Sensor { width: self.info.width, height: self.info.height };
+        let Some(format) = self.info.recordings().filter(|format| format.sensor() == Some(sensor)) else {
+            return Ok(None);
+        };
+        let bytes = self.read(entry)?;
+        frame_stream(&mut Cursor::new(&bytes), bytes.len() as u64, format, framing)
+            .context("read", &self.path(entry))
     }
 
     /// The frames of one sample.
@@ -130,7 +147,10 @@ impl<'a> Files<'a> {
             return Err(DatasetError::FramingChoice { dataset: self.manifest.dataset, problem });
         };
         let path = self.path(recording.entry);
-        let events = decode(&path, &self.read(recording.entry)?, format, self.info)?;
+        let bytes = self.read(recording.entry)?;
+        let events = decode(&path, &bytes, format, self.info)?;
+        // A recording can be 100 MB, and its events half as much again.
+        drop(bytes);
         for (place, sample) in recording.samples.iter().enumerate() {
             match sample.window {
                 Some((start, end)) => each(place, sample, &events.between(start, end))?,

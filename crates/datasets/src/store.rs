@@ -257,10 +257,10 @@ impl Store {
                 (1, split(SplitName::Train)?, split(SplitName::Test)?)
             }
             (Kind::Events, Some(framing)) => {
-                let (Framing::ByNumber { frames } | Framing::ByTime { frames }) = framing else {
+                let Some(frames) = framing.frames() else {
                     return Err(choice(
-                        "frames of a fixed duration give every sample another number of them: \
-                                       frame by number or by time",
+                        "frames of a fixed duration give every sample another number of them: say how many, as in \
+                         duration:20000us:16",
                     ));
                 };
                 if !(1..=MOST_FRAMES).contains(&frames) {

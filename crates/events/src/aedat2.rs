@@ -2,49 +2,55 @@
 //! and timestamp (us), u32 each.
 //!
 //! An address holds polarity in bit 0 (0 = ON), and the pixel in bits 1-7 and 8-14. The paper's reader turns the picture:
-//! x = 127 - (address >> 8 & 127), y = 127 - (address >> 1 & 127). It ignores the bits above, and so does this one, but
+//! x = 127 - (address >> 8 & 127), y = 127 - (address >> 1 & 127). It ignores the bits above (15 to 31), and so does this one, but
 //! counts the events that have any: another sensor's, or no events of pixels.
 
-use crate::format::{fits, wrong_start};
-use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};
+use std::io::{BufRead, Seek};
+
+use crate::format::{fits, starts};
+use crate::records::{Event, Records, Runs};
+use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes, Sensor};
 
 pub(crate) const MAGIC: &str = "#!AER-DAT2.0";
-const RECORD: usize = 8;
+/// Bytes of a record.
+pub(crate) const RECORD: usize = 8;
 const EDGE: u32 = 127;
-/// The bits of an address that a DVS128 uses for its pixels and their polarity.
-const ADDRESS_BITS: u32 = 15;
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes), DecodeErrorKind> {
-    if !bytes.starts_with(MAGIC.as_bytes()) {
-        return Err(wrong_start(bytes, Format::Aedat2, MAGIC));
-    }
-    let mut start = 0;
-    while bytes.get(start) == Some(&b'#') {
-        let line = bytes[start..].iter().position(|byte| *byte == b'\n');
-        let Some(length) = line else {
-            return Err(DecodeErrorKind::HeaderEnd { offset: bytes.len(), end: "a line break" });
-        };
-        start += length + 1;
-    }
-    let (records, rest) = bytes[start..].as_chunks::<RECORD>();
-    if !rest.is_empty() {
-        return Err(DecodeErrorKind::Truncated {
-            offset: bytes.len() - rest.len(),
-            found: rest.len(),
+/// The records of AEDAT 2.0.
+pub(crate) struct Aedat2;
+
+impl Records<RECORD> for Aedat2 {
+    const SENSOR: Sensor = Sensor::DVS128;
+
+    fn runs(input: &mut (impl BufRead + Seek), length: usize) -> Result<Runs, DecodeErrorKind> {
+        starts(input, Format::Aedat2, MAGIC)?;
+        let mut start = 0;
+        let mut line = Vec::new();
+        while input.fill_buf()?.first() == Some(&b'#') {
+            line.clear();
+            start += input.read_until(b'\n', &mut line)?;
+            if !line.ends_with(b"\n") {
+                return Err(DecodeErrorKind::HeaderEnd { offset: start, end: "a line break" });
+            }
+        }
+        Runs::rest(start, length, RECORD).map_err(|found| DecodeErrorKind::Truncated {
+            offset: length - found,
+            found,
             expected: RECORD,
             format: Format::Aedat2,
-        });
+        })
     }
-    let mut events = Events::with_capacity(records.len());
-    let mut notes = Notes::default();
-    for [a, b, c, d, t @ ..] in records {
-        let address = u32::from_be_bytes([*a, *b, *c, *d]);
-        let x = EDGE - (address >> 8 & EDGE);
-        let y = EDGE - (address >> 1 & EDGE);
-        events.push(i64::from(u32::from_be_bytes(*t)), x as u16, y as u16, address & 1 == 0);
-        notes.high_address_bits += u64::from(address >> ADDRESS_BITS != 0);
+
+    fn event(record: &[u8; RECORD], _base: i64) -> Event {
+        let word = u64::from_be_bytes(*record);
+        let pixel = |at: u32| EDGE - ((word >> at) as u32 & EDGE);
+        Event { t: i64::from(word as u32), x: pixel(40), y: pixel(33), on: word >> 32 & 1 == 0 }
     }
-    Ok((events, notes))
+
+    fn note(records: &[[u8; RECORD]], notes: &mut Notes) {
+        let high = records.iter().filter(|[a, b, c, ..]| *a != 0 || *b != 0 || *c > 0x7f);
+        notes.high_address_bits += high.count() as u64;
+    }
 }
 
 pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {

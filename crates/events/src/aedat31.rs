@@ -6,13 +6,17 @@
 //! and takes all `capacity` slots of a packet; other types are skipped. A packet of any type must hold
 //! valid <= number <= capacity, and no timestamp is below 0: what does not is damaged.
 
-use crate::format::{fits, wrong_start};
-use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};
+use std::io::{BufRead, Seek};
+
+use crate::format::{fits, starts};
+use crate::records::{Event, Records, Run, Runs};
+use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes, Sensor};
 
 pub(crate) const MAGIC: &str = "#!AER-DAT3.1";
-const HEADER_END: &str = "#!END-HEADER\r\n";
+const HEADER_END: &[u8] = b"#!END-HEADER\r\n";
 const PACKET_HEADER: usize = 28;
-const RECORD: usize = 8;
+/// Bytes of a record.
+pub(crate) const RECORD: usize = 8;
 const POLARITY: u16 = 1;
 const EDGE: u32 = 127;
 /// Bytes of the smallest event of any type: data and timestamp.
@@ -22,72 +26,106 @@ const LAST_OVERFLOW: u32 = 1 << 21;
 /// Events in a packet that is written.
 const PACKET_EVENTS: usize = 8192;
 
-/// The fields of a packet header that matter here.
-struct Packet {
-    kind: u16,
-    size: usize,
-    overflow: u32,
-    capacity: usize,
-}
+/// Bits of a record, as a little-endian u64, that are set in none whose pixel lies on the sensor and whose timestamp is not
+/// below 0.
+const NEVER_SET: u64 = 1 << 63 | (0x7fff & !EDGE as u64) << 17 | (0x7fff & !EDGE as u64) << 2;
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes), DecodeErrorKind> {
-    if !bytes.starts_with(MAGIC.as_bytes()) {
-        return Err(wrong_start(bytes, Format::Aedat31, MAGIC));
+/// The records of AEDAT 3.1.
+pub(crate) struct Aedat31;
+
+impl Records<RECORD> for Aedat31 {
+    const SENSOR: Sensor = Sensor::DVS128;
+
+    fn runs(input: &mut (impl BufRead + Seek), length: usize) -> Result<Runs, DecodeErrorKind> {
+        starts(input, Format::Aedat31, MAGIC)?;
+        let mut offset = header_length(input)?;
+        let mut runs = Runs::default();
+        while offset < length {
+            let packet = packet_at(input, offset, length)?;
+            offset += PACKET_HEADER;
+            if packet.kind == POLARITY {
+                runs.runs.push(Run { offset, events: packet.capacity, base: packet.base });
+            } else {
+                runs.skipped_packets += 1;
+            }
+            offset += packet.body;
+            input.seek_relative(packet.body as i64)?;
+        }
+        Ok(runs)
     }
-    let mut offset = header_length(bytes)?;
-    let mut events = Events::with_capacity((bytes.len() - offset) / RECORD);
-    let mut notes = Notes::default();
-    while offset < bytes.len() {
-        let packet = packet_at(bytes, offset)?;
-        let start = offset + PACKET_HEADER;
-        let left = bytes.len() - start;
-        let Some(body) = packet.capacity.checked_mul(packet.size).filter(|body| *body <= left) else {
-            return Err(DecodeErrorKind::Packet {
-                offset,
-                field: "capacity",
-                found: packet.capacity as u64,
-                expected: format!(
-                    "events of {} bytes that end inside the file, with {left} bytes left",
-                    packet.size
-                ),
-            });
-        };
-        if packet.kind == POLARITY {
-            push_events(&bytes[start..start + body], start, packet.overflow, &mut events, &mut notes)?;
+
+    fn event(record: &[u8; RECORD], base: i64) -> Event {
+        let word = u64::from_le_bytes(*record);
+        Event {
+            t: i64::from((word >> 32) as i32) | base,
+            x: word as u32 >> 17 & 0x7fff,
+            y: word as u32 >> 2 & 0x7fff,
+            on: word >> 1 & 1 == 1,
+        }
+    }
+
+    fn fault(records: &[[u8; RECORD]], offset: usize) -> Option<DecodeErrorKind> {
+        let never = |record: &[u8; RECORD]| u64::from_le_bytes(*record) & NEVER_SET;
+        // Without a way out of the loop, it goes over several records at once.
+        if records.iter().fold(0, |set, record| set | never(record)) == 0 {
+            return None;
+        }
+        let index = records.iter().position(|record| never(record) != 0)?;
+        let offset = offset + index * RECORD;
+        let Event { t, x, y, .. } = Self::event(&records[index], 0);
+        let (x, y) = (x as i32, y as i32);
+        Some(if x > EDGE as i32 || y > EDGE as i32 {
+            let (sensor, format) = (Self::SENSOR, Format::Aedat31);
+            DecodeErrorKind::OffSensor { offset, x, y, sensor, format }
         } else {
-            notes.skipped_packets += 1;
-        }
-        offset = start + body;
+            DecodeErrorKind::Timestamp { offset, found: t }
+        })
     }
-    Ok((events, notes))
+
+    fn note(records: &[[u8; RECORD]], notes: &mut Notes) {
+        notes.invalid_events += records.iter().filter(|[data, ..]| data & 1 == 0).count() as u64;
+    }
 }
 
-fn header_length(bytes: &[u8]) -> Result<usize, DecodeErrorKind> {
+/// Reads the header's lines; how many bytes they are.
+fn header_length(input: &mut impl BufRead) -> Result<usize, DecodeErrorKind> {
     let mut start = 0;
-    while bytes.get(start) == Some(&b'#') {
-        let line = bytes[start..].iter().position(|byte| *byte == b'\n');
-        let Some(length) = line else { break };
-        let next = start + length + 1;
-        if &bytes[start..next] == HEADER_END.as_bytes() {
-            return Ok(next);
+    let mut line = Vec::new();
+    while input.fill_buf()?.first() == Some(&b'#') {
+        line.clear();
+        let next = start + input.read_until(b'\n', &mut line)?;
+        match &line[..] {
+            HEADER_END => return Ok(next),
+            b"#!END-HEADER\n" => return Err(DecodeErrorKind::LineBreak { offset: start }),
+            [.., b'\n'] => start = next,
+            _ => break,
         }
-        if &bytes[start..next] == b"#!END-HEADER\n" {
-            return Err(DecodeErrorKind::LineBreak { offset: start });
-        }
-        start = next;
     }
     Err(DecodeErrorKind::HeaderEnd { offset: start, end: "#!END-HEADER" })
 }
 
-fn packet_at(bytes: &[u8], offset: usize) -> Result<Packet, DecodeErrorKind> {
-    let Some(header) = bytes[offset..].first_chunk::<PACKET_HEADER>() else {
+/// The fields of a packet header that matter here.
+struct Packet {
+    kind: u16,
+    /// The upper bits of its timestamps.
+    base: i64,
+    capacity: usize,
+    /// Bytes behind the header, all in the file.
+    body: usize,
+}
+
+/// Reads the packet header at `offset` of a file of `length` bytes.
+fn packet_at(input: &mut impl BufRead, offset: usize, length: usize) -> Result<Packet, DecodeErrorKind> {
+    let Some(left) = (length - offset).checked_sub(PACKET_HEADER) else {
         return Err(DecodeErrorKind::Truncated {
             offset,
-            found: bytes.len() - offset,
+            found: length - offset,
             expected: PACKET_HEADER,
             format: Format::Aedat31,
         });
     };
+    let mut header = [0; PACKET_HEADER];
+    input.read_exact(&mut header)?;
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let kind = u16::from_le_bytes([header[0], header[1]]);
     let (size, overflow, capacity, number, valid) = (word(4), word(12), word(16), word(20), word(24));
@@ -109,33 +147,13 @@ fn packet_at(bytes: &[u8], offset: usize) -> Result<Packet, DecodeErrorKind> {
     if valid > number {
         return refuse("valid", valid, format!("at most the number, {number}"));
     }
-    Ok(Packet { kind, size: size as usize, overflow, capacity: capacity as usize })
-}
-
-fn push_events(
-    body: &[u8],
-    start: usize,
-    overflow: u32,
-    events: &mut Events,
-    notes: &mut Notes,
-) -> Result<(), DecodeErrorKind> {
-    let (records, _) = body.as_chunks::<RECORD>();
-    for (index, [a, b, c, d, t @ ..]) in records.iter().enumerate() {
-        let data = u32::from_le_bytes([*a, *b, *c, *d]);
-        let (x, y) = (data >> 17 & 0x7fff, data >> 2 & 0x7fff);
-        let offset = start + index * RECORD;
-        if x > EDGE || y > EDGE {
-            return Err(DecodeErrorKind::OffSensor { offset, x, y, size: EDGE + 1, format: Format::Aedat31 });
-        }
-        let found = i32::from_le_bytes(*t);
-        if found < 0 {
-            return Err(DecodeErrorKind::Timestamp { offset, found });
-        }
-        let t = i64::from(found) | i64::from(overflow) << 31;
-        events.push(t, x as u16, y as u16, data >> 1 & 1 == 1);
-        notes.invalid_events += u64::from(data & 1 == 0);
+    let body = u64::from(capacity) * u64::from(size);
+    if body > left as u64 {
+        let expected = format!("events of {size} bytes that end inside the file, with {left} bytes left");
+        return refuse("capacity", capacity, expected);
     }
-    Ok(())
+    let base = i64::from(overflow) << 31;
+    Ok(Packet { kind, base, capacity: capacity as usize, body: body as usize })
 }
 
 pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {

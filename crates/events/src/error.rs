@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Format;
+use crate::{Format, Sensor};
 
 /// A recording that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum DecodeErrorKind {
     },
     /// Another version of AEDAT.
     #[error(
-        "byte 0: the file says AEDAT {found}: 2.0 and 3.1 are read, AEDAT 4 and others are not yet; \
+        "byte 0: the file says AEDAT {found}: 2.0, 3.1 and 4.0 are read, others are not; \
          it was expected to be {format} and begin with `{magic}`"
     )]
     Version {
@@ -104,25 +104,33 @@ pub enum DecodeErrorKind {
         "byte {offset}: event with timestamp {found}, expected 0 or more; the file is damaged, copy it again"
     )]
     Timestamp {
-        /// Where the event's record starts.
+        /// Where the event's record starts; in AEDAT 4, the packet it lies in.
         offset: usize,
         /// The timestamp.
-        found: i32,
+        found: i64,
+    },
+    /// A part of AEDAT 4 that does not hold what it should.
+    #[error("byte {offset}: {problem}; the file is damaged, copy it again")]
+    Content {
+        /// Where the header or the packet starts.
+        offset: usize,
+        /// What is wrong.
+        problem: String,
     },
     /// An event off the sensor.
     #[error(
-        "byte {offset}: event at x = {x}, y = {y}, expected both below {size}; \
+        "byte {offset}: event at x = {x}, y = {y}, off the sensor of {sensor} pixels; \
          the file is damaged or not {format}"
     )]
     OffSensor {
-        /// Where the event's record starts.
+        /// Where the event's record starts; in AEDAT 4, the packet it lies in.
         offset: usize,
         /// Its column.
-        x: u32,
+        x: i32,
         /// Its row.
-        y: u32,
-        /// Pixels along an edge.
-        size: u32,
+        y: i32,
+        /// The sensor.
+        sensor: Sensor,
         /// The format that was expected.
         format: Format,
     },
@@ -131,6 +139,12 @@ pub enum DecodeErrorKind {
 /// Events that a format cannot hold.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
+    /// A format that is read alone.
+    #[error("{format} is read, not written: choose nmnist-bin, aedat2 or aedat3.1")]
+    ReadOnly {
+        /// The format.
+        format: Format,
+    },
     /// A field out of the format's range.
     #[error("event {index}: {field} = {value} does not fit {format}, whose largest is {largest}")]
     Range {

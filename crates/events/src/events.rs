@@ -1,5 +1,7 @@
 //! Events as columns.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Width and height of a sensor, in pixels.
@@ -16,6 +18,12 @@ impl Sensor {
     pub const NMNIST: Self = Self { width: 34, height: 34 };
     /// DVS128, which recorded DVS-Gesture and DVS-CIFAR10.
     pub const DVS128: Self = Self { width: 128, height: 128 };
+}
+
+impl fmt::Display for Sensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
 }
 
 /// Changes of brightness in the order of the file, one column a field.
@@ -42,6 +50,11 @@ impl Events {
         }
     }
 
+    /// As many events at time and place 0, to be written over.
+    pub(crate) fn zeros(count: usize) -> Self {
+        Self { t: vec![0; count], x: vec![0; count], y: vec![0; count], on: vec![false; count] }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.t.len()
@@ -62,12 +75,18 @@ impl Events {
 
     /// The events with `start_us <= t < end_us`, in their order: how a gesture is cut from its recording.
     pub fn between(&self, start_us: i64, end_us: i64) -> Self {
-        let mut cut = Self::default();
+        let inside = |t: &i64| (start_us..end_us).contains(t);
+        let mut cut = Self::with_capacity(self.t.iter().filter(|t| inside(t)).count());
         for (i, t) in self.t.iter().enumerate() {
-            if (start_us..end_us).contains(t) {
+            if inside(t) {
                 cut.push(*t, self.x[i], self.y[i], self.on[i]);
             }
         }
         cut
+    }
+
+    /// Whether [`Events::between`] has any.
+    pub fn has_any_between(&self, start_us: i64, end_us: i64) -> bool {
+        self.t.iter().any(|t| (start_us..end_us).contains(t))
     }
 }

@@ -1,12 +1,18 @@
 //! The formats: their names, how they are told apart, one way in and one way out.
 
 use std::fmt;
+use std::io::{BufRead, Read, Seek};
 use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, DecodeErrorKind, EncodeError, Events, Sensor, aedat2, aedat31, nmnist};
+use crate::aedat2::Aedat2;
+use crate::aedat31::Aedat31;
+use crate::nmnist::Nmnist;
+use crate::{
+    DecodeError, DecodeErrorKind, EncodeError, Events, Sensor, aedat2, aedat4, aedat31, nmnist, records,
+};
 
 /// How AEDAT of any version begins.
 const AEDAT: &str = "#!AER-DAT";
@@ -23,11 +29,14 @@ pub enum Format {
     /// AEDAT 3.1 (cAER): DVS-Gesture.
     #[serde(rename = "aedat3.1")]
     Aedat31,
+    /// AEDAT 4 (DV): recordings of one's own, of any sensor.
+    #[serde(rename = "aedat4")]
+    Aedat4,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::NmnistBin, Self::Aedat2, Self::Aedat31];
+    pub const ALL: [Self; 4] = [Self::NmnistBin, Self::Aedat2, Self::Aedat31, Self::Aedat4];
 
     /// The name used on the command line.
     pub const fn id(self) -> &'static str {
@@ -35,6 +44,7 @@ impl Format {
             Self::NmnistBin => "nmnist-bin",
             Self::Aedat2 => "aedat2",
             Self::Aedat31 => "aedat3.1",
+            Self::Aedat4 => "aedat4",
         }
     }
 
@@ -43,6 +53,7 @@ impl Format {
         match self {
             Self::NmnistBin => "bin",
             Self::Aedat2 | Self::Aedat31 => "aedat",
+            Self::Aedat4 => "aedat4",
         }
     }
 
@@ -51,6 +62,8 @@ impl Format {
     pub fn sniff(path: &Path, head: &[u8]) -> Option<Self> {
         if head.starts_with(aedat31::MAGIC.as_bytes()) {
             Some(Self::Aedat31)
+        } else if head.starts_with(aedat4::MAGIC.as_bytes()) {
+            Some(Self::Aedat4)
         } else if head.starts_with(AEDAT.as_bytes()) {
             Some(Self::Aedat2)
         } else if path.extension().is_some_and(|extension| extension == "bin") {
@@ -60,11 +73,12 @@ impl Format {
         }
     }
 
-    /// The sensor that files of this format come from here.
-    pub const fn sensor(self) -> Sensor {
+    /// The sensor that files of this format come from here; none where each file names its own.
+    pub const fn sensor(self) -> Option<Sensor> {
         match self {
-            Self::NmnistBin => Sensor::NMNIST,
-            Self::Aedat2 | Self::Aedat31 => Sensor::DVS128,
+            Self::NmnistBin => Some(Sensor::NMNIST),
+            Self::Aedat2 | Self::Aedat31 => Some(Sensor::DVS128),
+            Self::Aedat4 => None,
         }
     }
 }
@@ -93,13 +107,14 @@ pub struct Notes {
     pub overflow_markers: u64,
     /// Events whose timestamp is below that of the event before.
     pub steps_back: u64,
-    /// Events off the sensor that files of this format come from. N-MNIST's overflow markers are among them; AEDAT has none,
-    /// since its decoders refuse them (3.1) or have no bits for them (2.0).
+    /// Events off the sensor that the recording comes from. N-MNIST's overflow markers are among them; AEDAT has none,
+    /// since its decoders refuse them (3.1, 4) or have no bits for them (2.0).
     pub off_sensor: u64,
     /// AEDAT 2.0: events with address bits beyond those of a DVS128. They are kept and the bits ignored, as the paper's reader
     /// does.
     pub high_address_bits: u64,
-    /// AEDAT 3.1: packets of other types than polarity, which are skipped.
+    /// AEDAT 3.1: packets of other types than polarity; AEDAT 4: packets of other streams than the first of events. They are
+    /// skipped.
     pub skipped_packets: u64,
     /// AEDAT 3.1: events whose validity bit is 0. They are kept, as the paper's reader keeps them.
     pub invalid_events: u64,
@@ -112,6 +127,8 @@ pub struct Recording {
     pub events: Events,
     /// The format it was read as.
     pub format: Format,
+    /// The sensor it comes from: the format's, or the one the file names (AEDAT 4).
+    pub sensor: Sensor,
     /// What was noticed.
     pub notes: Notes,
 }
@@ -124,16 +141,13 @@ pub fn decode(bytes: &[u8], format: Format) -> Result<Recording, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeErrorKind::Empty { format }.into());
     }
-    let (events, mut notes) = match format {
-        Format::NmnistBin => nmnist::decode(bytes)?,
-        Format::Aedat2 => aedat2::decode(bytes)?,
-        Format::Aedat31 => aedat31::decode(bytes)?,
+    let (events, notes, sensor) = match format {
+        Format::NmnistBin => records::decode::<Nmnist, { nmnist::RECORD }>(bytes)?,
+        Format::Aedat2 => records::decode::<Aedat2, { aedat2::RECORD }>(bytes)?,
+        Format::Aedat31 => records::decode::<Aedat31, { aedat31::RECORD }>(bytes)?,
+        Format::Aedat4 => aedat4::decode(bytes)?,
     };
-    notes.steps_back = events.t.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
-    let Sensor { width, height } = format.sensor();
-    notes.off_sensor =
-        events.x.iter().zip(&events.y).filter(|(x, y)| **x >= width || **y >= height).count() as u64;
-    Ok(Recording { events, format, notes })
+    Ok(Recording { events, format, sensor, notes })
 }
 
 /// Decodes a file.
@@ -151,13 +165,27 @@ pub fn read_file(path: &Path, format: Format) -> Result<Recording, DecodeError> 
 /// The bytes of a recording in its official on-disk format.
 ///
 /// # Errors
-/// [`EncodeError`] where an event does not fit the format.
+/// [`EncodeError`] where an event does not fit the format, and for AEDAT 4, which is read alone.
 pub fn encode(events: &Events, format: Format) -> Result<Vec<u8>, EncodeError> {
     match format {
         Format::NmnistBin => nmnist::encode(events),
         Format::Aedat2 => aedat2::encode(events),
         Format::Aedat31 => aedat31::encode(events),
+        Format::Aedat4 => Err(EncodeError::ReadOnly { format }),
     }
+}
+
+/// Refuses a file that does not begin with `magic`; moves on by nothing.
+pub(crate) fn starts(
+    input: &mut (impl BufRead + Seek),
+    format: Format,
+    magic: &'static str,
+) -> Result<(), DecodeErrorKind> {
+    // Room for the longest magic, and for the version of another.
+    let mut head = Vec::new();
+    let read = input.by_ref().take(32).read_to_end(&mut head)?;
+    input.seek_relative(-(read as i64))?;
+    if head.starts_with(magic.as_bytes()) { Ok(()) } else { Err(wrong_start(&head, format, magic)) }
 }
 
 /// Why a file does not begin as it should: another version of AEDAT, or another kind of file.

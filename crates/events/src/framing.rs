@@ -4,9 +4,11 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::records::BLOCK;
 use crate::{Events, FramingError, Sensor};
 
 /// Raised when framing gives other frames than before: caches made by another version are stale.
@@ -36,6 +38,25 @@ pub enum Framing {
         /// Length of a frame in us.
         us: i64,
     },
+    /// The first T of those frames: events behind them are left out, and frames behind the last event are empty.
+    Windows {
+        /// Length of a frame in us.
+        us: i64,
+        /// T.
+        frames: usize,
+    },
+}
+
+impl Framing {
+    /// T, where it is the same for every recording.
+    pub const fn frames(self) -> Option<usize> {
+        match self {
+            Self::ByNumber { frames } | Self::ByTime { frames } | Self::Windows { frames, .. } => {
+                Some(frames)
+            }
+            Self::ByDuration { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Framing {
@@ -44,7 +65,31 @@ impl fmt::Display for Framing {
             Self::ByNumber { frames } => write!(f, "number:{frames}"),
             Self::ByTime { frames } => write!(f, "time:{frames}"),
             Self::ByDuration { us } => write!(f, "duration:{us}us"),
+            Self::Windows { us, frames } => write!(f, "duration:{us}us:{frames}"),
         }
+    }
+}
+
+impl FromStr for Framing {
+    type Err = String;
+
+    /// As it prints.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let number = |part: Option<&str>| part?.parse().ok().filter(|number| *number > 0);
+        let us = |part: Option<&str>| part?.strip_suffix("us")?.parse().ok().filter(|us| *us > 0);
+        let parsed = match parts.next() {
+            Some("number") => number(parts.next()).map(|frames| Self::ByNumber { frames }),
+            Some("time") => number(parts.next()).map(|frames| Self::ByTime { frames }),
+            Some("duration") => us(parts.next()).and_then(|us| match parts.next() {
+                None => Some(Self::ByDuration { us }),
+                frames => number(frames).map(|frames| Self::Windows { us, frames }),
+            }),
+            _ => None,
+        };
+        parsed.filter(|_| parts.next().is_none()).ok_or_else(|| {
+            format!("expected a framing such as number:16, time:16, duration:20000us or duration:20000us:16, found {text:?}")
+        })
     }
 }
 
@@ -72,12 +117,16 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
     };
     let refuse = |why| Err(FramingError::Rule { framing: framing.to_string(), why });
     let Sensor { width, height } = sensor;
-    let most = MOST_COUNTS / (2 * usize::from(width) * usize::from(height)).max(1);
+    let most = most_frames(sensor);
     let bounds = match framing {
-        Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => {
+        Framing::ByNumber { frames: 0 }
+        | Framing::ByTime { frames: 0 }
+        | Framing::Windows { frames: 0, .. } => {
             return refuse("at least one frame is needed");
         }
-        Framing::ByNumber { frames } | Framing::ByTime { frames } if frames > most => {
+        Framing::ByNumber { frames } | Framing::ByTime { frames } | Framing::Windows { frames, .. }
+            if frames > most =>
+        {
             return Err(FramingError::TooMany { framing: framing.to_string(), most, width, height });
         }
         Framing::ByNumber { frames } => by_number(events.len(), frames),
@@ -85,7 +134,15 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
             let step = last.saturating_sub(first) / i64::try_from(frames).unwrap_or(i64::MAX);
             by_time(&events.t, first, step, frames)
         }
-        Framing::ByDuration { us } if us <= 0 => return refuse("a frame must last at least 1 us"),
+        Framing::ByDuration { us } | Framing::Windows { us, .. } if us <= 0 => {
+            return refuse("a frame must last at least 1 us");
+        }
+        Framing::Windows { us, frames } => {
+            // One more, which runs to the end, takes what is left out.
+            let mut bounds = by_time(&events.t, first, us, frames + 1);
+            bounds.truncate(frames);
+            bounds
+        }
         Framing::ByDuration { us } => {
             let latest = events.t.iter().copied().max().unwrap_or(last);
             let frames = usize::try_from(latest.saturating_sub(first) / us).unwrap_or(usize::MAX);
@@ -127,21 +184,87 @@ fn by_time(t: &[i64], first: i64, step: i64, frames: usize) -> Vec<Range<usize>>
 }
 
 fn count(events: &Events, sensor: Sensor, bounds: &[Range<usize>]) -> Result<Frames, FramingError> {
-    let (height, width) = (usize::from(sensor.height), usize::from(sensor.width));
-    let plane = height * width;
-    let mut counts = vec![0u16; bounds.len() * 2 * plane];
+    let Sensor { width, height } = sensor;
+    let mut counter = Counter::new(sensor, bounds.len());
+    let mut cells = [0; BLOCK];
     for (frame, bound) in bounds.iter().enumerate() {
-        let cells = &mut counts[frame * 2 * plane..][..2 * plane];
-        let (xs, ys, ons) = (&events.x[bound.clone()], &events.y[bound.clone()], &events.on[bound.clone()]);
-        for (i, ((&x, &y), &on)) in xs.iter().zip(ys).zip(ons).enumerate() {
-            if x >= sensor.width || y >= sensor.height {
-                let index = bound.start + i;
-                let Sensor { width, height } = sensor;
-                return Err(FramingError::OffSensor { index, x, y, width, height });
+        for start in bound.clone().step_by(BLOCK) {
+            let rows = start..bound.end.min(start + BLOCK);
+            let (xs, ys, ons) = (&events.x[rows.clone()], &events.y[rows.clone()], &events.on[rows]);
+            let on_sensor =
+                cells_of(sensor, &mut cells[..xs.len()], |at| (xs[at].into(), ys[at].into(), ons[at]));
+            counter.count(frame, &cells[..on_sensor]).map_err(|at| FramingError::Overflow {
+                frame,
+                x: xs[at],
+                y: ys[at],
+            })?;
+            if let (Some(&x), Some(&y)) = (xs.get(on_sensor), ys.get(on_sensor)) {
+                return Err(FramingError::OffSensor { index: start + on_sensor, x, y, width, height });
             }
-            let cell = &mut cells[usize::from(on) * plane + usize::from(y) * width + usize::from(x)];
-            *cell = cell.checked_add(1).ok_or(FramingError::Overflow { frame, x, y })?;
         }
     }
-    Ok(Frames { time_steps: bounds.len(), height, width, counts })
+    Ok(counter.frames())
+}
+
+/// Frames at most: more would need more memory than any recording's should.
+pub(crate) fn most_frames(sensor: Sensor) -> usize {
+    MOST_COUNTS / (2 * usize::from(sensor.width) * usize::from(sensor.height)).max(1)
+}
+
+/// The cells of a frame that events count in: how many there are before the first that is off the sensor, or in all. `pixel`
+/// gives x, y and whether it is ON of an event by its place in the block.
+///
+/// Apart from the counting, and with no way out of the loop, so that the compiler makes vectors of it; inlined, since for
+/// a constant sensor it has no multiplication.
+#[inline(always)]
+pub(crate) fn cells_of(
+    sensor: Sensor,
+    cells: &mut [u32],
+    pixel: impl Fn(usize) -> (u32, u32, bool),
+) -> usize {
+    let (width, height) = (u32::from(sensor.width), u32::from(sensor.height));
+    let off = |x: u32, y: u32| (x >= width) | (y >= height);
+    let mut any_off = false;
+    for (place, cell) in cells.iter_mut().enumerate() {
+        let (x, y, on) = pixel(place);
+        any_off |= off(x, y);
+        // What passes the largest u32 is off the sensor, and not used.
+        let row = u32::from(on).wrapping_mul(height).wrapping_add(y);
+        *cell = row.wrapping_mul(width).wrapping_add(x);
+    }
+    let first_off = (0..cells.len()).filter(|_| any_off).find(|place| {
+        let (x, y, _) = pixel(*place);
+        off(x, y)
+    });
+    first_off.unwrap_or(cells.len())
+}
+
+/// Frames that are being counted.
+pub(crate) struct Counter {
+    frames: Frames,
+}
+
+impl Counter {
+    /// No events yet in so many frames.
+    pub(crate) fn new(sensor: Sensor, time_steps: usize) -> Self {
+        let (height, width) = (usize::from(sensor.height), usize::from(sensor.width));
+        let counts = vec![0; time_steps * 2 * height * width];
+        Self { frames: Frames { time_steps, height, width, counts } }
+    }
+
+    /// Counts an event in each of these cells of `frame`, or says at which place there is one too many.
+    pub(crate) fn count(&mut self, frame: usize, cells: &[u32]) -> Result<(), usize> {
+        let Frames { height, width, counts, .. } = &mut self.frames;
+        let size = 2 * *height * *width;
+        let counts = &mut counts[frame * size..][..size];
+        for (index, cell) in cells.iter().enumerate() {
+            let count = &mut counts[*cell as usize];
+            *count = count.checked_add(1).ok_or(index)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn frames(self) -> Frames {
+        self.frames
+    }
 }

@@ -4,30 +4,40 @@
 //! There is no magic number: any multiple of five bytes is a file. Its coordinates are not checked here against the sensor,
 //! since the paper's reader keeps overflow markers (y = 240) as they stand; framing refuses them.
 
-use crate::format::fits;
-use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes};
+use std::io::{BufRead, Seek};
 
-const RECORD: usize = 5;
+use crate::format::fits;
+use crate::records::{Event, Records, Runs};
+use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes, Sensor};
+
+/// Bytes of a record.
+pub(crate) const RECORD: usize = 5;
 const OVERFLOW_MARKER_Y: u8 = 240;
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes), DecodeErrorKind> {
-    let (records, rest) = bytes.as_chunks::<RECORD>();
-    if !rest.is_empty() {
-        return Err(DecodeErrorKind::Truncated {
-            offset: bytes.len() - rest.len(),
-            found: rest.len(),
+/// N-MNIST's records.
+pub(crate) struct Nmnist;
+
+impl Records<RECORD> for Nmnist {
+    const SENSOR: Sensor = Sensor::NMNIST;
+
+    fn runs(_input: &mut (impl BufRead + Seek), length: usize) -> Result<Runs, DecodeErrorKind> {
+        Runs::rest(0, length, RECORD).map_err(|found| DecodeErrorKind::Truncated {
+            offset: length - found,
+            found,
             expected: RECORD,
             format: Format::NmnistBin,
-        });
+        })
     }
-    let mut events = Events::with_capacity(records.len());
-    let mut notes = Notes::default();
-    for [x, y, high, middle, low] in records {
+
+    fn event([x, y, high, middle, low]: &[u8; RECORD], _base: i64) -> Event {
         let t = u32::from_be_bytes([0, high & 0x7f, *middle, *low]);
-        events.push(i64::from(t), u16::from(*x), u16::from(*y), high >> 7 == 1);
-        notes.overflow_markers += u64::from(*y == OVERFLOW_MARKER_Y);
+        Event { t: i64::from(t), x: u32::from(*x), y: u32::from(*y), on: high >> 7 == 1 }
     }
-    Ok((events, notes))
+
+    fn note(records: &[[u8; RECORD]], notes: &mut Notes) {
+        let markers = records.iter().filter(|[_, y, ..]| *y == OVERFLOW_MARKER_Y);
+        notes.overflow_markers += markers.count() as u64;
+    }
 }
 
 pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {

@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use crate::{Format, Notes, Recording};
+use crate::{Format, Notes, Recording, Sensor};
 
 /// The figures of a recording. Those that need an event are null where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// The format it was read as.
     pub format: Format,
+    /// The sensor it comes from.
+    pub sensor: Sensor,
     /// How many events.
     pub events: usize,
     /// Timestamp of the first event of the file, in us.
@@ -41,6 +43,7 @@ impl Summary {
         let on = events.on.iter().filter(|on| **on).count();
         Self {
             format: recording.format,
+            sensor: recording.sensor,
             events: events.len(),
             first_us,
             last_us,

@@ -5,29 +5,14 @@
 //! to a folder without them they fail.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-use std::path::{Path, PathBuf};
+mod shared;
 
-use bpsta_events::{Format, Framing, decode, frame};
+use std::io::Cursor;
+use std::path::Path;
+
+use bpsta_events::{Format, Framing, decode, frame, frame_stream};
 use safetensors::SafeTensors;
-
-/// The folder of shared files, or none with a notice.
-fn shared() -> Option<PathBuf> {
-    if let Some(folder) = std::env::var_os("BPSTA_SHARED") {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-        assert!(
-            folder.join("golden").is_dir(),
-            "BPSTA_SHARED is set, but {} has no golden/",
-            folder.display()
-        );
-        return Some(folder);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    if !folder.join("golden").is_dir() {
-        eprintln!("skipped: BPSTA_SHARED is not set and {} has no golden/", folder.display());
-        return None;
-    }
-    Some(folder)
-}
+use shared::shared;
 
 fn integers(tensors: &SafeTensors<'_>, name: &str) -> Vec<i64> {
     let view = tensors.tensor(name).unwrap();
@@ -40,7 +25,8 @@ fn integers(tensors: &SafeTensors<'_>, name: &str) -> Vec<i64> {
 fn meets(golden: &Path, bytes: &[u8], format: Format) -> usize {
     let golden_bytes = std::fs::read(golden).unwrap();
     let tensors = SafeTensors::deserialize(&golden_bytes).unwrap();
-    let events = decode(bytes, format).unwrap().events;
+    let recording = decode(bytes, format).unwrap();
+    let events = &recording.events;
     let name = golden.display();
     assert!(events.t == integers(&tensors, "events.t"), "{name}: t");
     let columns = [("x", &events.x), ("y", &events.y)];
@@ -61,7 +47,9 @@ fn meets(golden: &Path, bytes: &[u8], format: Format) -> usize {
             "time" => Framing::ByTime { frames },
             other => panic!("{name}: unknown split {other}"),
         };
-        let found = frame(&events, format.sensor(), framing).unwrap();
+        let found = frame(events, recording.sensor, framing).unwrap();
+        let streamed = frame_stream(&mut Cursor::new(bytes), bytes.len() as u64, format, framing).unwrap();
+        assert!(streamed.is_none_or(|frames| frames == found), "{name}: {tensor}");
         assert_eq!(
             [found.time_steps, 2, found.height, found.width],
             tensors.tensor(tensor).unwrap().shape(),
@@ -121,7 +109,6 @@ fn a_real_recording_of_a_header_alone_has_no_events() {
     let bytes = std::fs::read(shared.join("data/aedat2/tonic_header_only_davis346red.aedat")).unwrap();
     let recording = decode(&bytes, Format::Aedat2).unwrap();
     assert!(recording.events.is_empty());
-    let error =
-        frame(&recording.events, Format::Aedat2.sensor(), Framing::ByNumber { frames: 4 }).unwrap_err();
+    let error = frame(&recording.events, recording.sensor, Framing::ByNumber { frames: 4 }).unwrap_err();
     assert!(error.to_string().contains("no events"), "{error}");
 }

@@ -28,7 +28,7 @@ pub use self::times::TimeRatio;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
-pub enum Verdict {
+pub enum ComparisonVerdict {
     /// Nothing that must be equal differs, and nothing regressed.
     Same = 0,
     /// A value that must be equal differs, or an accuracy fell; or, where that was asked for, times rose.
@@ -59,7 +59,7 @@ pub struct Unpaired {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// What it says.
-    pub verdict: Verdict,
+    pub verdict: ComparisonVerdict,
     /// The name of BASE.
     pub base: String,
     /// The name of NEW.
@@ -109,7 +109,7 @@ pub fn compare(base: &str, new: &str, repository: &Path, time: TimeLimit) -> Res
         runs.iter().map(of).collect()
     };
     let mut comparison = Comparison {
-        verdict: Verdict::Same,
+        verdict: ComparisonVerdict::Same,
         base: base.to_owned(),
         new: new.to_owned(),
         only_in_base: unpaired(&matched.only_base),
@@ -123,9 +123,9 @@ pub fn compare(base: &str, new: &str, repository: &Path, time: TimeLimit) -> Res
     let fell = comparison.accuracies.iter().any(|group| group.regressed);
     // What regressed is certain, whatever else could not be compared.
     if slower || fell || comparison.unequal().next().is_some() {
-        comparison.verdict = Verdict::Regressed;
+        comparison.verdict = ComparisonVerdict::Regressed;
     } else if comparison.pairs.is_empty() || comparison.pairs.iter().any(|pair| pair.other_data) {
-        comparison.verdict = Verdict::NotComparable;
+        comparison.verdict = ComparisonVerdict::NotComparable;
     }
     Ok(comparison)
 }

@@ -97,6 +97,18 @@ pub struct PaperValue {
     pub dataset: DatasetId,
     /// Accuracy in %.
     pub accuracy: f64,
+    /// Spikes over neurons and time steps, where the paper prints it.
+    #[serde(default)]
+    pub firing_rate: Option<f64>,
+    /// E_ANN / E_SNN as printed.
+    #[serde(default)]
+    pub energy_ratio: Option<f64>,
+    /// The rule of ours that it stands for; none for others' methods.
+    #[serde(default)]
+    pub rule: Option<Rule>,
+    /// The simulation length it was measured at; any if none.
+    #[serde(default)]
+    pub time_steps: Option<usize>,
     /// Where it stands: table, row, column.
     pub place: String,
 }
@@ -169,6 +181,37 @@ impl CellSettings {
     }
 }
 
+/// What is made of an experiment's runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum View {
+    /// A table of accuracies beside the paper's rows.
+    #[default]
+    Accuracy,
+    /// Firing rates, spikes, operations and energy (the paper's Table 5).
+    Energy,
+    /// Accuracy by simulation length, and after each time step (Table 6).
+    Latency,
+    /// Test accuracy over epochs (Figures 1 and 3).
+    Curves,
+    /// Firing frequencies of the neurons of each layer (Figure 2).
+    Maps,
+}
+
+/// The cells of another experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellsOf {
+    /// Its name.
+    pub experiment: String,
+    /// Which of its data sets; all of them if none are named.
+    #[serde(default)]
+    pub datasets: Vec<DatasetId>,
+    /// Simulation lengths in place of the ones it has, by profile.
+    #[serde(default)]
+    pub time_steps: BTreeMap<Profile, Vec<usize>>,
+}
+
 /// Samples of a stand-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,13 +232,25 @@ pub struct Experiment {
     pub title: String,
     /// What the paper claims there, and what contradicts it.
     pub analysis: String,
+    /// Percentage points within which a value of the paper counts as reproduced, where the interval over seeds is narrower.
+    #[serde(default = "half")]
+    pub tolerance: f64,
+    /// What is made of the runs.
+    #[serde(default)]
+    pub view: View,
     /// The rules to run.
     pub rules: Vec<Rule>,
+    /// Other experiments whose cells these are: runs that several artefacts show are run once.
+    #[serde(default)]
+    pub cells_of: Vec<CellsOf>,
     /// The data sets, in the order of the table.
+    #[serde(default)]
     pub dataset: Vec<DatasetEntry>,
     /// The paper's values.
+    #[serde(default)]
     pub paper: Vec<PaperValue>,
     /// The profiles.
+    #[serde(default)]
     pub profile: BTreeMap<Profile, ProfileSettings>,
     /// Where it was read from.
     #[serde(skip)]
@@ -203,16 +258,18 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Reads `folder`/`artefact`.toml.
+    /// Reads `folder`/`artefact`.toml, and the experiments whose cells it takes.
     ///
     /// # Errors
     /// [`HarnessError::Experiment`] with key, line and column for a file that is not an experiment.
     pub fn load(folder: &Path, artefact: &str) -> Result<Self> {
-        let path = folder.join(format!("{artefact}.toml"));
+        let mut experiment = Self::parse(folder, artefact)?;
+        let path = experiment.path.clone();
         let refuse = |why: String| HarnessError::Experiment { path: path.clone(), why };
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
-        let mut experiment: Self = bpsta_datasets::from_toml(&text)
-            .map_err(|problem| refuse(format!("key `{}`: {}", problem.at, problem.message)))?;
+        for of in experiment.cells_of.clone() {
+            let other = Self::parse(folder, &of.experiment)?;
+            experiment.take(other, &of).map_err(|why| refuse(format!("key `cells_of`: {why}")))?;
+        }
         for (profile, settings) in &experiment.profile {
             for cell in &settings.cell {
                 if !experiment.dataset.iter().any(|entry| entry.id == cell.dataset) {
@@ -232,8 +289,57 @@ impl Experiment {
                 })?;
             }
         }
-        experiment.path = path;
         Ok(experiment)
+    }
+
+    /// What the file alone says.
+    fn parse(folder: &Path, artefact: &str) -> Result<Self> {
+        let path = folder.join(format!("{artefact}.toml"));
+        let refuse = |why: String| HarnessError::Experiment { path: path.clone(), why };
+        let text = std::fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
+        let experiment: Self = bpsta_datasets::from_toml(&text)
+            .map_err(|problem| refuse(format!("key `{}`: {}", problem.at, problem.message)))?;
+        Ok(Self { path, ..experiment })
+    }
+
+    /// Takes data sets, profiles and cells from another experiment. Settings that are a profile's there are each cell's here.
+    fn take(&mut self, other: Self, of: &CellsOf) -> std::result::Result<(), String> {
+        if !other.cells_of.is_empty() {
+            return Err(format!(
+                "{} has no cells of its own: name the experiment it takes them from",
+                of.experiment
+            ));
+        }
+        let wanted = |id: DatasetId| of.datasets.is_empty() || of.datasets.contains(&id);
+        if let Some(id) = of.datasets.iter().find(|id| !other.dataset.iter().any(|entry| entry.id == **id)) {
+            return Err(format!("{} has no [[dataset]] with id `{id}`", of.experiment));
+        }
+        self.dataset.extend(other.dataset.into_iter().filter(|entry| wanted(entry.id)));
+        for (profile, settings) in other.profile {
+            let cells = settings.cell.iter().filter(|cell| wanted(cell.dataset)).map(|cell| CellSettings {
+                schedule: Some(cell.schedule.unwrap_or(settings.schedule)),
+                time_steps: of.time_steps.get(&profile).unwrap_or(&cell.time_steps).clone(),
+                ..cell.clone()
+            });
+            let cells: Vec<CellSettings> = cells.collect();
+            match self.profile.get_mut(&profile) {
+                None => {
+                    self.profile.insert(profile, ProfileSettings { cell: cells, ..settings });
+                }
+                Some(own) => {
+                    if (own.data, own.weight_decay) != (settings.data, settings.weight_decay) {
+                        return Err(format!(
+                            "profile `{profile}` has another `data` or `weight_decay` there"
+                        ));
+                    }
+                    if own.about != settings.about {
+                        own.about = format!("{} {}", own.about.trim(), settings.about.trim());
+                    }
+                    own.cell.extend(cells);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The settings of a profile.
@@ -251,4 +357,8 @@ impl Experiment {
 
 fn one() -> usize {
     1
+}
+
+fn half() -> f64 {
+    0.5
 }

@@ -21,26 +21,29 @@ mod order;
 mod plan;
 mod record;
 mod reproduce;
+mod seeds;
 mod statistics;
 mod store;
 mod table;
 mod train;
+mod verdict;
 
 pub use accept::accept;
 pub use committed::{Checked, Drift, check_tables};
 pub use compare::{
-    AccuracyGroup, Change, ChangeKind, Comparison, Difference, Pair, PairedBy, TimeLimit, TimeRatio,
-    Unpaired, Verdict, compare,
+    AccuracyGroup, Change, ChangeKind, Comparison, ComparisonVerdict, Difference, Pair, PairedBy, TimeLimit,
+    TimeRatio, Unpaired, compare,
 };
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use error::HarnessError;
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};
-pub use plan::{Options, Plan, PlannedCell};
+pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
 pub use reproduce::{Event, Outcome, reproduce};
-pub use statistics::Spread;
+pub use statistics::{Spread, paired};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
+pub use verdict::Verdict;
 
 /// What this crate returns.
 pub type Result<T> = std::result::Result<T, HarnessError>;

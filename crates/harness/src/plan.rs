@@ -14,7 +14,7 @@ use crate::train::held_back;
 use crate::{CODE_VERSION, DeviceKind, EngineKind, Experiment, HarnessError, Profile, Result, RunConfig};
 
 /// Seed of the stand-in data: all runs see the same data, whatever their own seed.
-const STAND_IN_SEED: u64 = 2110;
+pub const STAND_IN_SEED: u64 = 2110;
 
 /// What the user narrows or overrides. An empty list means all.
 #[derive(Debug, Clone)]

@@ -46,7 +46,7 @@ impl Spread {
 }
 
 /// The differences `a - b` of the seeds that both have, each as (seed, value).
-pub(crate) fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<f64> {
+pub fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<f64> {
     let other = |seed: u64| b.iter().find(|(of, _)| *of == seed).map(|(_, value)| *value);
     a.iter().filter_map(|(seed, value)| Some(value - other(*seed)?)).collect()
 }

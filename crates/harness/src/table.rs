@@ -7,7 +7,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use crate::{Experiment, Profile, Record, Result, RunConfig};
+use crate::{Experiment, PaperValue, Profile, Record, Result, RunConfig, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
     "row",
@@ -98,7 +98,7 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
         let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
         let of = |value: fn(&Record) -> f64, digits| spread(group, value, digits);
         let mut row = vec![
-            format!("ours: {}{mark}{varied}{}", first.rule, seeds(group)),
+            format!("ours: {}{mark}{varied}{}", first.rule, seed_count(group)),
             network(first),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),
@@ -128,6 +128,22 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
         column.set_cell_alignment(CellAlignment::Right);
     }
     let _ = writeln!(text, "{table}\n");
+    seeds::sections(text, &groups);
+    verdicts(text, experiment, dataset, ours);
+}
+
+/// What our runs say about the paper's own values.
+fn verdicts(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) {
+    let values = experiment.paper.iter().filter(|value| value.dataset == dataset);
+    let judged: Vec<_> =
+        values.filter_map(|value| Some((value, verdict::verdict(experiment, value, ours)?))).collect();
+    for (value, verdict) in &judged {
+        let PaperValue { model, accuracy, place, .. } = value;
+        let _ = writeln!(text, "- Paper, {model}, {accuracy:.2} ({place}): {verdict}.");
+    }
+    if !judged.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn network(record: &Record) -> String {
@@ -137,7 +153,7 @@ fn network(record: &Record) -> String {
     }
 }
 
-fn seeds(group: &[&Record]) -> String {
+fn seed_count(group: &[&Record]) -> String {
     if group.len() == 1 { String::new() } else { format!(", {} seeds", group.len()) }
 }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bpsta_datasets::DatasetId;
 use bpsta_harness::{
-    ChangeKind, Comparison, EngineKind, Experiment, HarnessError, Options, PairedBy, Profile, Record,
-    RunConfig, RunStore, TimeLimit, Verdict, accept, check_tables, compare, reproduce,
+    ChangeKind, Comparison, ComparisonVerdict, EngineKind, Experiment, HarnessError, Options, PairedBy,
+    Profile, Record, RunConfig, RunStore, TimeLimit, accept, check_tables, compare, reproduce,
 };
 use bpsta_spiking::Rule;
 use serde_json::Value;
@@ -77,7 +77,7 @@ fn a_rerun_is_quiet_and_another_alpha_is_seen_as_what_it_is() {
     run(&options, &at("base"), 1);
     run(&options, &at("again"), 2);
     let same = compared(&at("base"), &at("again"));
-    assert_eq!((same.verdict, same.pairs.len(), same.accuracies.len()), (Verdict::Same, 2, 0));
+    assert_eq!((same.verdict, same.pairs.len(), same.accuracies.len()), (ComparisonVerdict::Same, 2, 0));
     assert!(same.pairs.iter().all(|pair| pair.must_be_equal && pair.differences.is_empty()));
     assert!(same.to_string().starts_with("same: 2 pairs equal bit for bit\n"), "{same}");
     // Two threads in place of one are no change of the configuration, and are said.
@@ -114,7 +114,7 @@ fn other_numbers_under_one_configuration_are_a_regression_by_a_bit() {
     // Streams that are drawn otherwise: what seed 2 gave, under the name of seed 1.
     store(&at("streams"), &[configured(second, |config| config.seed = 1), second.clone()]);
     let other = compared(&at("base"), &at("streams"));
-    assert_eq!(other.verdict, Verdict::Regressed);
+    assert_eq!(other.verdict, ComparisonVerdict::Regressed);
     let unequal: Vec<_> = other.unequal().collect();
     assert_eq!(unequal.len(), 1);
     assert_eq!((&unequal[0].base, &unequal[0].new), (&first.run_id, &first.run_id));
@@ -167,9 +167,9 @@ fn the_reference_engine_and_its_warm_up_are_held_to_bits_on_one_cpu_model_alone(
         let verdict = |base: &str, new: &str| {
             compared(&at(&format!("{index}-{base}")), &at(&format!("{index}-{new}"))).verdict
         };
-        assert_eq!(verdict("here", "same"), Verdict::Regressed);
-        assert_eq!(verdict("here", "there"), Verdict::Same);
-        assert_eq!(verdict("unknown", "same"), Verdict::Same);
+        assert_eq!(verdict("here", "same"), ComparisonVerdict::Regressed);
+        assert_eq!(verdict("here", "there"), ComparisonVerdict::Same);
+        assert_eq!(verdict("unknown", "same"), ComparisonVerdict::Same);
     }
 }
 
@@ -185,12 +185,12 @@ fn an_accuracy_that_fell_is_told_from_noise_by_its_seeds() {
     let one = Options { rules: vec![Rule::Both], ..grid(folder.path()) };
     let (outcome, _) = run(&one, &folder.path().join("runs"), 2);
     let record = &outcome.records[0];
-    let cases: [(&[f64], &[f64], Verdict, &str); 5] = [
-        (&[0.0, 1.0, 2.0], &[-4.0, -2.0, -1.0], Verdict::Regressed, "-4.00 to -3.00"),
-        (&[0.0, 1.0, 2.0], &[-4.0, 2.0, -1.0], Verdict::Same, "-4.00 to +1.00"),
-        (&[0.0, 1.0, 2.0], &[4.0, 4.0, 4.0], Verdict::Same, "+2.00 to +4.00"),
-        (&[0.0, 1.0], &[-1.0, 0.0], Verdict::Same, "too few seeds to tell"),
-        (&[0.0, 1.0], &[-1.0, -0.1], Verdict::Regressed, "too few seeds to tell"),
+    let cases: [(&[f64], &[f64], ComparisonVerdict, &str); 5] = [
+        (&[0.0, 1.0, 2.0], &[-4.0, -2.0, -1.0], ComparisonVerdict::Regressed, "-4.00 to -3.00"),
+        (&[0.0, 1.0, 2.0], &[-4.0, 2.0, -1.0], ComparisonVerdict::Same, "-4.00 to +1.00"),
+        (&[0.0, 1.0, 2.0], &[4.0, 4.0, 4.0], ComparisonVerdict::Same, "+2.00 to +4.00"),
+        (&[0.0, 1.0], &[-1.0, 0.0], ComparisonVerdict::Same, "too few seeds to tell"),
+        (&[0.0, 1.0], &[-1.0, -0.1], ComparisonVerdict::Regressed, "too few seeds to tell"),
     ];
     for (index, (base, new, verdict, says)) in cases.into_iter().enumerate() {
         let at = |name: &str| folder.path().join(format!("{name}{index}"));
@@ -213,13 +213,13 @@ fn what_cannot_be_compared_is_said_and_never_passes_for_equal() {
 
     store(&at("data"), &[configured(record, |config| config.manifest_hash = "0".repeat(64))]);
     let data = compared(&at("base"), &at("data"));
-    assert_eq!((data.verdict, data.accuracies.len()), (Verdict::NotComparable, 0));
+    assert_eq!((data.verdict, data.accuracies.len()), (ComparisonVerdict::NotComparable, 0));
     assert!(data.to_string().starts_with("not comparable: 1 pair met other data"), "{data}");
     assert!(data.to_string().contains("manifest_hash"), "{data}");
 
     let (other, _) = run(&Options { rules: vec![Rule::Spatial], ..grid(folder.path()) }, &at("spatial"), 2);
     let none = compared(&at("base"), &at("spatial"));
-    assert_eq!((none.verdict, none.pairs.len()), (Verdict::NotComparable, 0));
+    assert_eq!((none.verdict, none.pairs.len()), (ComparisonVerdict::NotComparable, 0));
     let text = none.to_string();
     assert!(text.contains("no run of BASE has a partner in NEW"), "{text}");
     assert!(text.contains(&other.records[0].run_id) && text.contains(&record.run_id), "{text}");
@@ -261,11 +261,11 @@ fn times_are_judged_on_one_machine_and_fail_only_where_that_is_asked() {
         compare(at(base).to_str().unwrap(), at(new).to_str().unwrap(), &root(), time).unwrap()
     };
     let slow = of("base", "slow", TIME);
-    assert_eq!(slow.verdict, Verdict::Same);
+    assert_eq!(slow.verdict, ComparisonVerdict::Same);
     assert!(slow.to_string().contains("slower: train_ms_per_sample\n"), "{slow}");
     assert_eq!(slow.times.iter().map(|time| time.slower).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(of("base", "slow", TimeLimit { fail: true, ..TIME }).verdict, Verdict::Regressed);
-    assert_eq!(of("base", "slow", TimeLimit { fail: true, tolerance: 1.6 }).verdict, Verdict::Same);
+    assert_eq!(of("base", "slow", TimeLimit { fail: true, ..TIME }).verdict, ComparisonVerdict::Regressed);
+    assert_eq!(of("base", "slow", TimeLimit { fail: true, tolerance: 1.6 }).verdict, ComparisonVerdict::Same);
     let fail = TimeLimit { fail: true, ..TIME };
     assert!(of("base", "elsewhere", fail).to_string().contains("no pair on one CPU model"));
     assert!(of("bare", "slow", fail).to_string().contains("machines not recorded: not judged"));

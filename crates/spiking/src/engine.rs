@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::stimuli::count_samples;
-use crate::{Input, Parameters, Result, SpikingError};
+use crate::{Examination, Input, Parameters, Result, SpikingError};
 
 /// How LIF layers behave in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,12 @@ pub trait Engine {
     /// # Errors
     /// Those of [`Batch::check`], and the device's.
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation>;
+
+    /// Evaluates with a closer look: votes after each time step, operations, and where cells fired.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination>;
 
     /// What it has learnt so far.
     ///

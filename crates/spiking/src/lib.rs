@@ -12,6 +12,7 @@
 pub mod cpu;
 mod engine;
 mod error;
+mod examine;
 mod network;
 mod neuron;
 mod optimizer;
@@ -23,6 +24,7 @@ mod stimuli;
 
 pub use engine::{Batch, Engine, Evaluation, Mode, StepReport};
 pub use error::SpikingError;
+pub use examine::{Examination, Frequencies, Operations};
 pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant};
 pub use neuron::{Neuron, Reset, Rule};
 pub use optimizer::AdamW;

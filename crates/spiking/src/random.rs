@@ -42,7 +42,7 @@ pub(crate) fn unit(stream: &mut ChaCha8Rng) -> f32 {
     (stream.next_u32() >> 8) as f32 / (1u32 << 24) as f32
 }
 
-/// A whole number of 0..`bound`, which is at least 1, without bias (Lemire 2019, by rejection).
+/// A whole number of 0..`bound`, which must not be 0, without bias (Lemire 2019, by rejection).
 pub fn below(stream: &mut ChaCha8Rng, bound: usize) -> usize {
     let bound = bound as u64;
     let reject_under = bound.wrapping_neg() % bound;

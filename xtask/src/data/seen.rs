@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bpsta_datasets::{
-    Choice, DatasetId, DatasetInfo, Destination, EventFigures, Figures, ImageFigures, Pick, Preview,
-    Registry, STATS_SUFFIXES, Spread, Store, Which, preview_file, thousands,
+    Choice, DatasetId, Destination, EventFigures, Figures, ImageFigures, Pick, Preview, Registry,
+    STATS_SUFFIXES, Spread, Store, Which, preview_file, thousands,
 };
-use bpsta_events::Framing;
 use clap::Args;
 use comfy_table::{CellAlignment, Table};
 
-use super::{SplitBy, or_none, table};
+use super::frame::FramingArgs;
+use super::{or_none, table};
 use crate::print;
 
 #[derive(Debug, Args)]
@@ -18,12 +18,8 @@ pub(super) struct PreviewArgs {
     /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry; or a file: events, IDX images or CIFAR-10 binary, also with .gz
     #[arg(value_name = "DATASET|FILE")]
     of: String,
-    /// Number of frames; the registry's if not given, of a file 16
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    time_steps: Option<u16>,
-    /// Equal numbers of events, or equal times; the registry's if not given, of a file by number
-    #[arg(long, value_enum)]
-    split: Option<SplitBy>,
+    #[command(flatten)]
+    rule: FramingArgs,
     /// The one training sample at this place in sample order, from 0 (of a file of images: the image)
     #[arg(long, value_name = "N", conflicts_with = "samples")]
     sample: Option<usize>,
@@ -32,7 +28,7 @@ pub(super) struct PreviewArgs {
     samples: Option<u16>,
     #[command(flatten)]
     stand_in: StandIn,
-    /// The file's format, if it is not to be guessed: nmnist-bin, aedat2, aedat3.1, idx or cifar10-bin
+    /// The file's format, if it is not to be guessed: nmnist-bin, aedat2, aedat3.1, aedat4, idx or cifar10-bin
     #[arg(long)]
     format: Option<String>,
     #[command(flatten)]
@@ -50,7 +46,7 @@ pub(super) struct StatsArgs {
 }
 
 #[derive(Debug, Args)]
-struct StandIn {
+pub(super) struct StandIn {
     /// Look at a synthetic stand-in instead: the one there is, or the one of this folder name
     #[arg(
         long = "stand-in",
@@ -63,7 +59,7 @@ struct StandIn {
 }
 
 impl StandIn {
-    fn which(&self) -> Which {
+    pub(super) fn which(&self) -> Which {
         match self.name.as_deref() {
             None => Which::Real,
             Some("") => Which::StandIn,
@@ -100,7 +96,7 @@ pub(super) fn preview(registry: &Registry, store: &Store, args: &PreviewArgs) ->
         Ok((id, info)) => {
             anyhow::ensure!(args.format.is_none(), "--format is for files: {id} is a data set");
             let manifest = store.find(id, &args.stand_in.which())?;
-            let choice = Choice { framing: framing(args, Some(info)), pick };
+            let choice = Choice { framing: args.rule.of(Some(info)), pick };
             (store.preview(&manifest, &choice)?, args.output.or(|| store.seen(&manifest, "preview")))
         }
         Err(no_data_set) => {
@@ -111,7 +107,7 @@ pub(super) fn preview(registry: &Registry, store: &Store, args: &PreviewArgs) ->
                 "--stand-in is for data sets: {} is a file",
                 args.of
             );
-            let choice = Choice { framing: framing(args, None), pick };
+            let choice = Choice { framing: args.rule.of(None), pick };
             let preview = preview_file(file, args.format.as_deref(), registry, &choice)?;
             (preview, args.output.or(|| Destination::after(file, args.output.force)))
         }
@@ -128,17 +124,6 @@ pub(super) fn preview(registry: &Registry, store: &Store, args: &PreviewArgs) ->
         print::line(path.display())?;
     }
     Ok(())
-}
-
-/// The framing asked for; none if nothing was. What was left out is the registry's.
-fn framing(args: &PreviewArgs, info: Option<&DatasetInfo>) -> Option<Framing> {
-    let (by, frames) = match info.and_then(|info| info.framing) {
-        Some(Framing::ByTime { frames }) => (SplitBy::Time, frames),
-        Some(Framing::ByNumber { frames }) => (SplitBy::Number, frames),
-        _ => (SplitBy::Number, 16),
-    };
-    let asked = args.split.is_some() || args.time_steps.is_some();
-    asked.then(|| args.split.unwrap_or(by).framing(args.time_steps.map_or(frames, usize::from)))
 }
 
 /// Runs `data stats`.

@@ -99,7 +99,7 @@ impl Found {
                 let rows = dvsgesture::read_labels(labels, info.classes.len())?;
                 let events = decode(path, bytes, Format::Aedat31, info)?;
                 for row in &rows {
-                    if events.between(row.start, row.end).is_empty() {
+                    if !events.has_any_between(row.start, row.end) {
                         let problem = format!(
                             "no event of {} lies from {} to {} us: labels and recording do not belong together",
                             path.display(),

@@ -39,7 +39,7 @@ impl Pace {
                 let median = durations.get(durations.len() / 2).copied();
                 median.map(|duration| duration / i64::try_from(frames).unwrap_or(1).max(1))
             }
-            Framing::ByDuration { us } => Some(us),
+            Framing::ByDuration { us } | Framing::Windows { us, .. } => Some(us),
         };
         let Some(us) = real_us else {
             let in_words = format!("{} ms a frame, not real time", u32::from(STEADY_CS) * 10);

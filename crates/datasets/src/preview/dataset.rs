@@ -1,6 +1,5 @@
 //! Choosing samples of an imported data set or stand-in, and reading only those.
 
-use bpsta_events::Framing;
 use rayon::prelude::*;
 
 use super::{Choice, Clip, IMAGES, Pick, Preview, Shown, Strip, check_size, in_words};
@@ -27,11 +26,7 @@ fn recordings(files: Files<'_>, split: SplitName, choice: &Choice) -> Result<Pre
         recordings.iter().flat_map(|recording| &recording.samples).map(|sample| sample.label).collect();
     let pick = choice.pick.unwrap_or(Pick::PerClass(1));
     let picked = pick.of(&labels, info.classes.len())?;
-    let frames = match framing {
-        Framing::ByNumber { frames } | Framing::ByTime { frames } => frames,
-        Framing::ByDuration { .. } => 1,
-    };
-    check_size(&info.title, picked.len(), frames, info.pixels())?;
+    check_size(&info.title, picked.len(), framing.frames().unwrap_or(1), info.pixels())?;
 
     // Recordings with their first sample's place in the sample order; those of which nothing was picked are not read.
     let mut first = 0;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bpsta_events::{Format, Framing};
+use bpsta_events::{Format, Framing, Recording};
 
 use super::{Choice, Clip, FRAMES, IMAGES, Pick, Preview, Shown, Strip, check_size, in_words};
 use crate::idx::{self, Idx};
@@ -64,9 +64,9 @@ fn recording(
     framing: Option<Framing>,
 ) -> Result<Preview, DatasetError> {
     let framing = framing.unwrap_or(Framing::ByNumber { frames: FRAMES });
-    let events = bpsta_events::decode(bytes, format).map_err(of_file(path))?.events;
-    let (of, sensor) = (path.display().to_string(), format.sensor());
-    if let Framing::ByNumber { frames } | Framing::ByTime { frames } = framing {
+    let Recording { events, sensor, .. } = bpsta_events::decode(bytes, format).map_err(of_file(path))?;
+    let of = path.display().to_string();
+    if let Some(frames) = framing.frames() {
         check_size(&of, 1, frames, usize::from(sensor.width) * usize::from(sensor.height))?;
     }
     let frames = bpsta_events::frame(&events, sensor, framing)

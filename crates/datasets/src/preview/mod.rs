@@ -116,5 +116,6 @@ fn in_words(framing: Framing) -> String {
         Framing::ByNumber { frames } => format!("T = {frames} frames of equal numbers of events ({framing})"),
         Framing::ByTime { frames } => format!("T = {frames} frames of equal time ({framing})"),
         Framing::ByDuration { us } => format!("frames of {us} us ({framing})"),
+        Framing::Windows { us, frames } => format!("the first T = {frames} frames of {us} us ({framing})"),
     }
 }

@@ -169,12 +169,12 @@ fn inspecting_tells_formats_apart() {
     assert!(error.contains("--format"), "{error}");
     let error = inspect(&file("notes.txt", b"hello"), Some("png")).unwrap_err().to_string();
     assert!(
-        error.contains("\"png\"; choose one of idx, cifar10-bin, nmnist-bin, aedat2, aedat3.1"),
+        error.contains("\"png\"; choose one of idx, cifar10-bin, nmnist-bin, aedat2, aedat3.1, aedat4"),
         "{error}"
     );
     for (name, bytes, expected) in [
         ("empty.aedat", &b""[..], "at byte 0: the file is empty"),
-        ("four.aedat4", b"#!AER-DAT4.0\r\n", "the file says AEDAT 4.0"),
+        ("four.aedat4", b"#!AER-DAT4.0\r\n", "byte 14: 0 bytes are left"),
         ("one.aedat", b"#!AER-DAT1.0\r\n", "the file says AEDAT 1.0"),
     ] {
         let error = inspect(&file(name, bytes), None).unwrap_err().to_string();

@@ -89,3 +89,27 @@ fn what_is_no_recording_or_no_class_is_named() {
     let error = store.import(DatasetId::MNIST, &tree).unwrap_err().to_string();
     assert!(error.contains("no data set mnist") && error.contains("there are gestures"), "{error}");
 }
+
+/// The event counts are those that the files' publishers' own tools give.
+#[test]
+fn real_aedat4_recordings_make_a_data_set() {
+    let Some(shared) = crate::real::shared("the test on AEDAT 4") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for (class, name) in [("clap", "aestream_davis346"), ("wave", "tonic_sample_dvxplorer_320x240")] {
+        fs::create_dir_all(tree.join(class)).unwrap();
+        let from = shared.join(format!("data/aedat4/{name}.aedat4"));
+        fs::copy(from, tree.join(class).join(format!("{name}.aedat4"))).unwrap();
+    }
+    let text = table("first-nine-tenths-by-name", Format::Aedat4)
+        .replace("width = 100\nheight = 100", "width = 346\nheight = 260");
+    let store = store(folder.path(), &text);
+    let manifest = store.import(gestures(), &tree).unwrap();
+    let data = store.load(&manifest, Some(framing("time:8"))).unwrap();
+    for (index, events) in [(0, 117_667.0), (1, 111_954.0)] {
+        let mut values = Vec::new();
+        data.train.read(&[index], &mut values).unwrap();
+        assert_eq!(values.len(), 8 * 2 * 346 * 260);
+        assert_eq!(values.iter().sum::<f32>(), events);
+    }
+}

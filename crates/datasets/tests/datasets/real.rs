@@ -8,7 +8,7 @@ use bpsta_datasets::{Counts, DatasetId, SplitName};
 use crate::tree::{framing, store};
 
 /// The folder of real files. Says in words when a test is skipped for want of it.
-fn shared(test: &str) -> Option<PathBuf> {
+pub(crate) fn shared(test: &str) -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("BPSTA_SHARED") {
         // Cargo runs tests in the crate's folder; the variable is meant from where cargo was started.
         let folder = PathBuf::from(folder);

@@ -7,7 +7,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use serde_json::Value;
 
 use super::accuracy::TOLERANCE;
-use super::{ChangeKind, Comparison, Pair, Verdict};
+use super::{ChangeKind, Comparison, ComparisonVerdict, Pair};
 
 /// Run ids that a line names at most.
 const MOST_IDS: usize = 2;
@@ -48,9 +48,9 @@ impl Comparison {
         let slower: Vec<&str> = self.times.iter().filter(|time| time.slower).map(|time| time.key).collect();
         let mut parts = Vec::new();
         let word = match self.verdict {
-            Verdict::Same => "same",
-            Verdict::Regressed => "regressed",
-            Verdict::NotComparable => "not comparable",
+            ComparisonVerdict::Same => "same",
+            ComparisonVerdict::Regressed => "regressed",
+            ComparisonVerdict::NotComparable => "not comparable",
         };
         if self.pairs.is_empty() {
             parts.push("no run of BASE has a partner in NEW".to_owned());

@@ -6,6 +6,7 @@
 //! once where the image is the same at every time step, and AdamW fused into the gradient of linear weights.
 
 mod conv;
+mod examine;
 #[allow(unsafe_code, reason = "kernels read and write through pointers that they have checked")]
 #[allow(clippy::needless_range_loop, reason = "tiles are loops over constants, several arrays at one index")]
 mod kernels;
@@ -37,10 +38,12 @@ use simd::LANES;
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
+use crate::examine::largest;
 use crate::optimizer::{BETA1, BETA2, EPSILON};
 use crate::random::unit;
 use crate::{
-    AdamW, Batch, Engine, Evaluation, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport,
+    AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
+    SpikingError, StepReport,
 };
 
 pub use simd::Path;
@@ -319,15 +322,11 @@ impl Cpu {
         self.predictions.clear();
         let mut loss = 0.0;
         for (votes, label) in self.votes.chunks(classes).zip(labels) {
-            let mut best = 0;
             for (class, vote) in votes.iter().enumerate() {
-                if *vote > votes[best] {
-                    best = class;
-                }
                 let error = vote_error(*vote, class, *label);
                 loss += f64::from(error * error);
             }
-            self.predictions.push(best as u32);
+            self.predictions.push(largest(votes));
         }
         loss / self.votes.len() as f64
     }
@@ -489,6 +488,13 @@ impl Engine for Cpu {
         let linears = self.linears.iter().map(|linear| (linear.stage.cells, count(&linear.spikes)));
         let predictions = self.predictions.clone();
         Ok(Evaluation { loss, predictions, spikes: convs.chain(linears).collect() })
+    }
+
+    fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination> {
+        in_pool(|| {
+            self.pass(batch, Statistics::Running, None)?;
+            Ok(self.look())
+        })
     }
 
     fn parameters(&self) -> Result<Parameters> {

@@ -10,6 +10,7 @@
 
 mod conv;
 mod dense;
+mod examine;
 mod lif;
 mod norm;
 mod pool;
@@ -20,10 +21,11 @@ use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::examine::largest;
 use crate::random::unit;
 use crate::{
-    AdamW, Batch, Engine, Evaluation, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Result,
-    StepReport, Stimuli,
+    AdamW, Batch, Engine, Evaluation, Examination, Input, Layer, Mode, NetworkSpec, Neuron, Parameters,
+    Result, StepReport, Stimuli,
 };
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
@@ -203,9 +205,35 @@ impl Reference {
     /// The device's.
     pub fn evaluate(&self, stimuli: &Stimuli, labels: &[u32], mode: Mode) -> Result<Evaluation> {
         let steps = stimuli.time_steps;
-        let mut shards = stimuli.shards.clone();
         let mut spikes = Vec::new();
+        let shards = self.run(stimuli, mode, |index, shards| {
+            if let Some(cells) = self.cells_before(index).filter(|_| mode == Mode::Spiking) {
+                let counts = shards.par_iter().map(|trace| lif::count(trace.tensors()));
+                spikes.push((cells, counts.collect::<Result<Vec<u64>>>()?.iter().sum()));
+            }
+            Ok(())
+        })?;
+        let pass = Pass { votes: mean_votes(&shards, steps)?, saved: Vec::new() };
+        let (loss, _) = pass.loss(labels, steps)?;
+        Ok(Evaluation { loss, predictions: pass.predictions()?, spikes })
+    }
+
+    /// The layer of cells right before a layer, if there is one.
+    fn cells_before(&self, index: usize) -> Option<usize> {
+        index.checked_sub(1).filter(|before| self.spec.layers[*before] == Layer::Lif)
+    }
+
+    /// Runs a batch with running statistics and without dropout; `meet` is shown what enters each layer. Gives the votes.
+    fn run(
+        &self,
+        stimuli: &Stimuli,
+        mode: Mode,
+        mut meet: impl FnMut(usize, &[Trace]) -> Result<()>,
+    ) -> Result<Shards> {
+        let steps = stimuli.time_steps;
+        let mut shards = stimuli.shards.clone();
         for index in 0..self.spec.layers.len() {
+            meet(index, &shards)?;
             shards = match self.spec.layers[index] {
                 Layer::BatchNorm => {
                     let (weight, bias) = self.weight_and_bias(index)?;
@@ -215,24 +243,13 @@ impl Reference {
                 }
                 Layer::NeuronDropout { .. } => shards,
                 Layer::Lif if mode == Mode::Spiking => {
-                    let neuron = &self.neuron;
-                    let fired: Vec<(Trace, u64)> = shards
-                        .par_iter()
-                        .map(|trace| {
-                            let spikes = lif_forward(trace, steps, neuron)?.spikes;
-                            let count = lif::count(&spikes)?;
-                            Ok((Trace(spikes), count))
-                        })
-                        .collect::<Result<_>>()?;
-                    spikes.push((index, fired.iter().map(|(_, count)| count).sum()));
-                    fired.into_iter().map(|(trace, _)| trace).collect()
+                    let fire = |trace| Ok(Trace(lif_forward(trace, steps, &self.neuron)?.spikes));
+                    shards.par_iter().map(fire).collect::<Result<_>>()?
                 }
                 _ => self.stateless(index, shards)?.0,
             };
         }
-        let pass = Pass { votes: mean_votes(&shards, steps)?, saved: Vec::new() };
-        let (loss, _) = pass.loss(labels, steps)?;
-        Ok(Evaluation { loss, predictions: pass.predictions()?, spikes })
+        Ok(shards)
     }
 
     /// Layers that do the same in training and evaluation.
@@ -419,6 +436,10 @@ impl Engine for Trainer {
         self.engine.evaluate(&self.stimuli(batch)?, batch.labels, mode)
     }
 
+    fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination> {
+        self.engine.examine(&self.stimuli(batch)?)
+    }
+
     fn parameters(&self) -> Result<Parameters> {
         Ok(self.engine.parameters.clone())
     }
@@ -474,16 +495,7 @@ impl Pass {
     /// The class with the largest mean vote, per sample; the first of equals.
     fn predictions(&self) -> Result<Vec<u32>> {
         let rows = self.output()?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-        let first_largest = |row: Vec<f32>| {
-            let mut best = 0;
-            for (class, vote) in row.iter().enumerate() {
-                if *vote > row[best] {
-                    best = class;
-                }
-            }
-            best as u32
-        };
-        Ok(rows.into_iter().map(first_largest).collect())
+        Ok(rows.iter().map(|row| largest(row)).collect())
     }
 }
 

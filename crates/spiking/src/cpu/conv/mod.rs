@@ -158,6 +158,11 @@ impl Conv {
         }
     }
 
+    /// Planes of input that a sample has: its time steps, or 1 if it is the same at each.
+    pub(super) fn planes(&self) -> usize {
+        self.extent.planes
+    }
+
     fn input_blocks(&self) -> usize {
         self.stage.inputs.div_ceil(self.lanes())
     }

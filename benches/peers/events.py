@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Compares decoding and framing of event files with SpikingJelly's and Tonic's own functions. Needs Python 3.11, nothing else.
+
+All sides frame the same files, on one CPU: first the frames are compared, then the sides are timed in turn, each in a process
+of its own, each file read from where it lies (in the page cache by then). See README.md, "Events"; `--output DIR` gets events.json
+and events.md.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+from array import array
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PACKAGES = ["torch", "torchvision", "spikingjelly", "tonic", "aedat", "numpy"]
+PEERS = ["spikingjelly", "tonic"]
+SYNTHETIC = "synthetic events in official AEDAT 3.1 format"
+
+
+def main() -> int:
+    options = parse()
+    os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+    python = options.venv / "bin" / "python"
+    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(PACKAGES)}"]).returncode:
+        subprocess.run([sys.executable, "-m", "venv", options.venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", *PACKAGES], check=True)
+    subprocess.run(["cargo", "build", "--package", "xtask"], cwd=ROOT, check=True)
+    ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = Path(scratch)
+        rows = []
+        for name, format, files, size, rounds in cases(options, scratch):
+            for split in ["number", "time"]:
+                case = {"name": name, "format": format, "files": [str(file) for file in files], "split": split}
+                case |= {"time_steps": options.time_steps, "width": size[0], "height": size[1], "rounds": rounds}
+                print(f"{name}, by {split}", file=sys.stderr)
+                rows.append(measure(case, ours, python, scratch))
+        recording = scratch / "synthetic.aedat"
+        memory = peak_memory(ours, recording, scratch) if recording.exists() else None
+    result = {
+        "command": " ".join(["python3", "benches/peers/events.py", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": run(["git", "describe", "--always", "--dirty"]).strip(),
+        "cpu": next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), ""),
+        "python": platform.python_version(),
+        "versions": versions(python),
+        "rows": rows,
+        "memory": memory,
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "events.json").write_text(json.dumps(result, indent=1) + "\n")
+    text = render(result)
+    (options.output / "events.md").write_text(text)
+    print(text)
+    return 0 if all(one.get("equal", True) for row in rows for one in row["peers"].values()) else 1
+
+
+def parse() -> argparse.Namespace:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
+    shared = Path(os.environ.get("BPSTA_SHARED", ROOT.parent / "shared")) / "data"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nmnist", type=Path, help="a folder of N-MNIST .bin files; unpacked from --data if not given")
+    parser.add_argument("--data", type=Path, default=shared, help="has nmnist.tar.xz, aedat2/ and aedat4/; what lacks is left out")
+    parser.add_argument("--megabytes", type=int, default=100, help=f"of the {SYNTHETIC}; 0 leaves it out")
+    parser.add_argument("--time-steps", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
+    parser.add_argument("--output", type=Path, required=True, help="folder of events.json and events.md")
+    return parser.parse_args()
+
+
+def cases(options, scratch):
+    """Name, format, files, (width, height) and rounds."""
+    nmnist = options.nmnist
+    if nmnist is None and (options.data / "nmnist.tar.xz").exists():
+        nmnist = scratch / "nmnist"
+        with tarfile.open(options.data / "nmnist.tar.xz") as archive:
+            archive.extractall(nmnist, filter="data")
+    if nmnist:
+        yield "N-MNIST", "nmnist-bin", sorted(nmnist.rglob("*.bin")), (34, 34), options.rounds
+    # A header without events has no frames, and other cameras no picture of 128x128.
+    files = [file for file in sorted((options.data / "aedat2").glob("*.aedat")) if file.stat().st_size > 4096]
+    if files:
+        yield "AEDAT 2.0, DVS128", "aedat2", files, (128, 128), options.rounds
+    for file in sorted((options.data / "aedat4").glob("*.aedat4")):
+        size = (346, 260) if "346" in file.name else (320, 240)
+        yield f"AEDAT 4, {size[0]}x{size[1]}", "aedat4", [file], size, options.rounds
+    if options.megabytes:
+        path = scratch / "synthetic.aedat"
+        write_synthetic(path, options.megabytes * 10**6 // 8)
+        # SpikingJelly takes a quarter of a minute for it.
+        yield f"AEDAT 3.1, {options.megabytes} MB, {SYNTHETIC}", "aedat3.1", [path], (128, 128), min(3, options.rounds)
+
+
+def write_synthetic(path: Path, events: int) -> None:
+    """A spot of 24x24 pixels that wanders over a DVS128, 8 us from event to event, in packets of 8,192."""
+    state, packet = 1, 8192
+    with open(path, "wb") as file:
+        file.write(b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n# " + SYNTHETIC.encode() + b"\r\n#!END-HEADER\r\n")
+        for first in range(0, events, packet):
+            words = array("I")
+            for index in range(first, min(events, first + packet)):
+                state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+                noise, place = state >> 40, index // 20000
+                x, y = (place + noise % 24) % 128, (place // 3 + (noise >> 8) % 24) % 128
+                words.append(x << 17 | y << 2 | (noise >> 16 & 1) << 1 | 1)
+                words.append(8 * index)
+            if sys.byteorder == "big":
+                words.byteswap()
+            count = len(words) // 2
+            file.write(struct.pack("<HHIIIIII", 1, 1, 8, 4, 0, count, count, count) + words.tobytes())
+
+
+def measure(case: dict, ours: Path, python: Path, scratch: Path) -> dict:
+    save = scratch / "ours.bin"
+    listed = [word for file in case["files"] for word in ("--file", file)]
+    command = [ours, "bench", "events", *listed, "--format", case["format"], "--split", case["split"], "--json"]
+    command += ["--time-steps", str(case["time_steps"]), "--rounds", str(case["rounds"])]
+    first = json.loads(run([*command, "--save", save]))
+    peers = {}
+    for peer in PEERS:
+        theirs = scratch / "theirs.bin"
+        given = json.dumps(case | {"peer": peer, "save": str(theirs)})
+        found = json.loads(run([python, HERE / "events_peer.py"], input=given).splitlines()[-1])
+        if "cannot" not in found:
+            found |= compare(case, peer, save, theirs, {int(index) for index in found["failed"]})
+            found["rate"] = rate(case, found)
+        peers[peer] = found
+    # Before the peers and behind them: the less disturbed of the two.
+    second = json.loads(run(command))
+    best = min([first, second], key=lambda one: statistics.median(one["seconds"]))
+    return {"case": case | {"files": len(case["files"])}, "ours": best, "peers": peers}
+
+
+def rate(case: dict, found: dict) -> float | None:
+    """Bytes a second, of the files that the peer can frame."""
+    files = [file for index, file in enumerate(case["files"]) if str(index) not in found["failed"]]
+    if not files:
+        return None
+    return sum(os.path.getsize(file) for file in files) / statistics.median(found["seconds"])
+
+
+def compare(case: dict, peer: str, ours: Path, theirs: Path, failed: set[int]) -> dict:
+    """Whether all frames are equal; of Tonic, all but the last, which leaves out the rest of the events there."""
+    frame = 2 * 2 * case["height"] * case["width"]
+    compared = case["time_steps"] - (peer == "tonic")
+    different = []
+    with open(ours, "rb") as one, open(theirs, "rb") as other:
+        for index in range(len(case["files"])):
+            a, b = (file.read(case["time_steps"] * frame)[: compared * frame] for file in (one, other))
+            if index not in failed and a != b:
+                different.append(index)
+    return {"equal": not different, "different": different}
+
+
+def peak_memory(ours: Path, recording: Path, scratch: Path) -> dict:
+    """Largest resident set of `data frame --file` and of `data inspect`, which holds all events."""
+    peaks = {}
+    output = scratch / "frames.h5"
+    for name, command in {
+        "data frame --file": ["data", "frame", "--file", recording, "--time-steps", "16", "--output", output],
+        "data inspect": ["data", "inspect", recording],
+    }.items():
+        process = subprocess.Popen([ours, *command], cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{name} failed")
+        peaks[name] = usage.ru_maxrss * 1024
+    return {"recording_bytes": recording.stat().st_size, "peak_bytes": peaks}
+
+
+def versions(python: Path) -> dict:
+    code = "import json, importlib.metadata as m; print(json.dumps({p: m.version(p) for p in %r}))" % PACKAGES
+    return json.loads(run([python, "-c", code]))
+
+
+def run(command, *, input=None) -> str:
+    finished = subprocess.run(command, input=input, cwd=ROOT, capture_output=True, text=True)
+    if finished.returncode:
+        raise SystemExit(f"{command[0]} failed:\n{finished.stderr[-3000:]}")
+    return finished.stdout
+
+
+def render(result: dict) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [
+        "# Decoding and framing, beside SpikingJelly and Tonic",
+        "",
+        f"{result['cpu']}, one CPU; {result['date']}, commit {result['commit']}, Python {result['python']}, {packages}",
+        "",
+        "```console",
+        f"$ {result['command']}",
+        "```",
+        "",
+        "From the file (in the page cache) to frames, by the medians of the rounds. \"Of a copy\" is bytes of file a second beside the bytes a second that",
+        f"memory is copied at. The AEDAT 3.1 recording is made up ({SYNTHETIC}); all others are real.",
+        "",
+        "| files | events | framed by | ms a file | million events/s | of a copy | SpikingJelly | Tonic |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    notes = []
+    for row in result["rows"]:
+        case, ours = row["case"], row["ours"]
+        seconds = statistics.median(ours["seconds"])
+        speed = ours["bytes"] / seconds
+        cells = []
+        for peer, one in row["peers"].items():
+            where = f"{case['name']}, by {case['split']}, {peer}"
+            if "cannot" in one:
+                cells.append(one["cannot"])
+                continue
+            cells.append(f"{speed / one['rate']:.0f}x" if one["rate"] else "raises")
+            if one["failed"]:
+                raised = "; ".join(sorted(set(one["failed"].values())))
+                notes.append(f"{where}: {len(one['failed'])} of {case['files']} files raise ({raised}), and are not timed")
+            if not one["equal"]:
+                notes.append(f"{where}: frames differ in {len(one['different'])} of {case['files']} files")
+        files = "" if case["files"] == 1 else f", {case['files']:,} files"
+        lines.append(
+            f"| {case['name']}{files} | {ours['events']:,} | {case['split']}:{case['time_steps']} | {1e3 * seconds / case['files']:.3f} "
+            f"| {ours['events'] / seconds / 1e6:.0f} | {100 * speed / ours['copied_bytes_per_s']:.0f} % | {' | '.join(cells)} |"
+        )
+    lines += ["", "Frames were compared first: with SpikingJelly's all of them, with Tonic's all but the last, which there leaves out the N mod T last events"]
+    lines += ["(by number) or those from t_first + T * dt on (by time). " + ("" if notes else "All are equal.")]
+    lines += ["", *(f"- {note}." for note in notes)] if notes else []
+    if result["memory"]:
+        size, peaks = result["memory"]["recording_bytes"], result["memory"]["peak_bytes"]
+        lines += ["", f"Peak memory on the recording of {size / 1e6:.0f} MB ({SYNTHETIC}):", ""]
+        lines += [f"- `{name}`: {peak / 1e6:.0f} MB, {peak / size:.2f} times the file" for name, peak in peaks.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

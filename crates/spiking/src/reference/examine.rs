@@ -1,0 +1,82 @@
+//! The closer look of [`crate::Engine::examine`], in tensor operations.
+
+use candle_core::{DType, Tensor};
+
+use super::{Reference, Shards, Trace, mean_votes};
+use crate::examine::{Examination, Frequencies, Operations, largest, reach, reached};
+use crate::{Layer, Mode, Result, Stimuli};
+
+impl Reference {
+    /// Evaluates with a closer look: votes after each time step, operations, and where cells fired.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn examine(&self, stimuli: &Stimuli) -> Result<Examination> {
+        let steps = stimuli.time_steps;
+        let shapes = self.spec.shapes()?;
+        let (mut operations, mut frequencies) = (Vec::new(), Vec::new());
+        let votes = self.run(stimuli, Mode::Spiking, |index, shards| {
+            let [channels, height, width] = shapes[index];
+            if let (Some(cells), true) = (self.cells_before(index), height * width > 1) {
+                let values =
+                    shards.iter().map(|trace| frequency(trace, steps)).collect::<Result<Vec<_>>>()?;
+                frequencies.push(Frequencies { layer: cells, map: [height, width], values: values.concat() });
+            }
+            let samples: usize =
+                shards.iter().map(|trace| trace.at(0).dim(1)).sum::<candle_core::Result<_>>()?;
+            let places = (samples * steps * channels) as u64;
+            let (outputs, taps, dense) = match self.spec.layers[index] {
+                Layer::Conv { out } => {
+                    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+                    let taps = pixels.map(|(y, x)| (reach(y, height) * reach(x, width)) as f64).collect();
+                    (out as u64, taps, places * reached(height, width))
+                }
+                Layer::Linear { out } => (out as u64, vec![1.0], places),
+                _ => return Ok(()),
+            };
+            let taps = Tensor::from_vec(taps, (1, 1, height, width), &self.device)?;
+            let (mut inputs, mut met) = (0.0, 0.0);
+            for (trace, t) in shards.iter().flat_map(|trace| (0..steps).map(move |t| (trace, t))) {
+                let tensor = trace.at(t);
+                let (features, samples) = (tensor.dim(0)?, tensor.dim(1)?);
+                let some =
+                    tensor.ne(0f64)?.to_dtype(DType::F64)?.reshape((features, samples, height, width))?;
+                inputs += some.sum_all()?.to_scalar::<f64>()?;
+                met += some.broadcast_mul(&taps)?.sum_all()?.to_scalar::<f64>()?;
+            }
+            operations.push(Operations {
+                layer: index,
+                inputs: inputs as u64,
+                operations: met as u64 * outputs,
+                dense: dense * outputs,
+                real: self.is_real(index),
+            });
+            Ok(())
+        })?;
+        let predictions = (1..=steps).map(|steps| predictions(&votes, steps)).collect::<Result<_>>()?;
+        Ok(Examination { predictions, operations, frequencies })
+    }
+
+    /// Whether real numbers enter a layer: those of the input, or of an average pool.
+    fn is_real(&self, index: usize) -> bool {
+        let before = self.spec.layers[..index].iter().rev();
+        let source = before.copied().find(|layer| matches!(layer, Layer::Lif | Layer::AvgPool { .. }));
+        source != Some(Layer::Lif)
+    }
+}
+
+/// Spikes of one shard over time steps and channels, `[n, H, W]`.
+fn frequency(trace: &Trace, steps: usize) -> Result<Vec<f32>> {
+    let channels = trace.at(0).dim(0)?;
+    let mut sum = trace.at(0).sum(0)?;
+    for t in 1..steps {
+        sum = (sum + trace.at(t).sum(0)?)?;
+    }
+    Ok((sum / (steps * channels) as f64)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+/// The class with the largest vote of the first `steps` time steps, per sample.
+fn predictions(votes: &Shards, steps: usize) -> Result<Vec<u32>> {
+    let votes = Tensor::cat(&mean_votes(votes, steps)?, 1)?.t()?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    Ok(votes.iter().map(|votes| largest(votes)).collect())
+}

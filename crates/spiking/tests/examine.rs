@@ -1,0 +1,104 @@
+//! The closer look: both engines see the same operations, maps and votes, and what is counted is what stands in the definition.
+#![allow(clippy::unwrap_used)]
+
+use bpsta_spiking::cpu::{self, Cpu};
+use bpsta_spiking::reference::{Reference, Trainer};
+use bpsta_spiking::{
+    AdamW, Batch, Engine, Examination, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
+};
+use candle_core::Device;
+
+const STEPS: usize = 5;
+const SAMPLES: usize = 3;
+
+/// Conv, max-pool, conv, average pool, conv, linear, linear: each kind of input that weights meet.
+fn spec() -> NetworkSpec {
+    let input = Input { channels: 2, height: 9, width: 8, stride: 1 };
+    let conv = |out| [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
+    let mut layers = Vec::from(conv(5));
+    layers.push(Layer::MaxPool { size: 2 });
+    layers.extend(conv(20));
+    layers.push(Layer::AvgPool { size: 2 });
+    layers.extend(conv(4));
+    layers.extend([Layer::Flatten, Layer::Linear { out: 30 }, Layer::Lif]);
+    layers.extend([Layer::Linear { out: 6 }, Layer::Lif, Layer::Vote { voters: 2 }]);
+    NetworkSpec { input, layers }
+}
+
+/// Norms that make every layer fire.
+fn parameters(spec: &NetworkSpec) -> Parameters {
+    let mut parameters = Parameters::initial(spec, &Streams::new(4), &Device::Cpu).unwrap();
+    for (name, tensor) in &mut parameters.trainable {
+        *tensor = (&*tensor * 2.5).unwrap();
+        if name.ends_with(".bias") {
+            *tensor = (&*tensor + 0.1).unwrap();
+        }
+    }
+    parameters
+}
+
+fn examine(frames: usize) -> (Examination, Examination, Vec<(usize, u64)>) {
+    let spec = spec();
+    let parameters = parameters(&spec);
+    let neuron = Neuron::paper(Rule::Both);
+    let count = SAMPLES * frames * 2 * 72;
+    // Whole numbers, a third of them zero, as event counts are.
+    let values: Vec<f32> = (0..count).map(|i| (i * 7 % 3) as f32).collect();
+    let labels = [0, 1, 2];
+    let batch = Batch { values: &values, frames, time_steps: STEPS, labels: &labels };
+    let path = cpu::Path::from_environment().unwrap();
+    let mut cpu = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(0.0), path).unwrap();
+    let reference = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
+    let mut reference = Trainer::new(reference, 0.0);
+    let spikes = cpu.evaluate(&batch, Mode::Spiking).unwrap();
+    assert_eq!(spikes.spikes, reference.evaluate(&batch, Mode::Spiking).unwrap().spikes);
+    let seen = cpu.examine(&batch).unwrap();
+    assert_eq!(seen.predictions[STEPS - 1], spikes.predictions, "the last vote is the evaluation's");
+    (seen, reference.examine(&batch).unwrap(), spikes.spikes)
+}
+
+#[test]
+fn both_engines_see_the_same() {
+    for frames in [1, STEPS] {
+        let (cpu, reference, _) = examine(frames);
+        assert_eq!(cpu.predictions, reference.predictions);
+        assert_eq!(cpu.operations, reference.operations);
+        assert_eq!(cpu.frequencies.len(), reference.frequencies.len());
+        for (cpu, reference) in cpu.frequencies.iter().zip(&reference.frequencies) {
+            assert_eq!((cpu.layer, cpu.map), (reference.layer, reference.map));
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+            assert!(cpu.values.iter().zip(&reference.values).all(close), "layer {}", cpu.layer);
+        }
+    }
+}
+
+#[test]
+fn operations_are_inputs_times_the_weights_they_meet() {
+    let (seen, _, spikes) = examine(STEPS);
+    let layers: Vec<(usize, bool)> = seen.operations.iter().map(|of| (of.layer, of.real)).collect();
+    assert_eq!(layers, [(0, true), (5, false), (10, true), (15, false), (17, false)]);
+    let of = |index: usize| seen.operations[index];
+    // Into the linear layers every spike of the layer before enters, and meets every output.
+    let fired = |layer: usize| spikes.iter().find(|(cells, _)| *cells == layer).unwrap().1;
+    assert!(fired(13) > 0 && fired(16) > 0, "{spikes:?}");
+    assert_eq!((of(3).inputs, of(3).operations), (fired(13), 30 * fired(13)));
+    assert_eq!((of(4).inputs, of(4).operations), (fired(16), 6 * fired(16)));
+    // The input: two thirds of the numbers are not zero; 9 x 8 pixels meet 25 x 22 weights a map, less those of the zeros.
+    let pixels = (SAMPLES * STEPS * 2 * 72) as u64;
+    assert_eq!(of(0).inputs, pixels - pixels.div_ceil(3));
+    assert_eq!(of(0).dense, (SAMPLES * STEPS * 2) as u64 * (25 * 22) * 5);
+    for of in &seen.operations {
+        assert!(of.inputs > 0 && of.operations <= of.dense, "{of:?}");
+    }
+    // Maps: their mean over samples and pixels is the layer's firing rate.
+    for map in &seen.frequencies {
+        let channels = match map.layer {
+            3 => 5,
+            8 => 20,
+            _ => 4,
+        };
+        let cells = (map.values.len() * channels * STEPS) as f64;
+        let mean = map.values.iter().map(|value| f64::from(*value)).sum::<f64>() / map.values.len() as f64;
+        assert!((mean - fired(map.layer) as f64 / cells).abs() < 1e-6, "layer {}", map.layer);
+    }
+}
