@@ -5,6 +5,8 @@
 mod accept;
 mod bench;
 mod bench_events;
+mod committed;
+mod compare;
 mod data;
 mod print;
 mod reproduce;
@@ -30,6 +32,8 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Promote finished runs and their table from the run store into results/
     Accept(accept::AcceptArgs),
+    /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
+    Compare(compare::CompareArgs),
     /// Time the kernels, training steps and evaluations of the paper's networks, or event files
     Bench(bench::BenchArgs),
     /// List, fetch, import, verify, frame and look at data sets
@@ -40,14 +44,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Reproduce(args) => reproduce::run(&args),
-        Command::Accept(args) => accept::run(&args),
-        Command::Bench(args) => bench::run(args),
-        Command::Data(args) => data::run(args),
-        Command::Tidy => tidy::run(),
+        Command::Reproduce(args) => reproduce::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Accept(args) => accept::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Compare(args) => Ok(compare::run(&args)),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if print::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             print::note(format_args!("error: {error:#}"));

@@ -19,18 +19,18 @@ use crate::print;
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
 pub(crate) struct CellArgs {
-    /// The artefact of the paper: a file of experiments/
-    #[arg(default_value = "table2", value_parser = ["table1", "table2"])]
-    artefact: String,
+    /// The artefact of the paper: a file of experiments/ [default: table2]
+    #[arg(value_parser = ["table1", "table2"])]
+    artefact: Option<String>,
     /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. paper: the paper's protocol
     #[arg(long, default_value = "quick")]
     profile: Profile,
     /// The data folder
     #[arg(long, value_name = "DIR", env = "BPSTA_DATA", default_value = "data")]
     data: PathBuf,
-    /// The run store
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub(crate) results: PathBuf,
+    /// The run store [default: runs]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
     /// Only this data set (may be repeated): mnist, cifar10, nmnist, dvsgesture, dvscifar10
     #[arg(long, value_name = "D")]
     dataset: Vec<DatasetId>,
@@ -57,6 +57,21 @@ pub(crate) struct CellArgs {
     engine: Option<EngineKind>,
 }
 
+/// What says how cells are run, and nothing to a check of what was. Without --data, which the environment may give.
+const OF_RUNS: [&str; 11] = [
+    "profile",
+    "dataset",
+    "rule",
+    "time_steps",
+    "seeds",
+    "epochs",
+    "validation",
+    "device",
+    "engine",
+    "threads",
+    "dry_run",
+];
+
 #[derive(Debug, Args)]
 pub(crate) struct ReproduceArgs {
     #[command(flatten)]
@@ -67,9 +82,20 @@ pub(crate) struct ReproduceArgs {
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
+    /// Run nothing: check that the tables in results/ (or --results), of this artefact or all, follow from the records beside them
+    #[arg(long, conflicts_with_all = OF_RUNS)]
+    check: bool,
+    /// With --check: render anew what differs
+    #[arg(long, requires = "check")]
+    write: bool,
 }
 
 impl CellArgs {
+    /// The run store.
+    pub(crate) fn runs(&self) -> &Path {
+        self.results.as_deref().unwrap_or(Path::new("runs"))
+    }
+
     /// The plan that these options ask for, and the data it needs.
     pub(crate) fn plan(&self) -> anyhow::Result<(Plan, Store)> {
         let registry = crate::registry(Path::new("datasets.toml"))?;
@@ -78,7 +104,8 @@ impl CellArgs {
                 print::note(format_args!("note: {text}"));
             }
         });
-        let experiment = Experiment::load(Path::new("experiments"), &self.artefact)?;
+        let experiment =
+            Experiment::load(Path::new("experiments"), self.artefact.as_deref().unwrap_or("table2"))?;
         let options = Options {
             profile: self.profile,
             datasets: self.dataset.clone(),
@@ -103,6 +130,10 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
+    if args.check {
+        let results = args.cells.results.as_deref().unwrap_or(Path::new("results"));
+        return crate::committed::check(results, args.cells.artefact.as_deref(), args.write);
+    }
     let threads = crate::use_threads(args.threads)?;
     let started = Instant::now();
     let (plan, store) = args.cells.plan()?;
@@ -113,7 +144,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
     let bar = ProgressBar::new(1000);
     bar.set_style(ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")?);
     let mut cell_name = String::new();
-    let outcome = reproduce(&plan, &store, &RunStore::new(&args.cells.results), &mut |event| match event {
+    let outcome = reproduce(&plan, &store, &RunStore::new(args.cells.runs()), &mut |event| match event {
         Event::AlreadyFinished { record } => {
             say(&bar, &format!("finished before: {} ({})", name(&record.config), record.run_id));
         }

@@ -1,6 +1,9 @@
 //! The program as a user meets it: help, plans, and errors with their exit codes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/compare.rs"]
+mod compare;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -36,6 +39,7 @@ fn fails(arguments: &[&str], expected: &[&str]) {
 fn help_is_as_it_was() {
     insta::assert_snapshot!("help", out(&xtask(&["--help"])));
     insta::assert_snapshot!("help_reproduce", out(&xtask(&["reproduce", "--help"])));
+    insta::assert_snapshot!("help_compare", out(&xtask(&["compare", "--help"])));
     insta::assert_snapshot!("help_data", out(&xtask(&["data", "--help"])));
     insta::assert_snapshot!("help_data_preview", out(&xtask(&["data", "preview", "--help"])));
     insta::assert_snapshot!("help_data_stats", out(&xtask(&["data", "stats", "--help"])));

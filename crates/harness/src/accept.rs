@@ -2,35 +2,46 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::committed::{records, tables};
 use crate::store::write_whole;
-use crate::table::{runs_csv, table_markdown};
-use crate::{HarnessError, Plan, Record, Result, RunStore};
+use crate::{HarnessError, Plan, Record, Result, RunConfig, RunStore};
 
-/// Writes the records of the finished runs that a plan's table shows, and that table, to `results/ARTEFACT/PROFILE/`; returns
-/// that folder and how many records it took.
+/// Writes the records of the finished runs that a plan's table shows to `results/ARTEFACT/PROFILE/`, and the tables over all records
+/// there; returns that folder and how many records it took. What stood there of the same configuration by an older code version
+/// goes: git keeps it.
 ///
 /// What is committed is a reference to compare with, never a cache: no run is skipped because of it.
 ///
 /// # Errors
-/// [`HarnessError::NothingToAccept`] where no run of the plan is finished, and those of reading and writing.
+/// [`HarnessError::NothingToAccept`] where no run of the plan is finished, [`HarnessError::RefusedRecord`] for a record there that is
+/// none, and those of reading and writing.
 pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<(PathBuf, usize)> {
-    let mut records: Vec<Record> = Vec::new();
+    let mut accepted: Vec<Record> = Vec::new();
     for run_id in &plan.table {
-        records.extend(runs.finished(run_id)?);
+        accepted.extend(runs.finished(run_id)?);
     }
-    if records.is_empty() {
+    if accepted.is_empty() {
         return Err(HarnessError::NothingToAccept {
             artefact: plan.experiment.artefact.clone(),
             folder: runs.root().to_owned(),
         });
     }
     let folder = results.join(&plan.experiment.artefact).join(plan.profile.id());
-    for record in &records {
+    let path = |record: &Record| folder.join("records").join(format!("{}.json", record.run_id));
+    for record in &accepted {
         let mut json = serde_json::to_vec_pretty(record).unwrap_or_default();
         json.push(b'\n');
-        write_whole(&folder.join("records").join(format!("{}.json", record.run_id)), &json)?;
+        write_whole(&path(record), &json)?;
     }
-    write_whole(&folder.join("table.md"), table_markdown(plan, &records)?.as_bytes())?;
-    write_whole(&folder.join("runs.csv"), &runs_csv(&records)?)?;
-    Ok((folder, records.len()))
+    let but_code = |record: &Record| RunConfig { code_version: 0, ..record.config.clone() };
+    for old in records(&folder)? {
+        let by_other_code = |new: &Record| new.run_id != old.run_id && but_code(new) == but_code(&old);
+        if accepted.iter().any(by_other_code) {
+            std::fs::remove_file(path(&old)).map_err(HarnessError::io(&path(&old)))?;
+        }
+    }
+    for (path, bytes) in tables(&plan.experiment, plan.profile, &folder)? {
+        write_whole(&path, &bytes)?;
+    }
+    Ok((folder, accepted.len()))
 }

@@ -105,6 +105,34 @@ pub enum HarnessError {
         /// What is wrong.
         why: String,
     },
+    /// A record of a results folder or of a git revision that is not one, or contradicts itself or another.
+    #[error("{at}: not a sound record: {why}; restore it as it was written, or move it away")]
+    RefusedRecord {
+        /// The file, or `REVISION:FILE`.
+        at: String,
+        /// What is wrong, with its key.
+        why: String,
+    },
+    /// Committed results that are not there.
+    #[error(
+        "no records to check in {}: expected ARTEFACT/PROFILE/records/RUN_ID.json, as `cargo xtask accept` writes them",
+        folder.display()
+    )]
+    NothingToCheck {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A name that gives no runs to compare.
+    #[error(
+        "{name}: {why}; name a folder with RUN_ID/record.json or records/RUN_ID.json somewhere under it, or a git revision \
+         that has such files under results/"
+    )]
+    NoRuns {
+        /// The name.
+        name: String,
+        /// Why it gives none.
+        why: String,
+    },
     /// Nothing that could be accepted.
     #[error("no finished runs of {artefact} in {}: run `cargo xtask reproduce {artefact}` first", folder.display())]
     NothingToAccept {

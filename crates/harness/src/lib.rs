@@ -11,10 +11,13 @@
 mod accept;
 pub mod bench;
 mod check;
+mod committed;
+mod compare;
 mod config;
 mod engine;
 mod error;
 mod experiment;
+mod order;
 mod plan;
 mod record;
 mod reproduce;
@@ -26,6 +29,11 @@ mod train;
 mod verdict;
 
 pub use accept::accept;
+pub use committed::{Checked, Drift, check_tables};
+pub use compare::{
+    AccuracyGroup, Change, ChangeKind, Comparison, ComparisonVerdict, Difference, Pair, PairedBy, TimeLimit,
+    TimeRatio, Unpaired, compare,
+};
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use error::HarnessError;
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};

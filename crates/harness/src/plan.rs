@@ -67,7 +67,7 @@ pub struct Plan {
     pub profile: Profile,
     /// The cells that the options ask for, each once.
     pub cells: Vec<PlannedCell>,
-    /// Names of the runs that the table shows as far as they are finished, in its order: those of [`Self::cells`], those that the
+    /// Names of the runs that the table shows as far as they are finished: those of [`Self::cells`], those that the
     /// options leave out by data set and rule, and those of the profile without any option. So a part that is run for itself drops
     /// no finished row.
     pub table: Vec<String>,
@@ -131,14 +131,6 @@ impl Plan {
             });
         }
         Ok(Self { experiment, profile: options.profile, cells, table })
-    }
-
-    /// The settings of its profile.
-    ///
-    /// # Errors
-    /// [`HarnessError::NoProfile`]; never for a plan that was made.
-    pub fn settings(&self) -> Result<&ProfileSettings> {
-        self.experiment.settings(self.profile)
     }
 }
 

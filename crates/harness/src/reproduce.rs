@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bpsta_datasets::{Dataset, Store};
 
+use crate::order::in_order;
 use crate::store::write_whole;
 use crate::table::{runs_csv, table_markdown};
 use crate::train::train;
@@ -106,8 +107,9 @@ pub fn reproduce(
     let of = |ids: &mut dyn Iterator<Item = &String>| -> Vec<Record> {
         ids.filter_map(|run_id| finished.get(run_id.as_str()).cloned()).collect()
     };
-    let shown = of(&mut plan.table.iter());
-    let table = table_markdown(plan, &shown)?;
+    let mut shown = of(&mut plan.table.iter());
+    in_order(&plan.experiment, plan.profile, &mut shown)?;
+    let table = table_markdown(&plan.experiment, plan.profile, &shown)?;
     let name = format!("{}.{}", plan.experiment.artefact, plan.profile);
     let tables = runs.root().join("tables");
     let (table_path, csv_path) = (tables.join(format!("{name}.md")), tables.join(format!("{name}.csv")));

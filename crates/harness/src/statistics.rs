@@ -6,12 +6,13 @@
 //! same initial weights and the same order of samples.
 
 use bpsta_spiking::{Streams, below};
+use serde::Serialize;
 
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 10_000;
 
 /// What the values of several seeds give.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
     /// How many values.
     pub count: usize,

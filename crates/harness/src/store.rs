@@ -95,7 +95,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The record of run `run_id`; the error says what is wrong with the bytes, and with which key.
-fn parse(bytes: &[u8], run_id: &str) -> std::result::Result<Record, String> {
+pub(crate) fn parse(bytes: &[u8], run_id: &str) -> std::result::Result<Record, String> {
     // The number is looked at first: another schema's record would otherwise fail on some unrelated key.
     let SchemaOnly { schema } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if schema != RECORD_SCHEMA {

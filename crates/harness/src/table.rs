@@ -7,7 +7,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use crate::{PaperValue, Plan, Record, Result, RunConfig, seeds, verdict};
+use crate::{Experiment, PaperValue, Profile, Record, Result, RunConfig, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
     "row",
@@ -30,11 +30,10 @@ const CHOSEN_AT: usize = 7;
 /// The table in Markdown: a section for each data set, with our rows and then the paper's.
 ///
 /// # Errors
-/// [`crate::HarnessError::NoProfile`]; never for a plan that was made.
-pub fn table_markdown(plan: &Plan, records: &[Record]) -> Result<String> {
-    let experiment = &plan.experiment;
+/// [`crate::HarnessError::NoProfile`].
+pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<String> {
     let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
-    let _ = writeln!(text, "Profile `{}`: {}\n", plan.profile, plan.settings()?.about.trim());
+    let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
     let _ = writeln!(
         text,
         "Accuracy in % on the test split. \"best test epoch\" is chosen on the test split itself, as the paper chose what it \
@@ -45,7 +44,7 @@ pub fn table_markdown(plan: &Plan, records: &[Record]) -> Result<String> {
         let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
         if let Some(first) = ours.first() {
             let _ = writeln!(text, "## {}\n", first.data);
-            section(&mut text, plan, entry.id, &ours);
+            section(&mut text, experiment, entry.id, &ours);
         }
     }
     let synthetic = records.iter().any(|record| record.synthetic);
@@ -58,7 +57,7 @@ pub fn table_markdown(plan: &Plan, records: &[Record]) -> Result<String> {
     Ok(text)
 }
 
-fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record]) {
+fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in ours {
         let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
@@ -118,7 +117,7 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
         }
         table.add_row(row);
     }
-    for value in plan.experiment.paper.iter().filter(|value| value.dataset == dataset) {
+    for value in experiment.paper.iter().filter(|value| value.dataset == dataset) {
         let mut row = vec![format!("paper: {} ({})", value.model, value.place)];
         row.resize(4, String::new());
         row.push(format!("{:.2}", value.accuracy));
@@ -130,14 +129,14 @@ fn section(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record])
     }
     let _ = writeln!(text, "{table}\n");
     seeds::sections(text, &groups);
-    verdicts(text, plan, dataset, ours);
+    verdicts(text, experiment, dataset, ours);
 }
 
 /// What our runs say about the paper's own values.
-fn verdicts(text: &mut String, plan: &Plan, dataset: DatasetId, ours: &[&Record]) {
-    let values = plan.experiment.paper.iter().filter(|value| value.dataset == dataset);
+fn verdicts(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) {
+    let values = experiment.paper.iter().filter(|value| value.dataset == dataset);
     let judged: Vec<_> =
-        values.filter_map(|value| Some((value, verdict::verdict(&plan.experiment, value, ours)?))).collect();
+        values.filter_map(|value| Some((value, verdict::verdict(experiment, value, ours)?))).collect();
     for (value, verdict) in &judged {
         let PaperValue { model, accuracy, place, .. } = value;
         let _ = writeln!(text, "- Paper, {model}, {accuracy:.2} ({place}): {verdict}.");

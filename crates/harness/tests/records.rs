@@ -51,7 +51,7 @@ fn an_option_given_twice_is_no_second_seed() {
     assert_eq!((again.cells.len(), &again.table), (1, &plan.table), "cells that stand twice in the file");
 
     let doubled = [outcome.records.clone(), outcome.records].concat();
-    let table = table_markdown(&plan, &doubled).unwrap();
+    let table = table_markdown(&plan.experiment, plan.profile, &doubled).unwrap();
     let row = rows(&table)[0];
     assert!(!row.contains("seeds") && !row.contains('±'), "{row}");
 }

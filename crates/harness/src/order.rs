@@ -1,0 +1,36 @@
+//! The order of runs in a table. It follows from the experiment and the records alone, so that a committed table can be rendered again
+//! where the data are not.
+
+use crate::{Experiment, Profile, Record, Result, RunConfig};
+
+/// Sorts records as the experiment file lists their cells: by data set, group of cells, time steps and rule, and the seeds of a
+/// configuration together. What no group asks for, such as a run with other epochs, stands behind its group.
+///
+/// # Errors
+/// [`crate::HarnessError::NoProfile`].
+pub(crate) fn in_order(experiment: &Experiment, profile: Profile, records: &mut [Record]) -> Result<()> {
+    let settings = experiment.settings(profile)?;
+    records.sort_by_cached_key(|record| {
+        let config = &record.config;
+        let dataset = experiment.dataset.iter().position(|entry| entry.id == config.dataset);
+        let mut groups = settings.cell.iter().enumerate().filter(|(_, group)| {
+            group.dataset == config.dataset && group.width.total_cmp(&config.width).is_eq()
+        });
+        let own = groups.clone().find(|(_, group)| {
+            group.epochs == config.epochs
+                && group.time_steps.contains(&config.time_steps)
+                && config.validation.is_none()
+        });
+        let rule = experiment.rules.iter().position(|rule| *rule == config.neuron.rule);
+        let (at, steps) = own
+            .or_else(|| groups.next())
+            .map(|(at, group)| (at, group.time_steps.iter().position(|steps| *steps == config.time_steps)))
+            .unwrap_or((usize::MAX, None));
+        let of = |place: Option<usize>| place.unwrap_or(usize::MAX);
+        let but_seed = RunConfig { seed: 0, ..config.clone() };
+        let rest = serde_json::to_string(&but_seed).unwrap_or_default();
+        let place = (of(dataset), at, own.is_none(), of(steps), config.time_steps, of(rule));
+        (place, config.epochs, rest, config.seed)
+    });
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask compare`: two sets of runs, and an exit code.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use bpsta_harness::{ComparisonVerdict, TimeLimit, compare};
+use clap::Args;
+
+use crate::print;
+
+/// The exit codes, which other programs rely on.
+const EXIT_CODES: &str = "\
+BASE and NEW are each a folder with RUN_ID/record.json (a run store) or records/RUN_ID.json (accepted results) somewhere under it, or a
+git revision, whose results/ is then read. A name that is both is the folder.
+
+Runs are paired by run id, the rest by profile, data set, network, width, variant, T, rule and seed. Under one configuration and code
+version all accuracies, losses, spike counts and parameters must be equal bit for bit (engine `reference` and ANN warm-up: on one CPU
+model). Where either changed, accuracies are compared over seeds: NEW regressed where its mean is lower and the bootstrap's 95 %
+interval of the paired differences leaves 0 out; with fewer than 3 seeds, where it is more than 1 percentage point lower. Of 3 seeds
+that interval reaches from the lowest to the highest difference: chance alone finds all three lower one time in eight.
+
+Exit codes:
+  0  same: nothing that must be equal differs, and nothing regressed
+  1  regressed: something that must be equal differs, or an accuracy fell (or, with --fail-on-time, a time rose)
+  2  not comparable: no pair, other data, a record that is none or contradicts itself, or no such folder or revision";
+
+/// What against what.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct CompareArgs {
+    /// The runs to compare with: a folder, or a git revision
+    #[arg(value_name = "BASE")]
+    base: String,
+    /// The runs to judge: a folder, or a git revision
+    #[arg(value_name = "NEW")]
+    new: String,
+    /// Flag times whose median ratio NEW/BASE is above this
+    #[arg(long, value_name = "RATIO", default_value = "1.3", value_parser = ratio)]
+    time_tolerance: f64,
+    /// Let a flagged time alone be a regression
+    #[arg(long)]
+    fail_on_time: bool,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A ratio that times can be held to.
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse::<f64>().ok().filter(|ratio| ratio.is_finite() && *ratio >= 1.0);
+    ratio.ok_or_else(|| "expected a number of 1 or more, such as 1.3".to_owned())
+}
+
+/// Runs the command. Whoever reads its output or not: the exit code is the verdict's.
+pub(crate) fn run(args: &CompareArgs) -> ExitCode {
+    let time = TimeLimit { tolerance: args.time_tolerance, fail: args.fail_on_time };
+    let comparison = match compare(&args.base, &args.new, Path::new("."), time) {
+        Ok(comparison) => comparison,
+        Err(error) => {
+            print::note(format_args!("not comparable: {error}"));
+            return ExitCode::from(ComparisonVerdict::NotComparable as u8);
+        }
+    };
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&comparison).unwrap_or_default(),
+        false => comparison.to_string().trim_end().to_owned(),
+    };
+    if let Err(error) = print::line(text)
+        && !print::is_closed_pipe(&error.into())
+    {
+        print::note("error: the comparison cannot be written");
+    }
+    ExitCode::from(comparison.verdict as u8)
+}
