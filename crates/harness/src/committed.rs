@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::order::in_order;
 use crate::store::{parse, write_whole};
-use crate::table::{runs_csv, table_markdown};
+use crate::views::render;
 use crate::{Experiment, HarnessError, Profile, Record, Result};
 
 /// A committed file that does not follow from the records beside it.
@@ -79,7 +79,7 @@ pub fn check_tables(
 }
 
 /// The tables of `results/ARTEFACT/PROFILE`, as they follow from all records there.
-fn rendered(folder: &Path, experiments: &Path) -> Result<[(PathBuf, Vec<u8>); 2]> {
+fn rendered(folder: &Path, experiments: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let name = |path: Option<&Path>| {
         path.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default().to_owned()
     };
@@ -93,7 +93,7 @@ pub(crate) fn tables(
     experiment: &Experiment,
     profile: Profile,
     folder: &Path,
-) -> Result<[(PathBuf, Vec<u8>); 2]> {
+) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut records = records(folder)?;
     if let Some(record) = records.iter().find(|record| record.config.profile != profile) {
         let at = folder.join("records").join(format!("{}.json", record.run_id));
@@ -101,10 +101,8 @@ pub(crate) fn tables(
         return Err(HarnessError::RefusedRecord { at: at.display().to_string(), why });
     }
     in_order(experiment, profile, &mut records)?;
-    Ok([
-        (folder.join("table.md"), table_markdown(experiment, profile, &records)?.into_bytes()),
-        (folder.join("runs.csv"), runs_csv(&records)?),
-    ])
+    let files = render(experiment, profile, &records)?.into_iter();
+    Ok(files.map(|file| (folder.join(file.name), file.bytes)).collect())
 }
 
 /// The records of `results/ARTEFACT/PROFILE`.

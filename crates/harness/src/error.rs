@@ -8,6 +8,14 @@ use bpsta_spiking::SpikingError;
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum HarnessError {
+    /// A figure cannot be drawn.
+    #[error("cannot draw {title:?}: {why}; please report this")]
+    Plot {
+        /// Its title.
+        title: String,
+        /// What the drawing library says.
+        why: String,
+    },
     /// An experiment file that cannot be read as one.
     #[error("{}: {why}", path.display())]
     Experiment {

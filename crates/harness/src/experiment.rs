@@ -194,8 +194,6 @@ pub enum View {
     Latency,
     /// Test accuracy over epochs (Figures 1 and 3).
     Curves,
-    /// Firing frequencies of the neurons of each layer (Figure 2).
-    Maps,
 }
 
 /// The cells of another experiment.

@@ -27,6 +27,7 @@ mod store;
 mod table;
 mod train;
 mod verdict;
+mod views;
 
 pub use accept::accept;
 pub use committed::{Checked, Drift, check_tables};
@@ -44,6 +45,7 @@ pub use statistics::{Spread, paired};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
 pub use verdict::Verdict;
+pub use views::{Rendered, render};
 
 /// What this crate returns.
 pub type Result<T> = std::result::Result<T, HarnessError>;

@@ -96,6 +96,21 @@ pub struct LayerSpikes {
     pub firing_rate: f64,
 }
 
+/// What enters the weights of one layer, per test sample over all time steps: see [`bpsta_spiking::Operations`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LayerOperations {
+    /// Index of the convolution or linear layer.
+    pub layer: usize,
+    /// Inputs that are not zero.
+    pub inputs_per_sample: f64,
+    /// Weights they meet.
+    pub operations_per_sample: f64,
+    /// Weights that all inputs would meet.
+    pub dense_per_sample: f64,
+    /// Whether the inputs are real numbers, not spikes.
+    pub real: bool,
+}
+
 /// The record of one finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -135,6 +150,12 @@ pub struct Record {
     pub spikes_per_sample: f64,
     /// The same per layer.
     pub layer_spikes: Vec<LayerSpikes>,
+    /// Accuracy in % on the test split if the vote were taken after each time step, after the last epoch; none of older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anytime: Option<Vec<f64>>,
+    /// Operations by layer of weights, on the test split after the last epoch; none of older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<LayerOperations>>,
     /// Median over epochs, in ms.
     pub train_ms_per_sample: f64,
     /// Median over epochs, in ms, in batches of the configuration's size.

@@ -7,6 +7,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use crate::statistics::{Spread, paired};
+use crate::views::Group;
 use crate::{Record, RunConfig};
 
 /// The pairs of rules whose difference an ablation asks for.
@@ -18,26 +19,26 @@ const PAIRS: [(Rule, Rule); 4] = [
 ];
 
 /// Writes both sections for the configurations of one data set, each with its runs; nothing where no configuration has two seeds.
-pub(crate) fn sections(text: &mut String, groups: &[Vec<&Record>]) {
-    if groups.iter().all(|group| group.len() < 2) {
+pub(crate) fn sections(text: &mut String, groups: &[Group<'_>]) {
+    if groups.iter().all(|group| group.records().len() < 2) {
         return;
     }
     spreads(text, groups);
     differences(text, groups);
 }
 
-fn spreads(text: &mut String, groups: &[Vec<&Record>]) {
+fn spreads(text: &mut String, groups: &[Group<'_>]) {
     text.push_str(
         "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by the percentile bootstrap.\n\n",
     );
     let mut table = table(["configuration", "seeds", "epoch", "mean", "deviation", "IQM", "interval"]);
-    for group in groups.iter().filter(|group| group.len() > 1) {
+    for group in groups.iter().filter(|group| group.records().len() > 1) {
         for best in [false, true] {
             let value = |record: &Record| if best { record.accuracy.best_test } else { record.accuracy.last };
-            let values: Vec<f64> = group.iter().map(|record| value(record)).collect();
+            let values: Vec<f64> = group.records().iter().map(|record| value(record)).collect();
             let Some(spread) = Spread::of(&values) else { continue };
             table.add_row([
-                format!("{}, {}", group[0].rule, configuration(group[0])),
+                format!("{}, {}", group.first().rule, configuration(group.first())),
                 spread.count.to_string(),
                 if best { "best test" } else { "last" }.to_owned(),
                 format!("{:.2}", spread.mean),
@@ -50,7 +51,7 @@ fn spreads(text: &mut String, groups: &[Vec<&Record>]) {
     finish(text, table);
 }
 
-fn differences(text: &mut String, groups: &[Vec<&Record>]) {
+fn differences(text: &mut String, groups: &[Group<'_>]) {
     let mut table = table([
         "difference",
         "configuration",
@@ -63,20 +64,20 @@ fn differences(text: &mut String, groups: &[Vec<&Record>]) {
     let mut rows = 0;
     let mut done: Vec<RunConfig> = Vec::new();
     for group in groups {
-        let key = but_rule(&group[0].config);
+        let key = but_rule(&group.first().config);
         if done.contains(&key) {
             continue;
         }
         let of = |rule: Rule| {
             groups
                 .iter()
-                .find(|other| other[0].config.neuron.rule == rule && but_rule(&other[0].config) == key)
+                .find(|other| other.first().config.neuron.rule == rule && but_rule(&other.first().config) == key)
         };
         for (rule, against) in PAIRS {
             let Some((a, b)) = of(rule).zip(of(against)) else { continue };
             let difference = |value: fn(&Record) -> f64| {
-                let by_seed = |group: &[&Record]| -> Vec<(u64, f64)> {
-                    group.iter().map(|record| (record.seed, value(record))).collect()
+                let by_seed = |group: &Group<'_>| -> Vec<(u64, f64)> {
+                    group.records().iter().map(|record| (record.seed, value(record))).collect()
                 };
                 Spread::of(&paired(&by_seed(a), &by_seed(b))).filter(|spread| spread.count > 1)
             };
@@ -86,7 +87,7 @@ fn differences(text: &mut String, groups: &[Vec<&Record>]) {
             };
             table.add_row([
                 format!("{rule} - {against}"),
-                configuration(group[0]),
+                configuration(group.first()),
                 accuracy.count.to_string(),
                 format!("{:+.2}", accuracy.mean),
                 told_apart(&accuracy),

@@ -7,7 +7,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use crate::{Experiment, PaperValue, Profile, Record, Result, RunConfig, seeds, verdict};
+use crate::views::Group;
+use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
     "row",
@@ -26,6 +27,10 @@ const COLUMNS: [&str; 11] = [
 /// A column more, before the firing rate, where validation samples were held back.
 const CHOSEN: &str = "validation's epoch %";
 const CHOSEN_AT: usize = 7;
+
+/// Stands below whatever shows a stand-in's numbers.
+pub(crate) const STAND_IN_NOTE: &str = "Rows marked \"synthetic stand-in\" were trained and tested on generated data. They show that the program \
+     works; they say nothing about the paper's numbers.\n";
 
 /// The table in Markdown: a section for each data set, with our rows and then the paper's.
 ///
@@ -47,32 +52,19 @@ pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Reco
             section(&mut text, experiment, entry.id, &ours);
         }
     }
-    let synthetic = records.iter().any(|record| record.synthetic);
-    if synthetic {
-        text.push_str(
-            "Rows marked \"synthetic stand-in\" were trained and tested on generated data. They show that the program works; \
-             they say nothing about the paper's numbers.\n",
-        );
+    if records.iter().any(|record| record.synthetic) {
+        text.push_str(STAND_IN_NOTE);
     }
     Ok(text)
 }
 
 fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) {
-    let mut groups: Vec<Vec<&Record>> = Vec::new();
-    for record in ours {
-        let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
-        match groups.iter_mut().find(|group| but_seed(group[0]) == but_seed(record)) {
-            // One run twice is still one seed.
-            Some(group) if group.iter().any(|known| known.seed == record.seed) => {}
-            Some(group) => group.push(record),
-            None => groups.push(vec![record]),
-        }
-    }
+    let groups = Group::all(ours);
     let mut layers: Vec<(&str, String)> = Vec::new();
     for group in &groups {
-        let name = network(group[0]);
+        let name = network(group.first());
         if !layers.iter().any(|(_, known)| *known == name) {
-            layers.push((&group[0].layers, name));
+            layers.push((&group.first().layers, name));
         }
     }
     for (layers, name) in &layers {
@@ -87,7 +79,7 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
     }
     table.load_style(ASCII_MARKDOWN).set_header(&columns);
     for group in &groups {
-        let first = group[0];
+        let first = group.first();
         let mark = if first.synthetic {
             ", synthetic stand-in"
         } else if first.subset.is_some() {
@@ -96,7 +88,7 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
             ""
         };
         let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
-        let of = |value: fn(&Record) -> f64, digits| spread(group, value, digits);
+        let of = |value: fn(&Record) -> f64, digits| group.spread(value, digits);
         let mut row = vec![
             format!("ours: {}{mark}{varied}{}", first.rule, seed_count(group)),
             network(first),
@@ -153,20 +145,11 @@ fn network(record: &Record) -> String {
     }
 }
 
-fn seed_count(group: &[&Record]) -> String {
-    if group.len() == 1 { String::new() } else { format!(", {} seeds", group.len()) }
-}
-
-/// The mean, and the sample standard deviation where there are several.
-fn spread(group: &[&Record], value: fn(&Record) -> f64, digits: usize) -> String {
-    let values: Vec<f64> = group.iter().map(|record| value(record)).collect();
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    if values.len() == 1 {
-        return format!("{mean:.digits$}");
+fn seed_count(group: &Group<'_>) -> String {
+    match group.records().len() {
+        1 => String::new(),
+        seeds => format!(", {seeds} seeds"),
     }
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    format!("{mean:.digits$} ± {:.digits$}", variance.sqrt())
 }
 
 /// One line per run, as CSV.

@@ -1,0 +1,89 @@
+//! Accuracy by simulation length: networks trained for each T (the paper's Table 6), and each of them stopped early.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use bpsta_datasets::DatasetId;
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+
+use super::{Group, aligned, row_name};
+use crate::{Experiment, Record};
+
+/// One section: trained for each T, and after each time step.
+pub(super) fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) {
+    let steps: BTreeSet<usize> = groups.iter().map(|group| group.first().time_steps).collect();
+    let of_paper = experiment.paper.iter().filter(|value| value.dataset == dataset);
+    let paper: BTreeSet<usize> = of_paper.clone().filter_map(|value| value.time_steps).collect();
+    let columns: Vec<usize> = steps.union(&paper).copied().collect();
+
+    for (epoch, value) in [
+        ("after the last epoch", (|record| record.accuracy.last) as fn(&Record) -> f64),
+        ("at the best test epoch, as the paper chose it", |record| record.accuracy.best_test),
+    ] {
+        let _ = writeln!(text, "Trained and tested at each T, accuracy in % {epoch}:\n");
+        let mut out = headed("row", columns.iter().map(|steps| format!("T = {steps}")));
+        for name in names(groups) {
+            let mut row = vec![name.clone()];
+            for steps in &columns {
+                let group = groups.iter().find(|of| row_name(of) == name && of.first().time_steps == *steps);
+                row.push(group.map(|group| group.spread(value, 2)).unwrap_or_default());
+            }
+            out.add_row(row);
+        }
+        let mut models: Vec<&str> = Vec::new();
+        for value in of_paper.clone().filter(|_| epoch.contains("paper")) {
+            if !models.contains(&value.model.as_str()) {
+                models.push(&value.model);
+            }
+        }
+        for model in models {
+            let mut row = vec![format!("paper: {model}")];
+            for steps in &columns {
+                let value = of_paper.clone().find(|of| of.model == model && of.time_steps == Some(*steps));
+                row.push(value.map(|value| format!("{:.2}", value.accuracy)).unwrap_or_default());
+            }
+            out.add_row(row);
+        }
+        let _ = writeln!(text, "{}\n", aligned(out, 1));
+    }
+    early(text, groups);
+}
+
+/// The accuracy if the vote were taken after each time step.
+fn early(text: &mut String, groups: &[Group<'_>]) {
+    let longest = groups.iter().map(|group| group.first().time_steps).max().unwrap_or(0);
+    if groups.iter().all(|group| group.first().anytime.is_none()) {
+        text.push_str("No run recorded its votes after each time step.\n\n");
+        return;
+    }
+    text.push_str("The same networks, voting after t time steps of their T, accuracy in % after the last epoch:\n\n");
+    let mut out = headed("row", (1..=longest).map(|t| format!("t = {t}")));
+    for group in groups {
+        let mut row = vec![format!("{}, T = {}", row_name(group), group.first().time_steps)];
+        for t in 0..longest {
+            let after: Option<Vec<f64>> =
+                group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect();
+            row.push(after.map(|after| super::spread(&after, 2)).unwrap_or_default());
+        }
+        out.add_row(row);
+    }
+    let _ = writeln!(text, "{}\n", aligned(out, 1));
+}
+
+fn names(groups: &[Group<'_>]) -> Vec<String> {
+    let mut names = Vec::new();
+    for group in groups {
+        let name = row_name(group);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn headed(first: &str, rest: impl Iterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(std::iter::once(first.to_owned()).chain(rest));
+    table
+}

@@ -1,0 +1,172 @@
+//! What is made of an experiment's runs, besides the accuracy table: energy, latency, curves.
+
+mod curves;
+mod energy;
+mod latency;
+
+use std::fmt::Write;
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+
+use crate::experiment::View;
+use crate::table::{runs_csv, table_markdown};
+use crate::{Experiment, Profile, Record, Result, RunConfig};
+
+/// A file that is rendered from records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Its name in `results/ARTEFACT/PROFILE/`.
+    pub name: &'static str,
+    /// What stands behind `ARTEFACT.PROFILE.` in the run store's `tables/`.
+    pub suffix: &'static str,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+impl Rendered {
+    fn new(name: &'static str, suffix: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { name, suffix, bytes: bytes.into() }
+    }
+}
+
+/// Runs of one configuration, one a seed.
+pub(crate) struct Group<'a>(Vec<&'a Record>);
+
+impl<'a> Group<'a> {
+    /// Runs by configuration, in the order in which they come.
+    pub(crate) fn all(records: &[&'a Record]) -> Vec<Self> {
+        let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
+        let mut groups: Vec<Self> = Vec::new();
+        for record in records {
+            match groups.iter_mut().find(|group| but_seed(group.first()) == but_seed(record)) {
+                // One run twice is still one seed.
+                Some(Group(group)) if group.iter().any(|known| known.seed == record.seed) => {}
+                Some(Group(group)) => group.push(record),
+                None => groups.push(Group(vec![record])),
+            }
+        }
+        groups
+    }
+
+    pub(crate) fn first(&self) -> &'a Record {
+        self.0[0]
+    }
+
+    pub(crate) fn records(&self) -> &[&'a Record] {
+        &self.0
+    }
+
+    /// The mean, and the sample standard deviation where there are several.
+    pub(crate) fn spread(&self, value: fn(&Record) -> f64, digits: usize) -> String {
+        spread(&self.0.iter().map(|record| value(record)).collect::<Vec<_>>(), digits)
+    }
+}
+
+/// Everything that is rendered of an experiment, its table in Markdown first.
+///
+/// # Errors
+/// [`crate::HarnessError::NoProfile`] and [`crate::HarnessError::Plot`].
+pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<Vec<Rendered>> {
+    let markdown = match experiment.view {
+        View::Accuracy => table_markdown(experiment, profile, records)?,
+        View::Energy | View::Latency | View::Curves => sections(experiment, profile, records)?,
+    };
+    let mut files =
+        vec![Rendered::new("table.md", "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
+    if experiment.view == View::Curves {
+        let groups = Group::all(&records.iter().collect::<Vec<_>>());
+        let data = records.first().map_or("no run is finished", |record| &record.data);
+        let title = format!("{}: {}\n{data}; profile {profile}", experiment.artefact, experiment.title);
+        files.push(Rendered::new("curves.csv", "curves.csv", curves::csv(&groups)));
+        files.push(Rendered::new("figure.svg", "svg", curves::svg(&title, &groups)?));
+    }
+    Ok(files)
+}
+
+fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<String> {
+    let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
+    let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
+    text.push_str(match experiment.view {
+        View::Energy => {
+            "Means over seeds, ± standard deviation. Additions and multiplications are those that an input which is not zero causes with each \
+             weight it meets, counted on the test split over all time steps; an ANN of the same layers multiplies every input once. Energy: 4.6 pJ a \
+             multiplication with addition, 0.1 pJ an addition, as the paper takes them; no memory access, no neuron updates.\n\n"
+        }
+        View::Latency => "Means over seeds, ± standard deviation.\n\n",
+        View::Accuracy | View::Curves => {
+            "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
+             The drawing and its values lie beside this file.\n\n"
+        }
+    });
+    for entry in &experiment.dataset {
+        let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
+        let groups = Group::all(&ours);
+        let Some(first) = groups.first() else { continue };
+        let _ = writeln!(text, "## {}\n", first.first().data);
+        match experiment.view {
+            View::Energy => energy::section(&mut text, experiment, entry.id, &groups),
+            View::Latency => latency::section(&mut text, experiment, entry.id, &groups),
+            View::Accuracy | View::Curves => {
+                let mut out = table(["row", "T", "epochs", "last epoch %", "best test epoch %"]);
+                for group in &groups {
+                    out.add_row([
+                        row_name(group),
+                        group.first().time_steps.to_string(),
+                        group.first().config.epochs.to_string(),
+                        group.spread(|record| record.accuracy.last, 2),
+                        group.spread(|record| record.accuracy.best_test, 2),
+                    ]);
+                }
+                let _ = writeln!(text, "{}\n", aligned(out, 1));
+            }
+        }
+    }
+    if records.iter().any(|record| record.synthetic) {
+        text.push_str(crate::table::STAND_IN_NOTE);
+    }
+    Ok(text)
+}
+
+/// Rule, data and network of a row, with stand-in, subset, width and seeds named.
+pub(crate) fn row_name(group: &Group<'_>) -> String {
+    let record = group.first();
+    let mut name = format!("{}, {}", record.rule, record.network);
+    if record.width != 1.0 {
+        let _ = write!(name, " width {}", record.width);
+    }
+    if record.synthetic {
+        name.push_str(", synthetic stand-in");
+    } else if record.subset.is_some() {
+        name.push_str(", subset");
+    }
+    if record.config.augmentation != "none" {
+        name.push_str(", augmented");
+    }
+    if group.records().len() > 1 {
+        let _ = write!(name, ", {} seeds", group.records().len());
+    }
+    name
+}
+
+/// The mean, and the sample standard deviation where there are several.
+pub(crate) fn spread(values: &[f64], digits: usize) -> String {
+    crate::Spread::of(values).map_or_else(String::new, |spread| match spread.deviation {
+        Some(deviation) => format!("{:.digits$} ± {deviation:.digits$}", spread.mean),
+        None => format!("{:.digits$}", spread.mean),
+    })
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(header);
+    table
+}
+
+/// Numbers to the right, from a column on.
+fn aligned(mut table: Table, from: usize) -> Table {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
