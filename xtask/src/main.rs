@@ -5,7 +5,9 @@
 mod accept;
 mod bench;
 mod data;
+mod interrupt;
 mod print;
+mod progress;
 mod reproduce;
 mod tidy;
 
@@ -40,13 +42,13 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Reproduce(args) => reproduce::run(&args),
-        Command::Accept(args) => accept::run(&args),
-        Command::Bench(args) => bench::run(args),
-        Command::Data(args) => data::run(args),
-        Command::Tidy => tidy::run(),
+        Command::Accept(args) => accept::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if print::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             print::note(format_args!("error: {error:#}"));

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::store::write_whole;
+use crate::files::write_whole;
+use crate::reproduce::failures;
 use crate::table::{runs_csv, table_markdown};
 use crate::{HarnessError, Plan, Record, Result, RunStore};
 
@@ -30,7 +31,10 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<(PathBuf, 
         json.push(b'\n');
         write_whole(&folder.join("records").join(format!("{}.json", record.run_id)), &json)?;
     }
-    write_whole(&folder.join("table.md"), table_markdown(plan, &records)?.as_bytes())?;
+    write_whole(
+        &folder.join("table.md"),
+        (table_markdown(plan, &records)? + &failures(plan, runs)?).as_bytes(),
+    )?;
     write_whole(&folder.join("runs.csv"), &runs_csv(&records)?)?;
     Ok((folder, records.len()))
 }

@@ -154,7 +154,7 @@ fn a_record_that_is_none_stops_the_call_and_is_not_overwritten() {
     let path = runs.record_path(&plan.cells[0].run_id);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "{\"schema\": 1").unwrap();
-    let error = reproduce(&plan, &store, &runs, &mut |_| ()).unwrap_err().to_string();
-    assert!(error.contains("record.json: not a record of schema 1"), "{error}");
+    let error = reproduce(&plan, &store, &runs, &|| false, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("record.json: not a record of schema 2"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"schema\": 1");
 }

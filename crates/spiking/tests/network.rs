@@ -127,7 +127,9 @@ fn assert_all_differ(mut hashes: Vec<String>) {
 
 #[test]
 fn one_seed_gives_the_same_bits_on_one_two_and_three_threads() {
-    let train = |threads, rule| train(threads, 5, rule, |engine, _| Box::new(Trainer::new(engine, 1e-4)));
+    let train = |threads, rule| {
+        train(threads, 5, rule, |engine, optimizer| Box::new(Trainer::new(engine, optimizer)))
+    };
     let mut hashes = Vec::new();
     for rule in Rule::ALL {
         let one = train(1, rule);
