@@ -73,6 +73,12 @@ impl RunStore {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
+    /// Removes what a finished run needs no more, and a process that was killed right behind its record has left.
+    pub(crate) fn clear_behind(&self, run_id: &str) -> Result<()> {
+        remove_if_there(&self.checkpoint_path(run_id))?;
+        remove_if_there(&self.failure_path(run_id))
+    }
+
     fn failure_path(&self, run_id: &str) -> PathBuf {
         self.run_folder(run_id).join("failed.json")
     }
@@ -132,8 +138,7 @@ impl Claim {
         tensors::write(&folder.join("final.safetensors"), &tensors, serde_json::Value::Object(note))?;
         write_whole(&folder.join("curves.parquet"), &crate::curves::parquet(record)?)?;
         let path = self.store.finish(record)?;
-        remove_if_there(&self.store.checkpoint_path(&self.run_id))?;
-        remove_if_there(&self.store.failure_path(&self.run_id))?;
+        self.store.clear_behind(&self.run_id)?;
         Ok(path)
     }
 

@@ -114,6 +114,7 @@ pub fn reproduce(
     let mut finished: BTreeMap<&str, Record> = BTreeMap::new();
     for run_id in &plan.table {
         if let Some(record) = runs.finished(run_id)? {
+            runs.clear_behind(run_id)?;
             finished.insert(run_id, record);
         }
     }

@@ -134,6 +134,20 @@ fn a_checkpoint_that_is_damaged_or_another_s_is_set_aside_and_the_run_starts_aga
 }
 
 #[test]
+fn what_a_call_left_that_was_killed_right_behind_a_record_is_cleared_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, data) = plan(&one(folder.path()));
+    let runs = RunStore::new(&folder.path().join("runs"));
+    run_until(&plan, &data, &runs, usize::MAX);
+    let left = ["checkpoint.safetensors", "failed.json"]
+        .map(|name| runs.record_path(&plan.cells[0].run_id).with_file_name(name));
+    left.iter().for_each(|path| std::fs::write(path, "left").unwrap());
+    let (outcome, notices) = run_until(&plan, &data, &runs, usize::MAX);
+    assert_eq!((outcome.records.len(), notices.len()), (1, 0));
+    assert!(left.iter().all(|path| !path.exists()));
+}
+
+#[test]
 fn checkpoints_are_written_at_their_interval_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, data) = plan(&one(folder.path()));
