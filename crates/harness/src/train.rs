@@ -135,8 +135,9 @@ impl<'a> Run<'a> {
             |split: &Split| evaluate(engine, split, form, &mut |samples| advanced(share * samples as f64));
         let validated = self.validation.as_ref().map(&mut test).transpose()?;
         let tested = test(&self.data.test)?;
-        if !tested.loss.is_finite() {
-            return Err(diverged(tested.loss));
+        // Not left to the record: in a checkpoint a loss that is no number would be read back as none.
+        if let Some(seen) = validated.iter().chain([&tested]).find(|seen| !seen.loss.is_finite()) {
+            return Err(diverged(seen.loss));
         }
         let trained = (steps * config.batch_size) as f64;
         let layers = tested.layers(&self.spec, time_steps)?;

@@ -8,10 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use bpsta_datasets::{DatasetId, Store};
-use bpsta_harness::{EngineKind, Event, Options, Outcome, Plan, Record, RunStore, reproduce};
+use bpsta_harness::{
+    EngineKind, Event, Experiment, Options, Outcome, Plan, Profile, Record, RunStore, reproduce,
+};
 use bpsta_spiking::Rule;
 
-use crate::common::{options, plan, plan_of, run};
+use crate::common::{options, plan, plan_of, registry, root, run};
 
 /// One cell of N-MNIST that is trained in a second.
 fn one(folder: &Path) -> Options {
@@ -221,4 +223,20 @@ fn a_cell_that_fails_keeps_its_cause_and_the_others_go_on() {
     assert_eq!((outcome.records.len(), outcome.failed.len()), (2, 0), "it is tried again");
     assert!(!outcome.table.contains("No row for"));
     assert_eq!(runs.failure(&failing.run_id).unwrap(), None);
+}
+
+#[test]
+fn a_training_that_diverges_is_a_cell_that_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { datasets: vec![DatasetId::CIFAR10], epochs: Some(2), ..one(folder.path()) };
+    let (_, data) = plan_of("table1", &options);
+    let mut experiment = Experiment::load(&root().join("experiments"), "table1").unwrap();
+    experiment.profile.get_mut(&Profile::Quick).unwrap().schedule.learning_rate = 1e30;
+    let plan = Plan::new(experiment, &options, &registry(), &data).unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 1));
+    let error = &outcome.failed[0].error;
+    assert!(error.contains("training diverged, lower the learning rate"), "{error}");
+    assert!(outcome.table.contains(error), "{}", outcome.table);
 }
