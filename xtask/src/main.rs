@@ -8,7 +8,9 @@ mod bench_events;
 mod committed;
 mod compare;
 mod data;
+mod interrupt;
 mod print;
+mod progress;
 mod reproduce;
 mod tidy;
 
@@ -44,7 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Reproduce(args) => reproduce::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Reproduce(args) => reproduce::run(&args),
         Command::Accept(args) => accept::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => Ok(compare::run(&args)),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),

@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
-    DeviceKind, EngineKind, Event, Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Options, Plan,
-    Profile, RunStore, reproduce,
+    DeviceKind, EngineKind, Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Options, Plan, Profile,
+    RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::interrupt::{self, Interrupt};
 use crate::print;
+use crate::progress::{GridProgress, duration};
+
+/// Names the seconds of training between two checkpoints.
+const CHECKPOINT_SECONDS: &str = "BPSTA_CHECKPOINT_SECONDS";
 
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
@@ -128,62 +134,58 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number between 0 and 1, such as 0.1".to_owned())
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<()> {
+/// Runs the command. Exit codes: 0 if all cells are finished, 1 if one failed, 130 if Ctrl-C stopped it.
+pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
     if args.check {
         let results = args.cells.results.as_deref().unwrap_or(Path::new("results"));
-        return crate::committed::check(results, args.cells.artefact.as_deref(), args.write);
+        crate::committed::check(results, args.cells.artefact.as_deref(), args.write)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let threads = crate::use_threads(args.threads)?;
     let started = Instant::now();
     let (plan, store) = args.cells.plan()?;
     print_plan(&plan, threads)?;
     if args.dry_run {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
-    let bar = ProgressBar::new(1000);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")?);
-    let mut cell_name = String::new();
-    let outcome = reproduce(&plan, &store, &RunStore::new(args.cells.runs()), &mut |event| match event {
-        Event::AlreadyFinished { record } => {
-            say(&bar, &format!("finished before: {} ({})", name(&record.config), record.run_id));
-        }
-        Event::Started { cell, number, of } => {
-            cell_name = format!("cell {number}/{of}: {}", name(&cell.config));
-            bar.set_message(cell_name.clone());
-        }
-        Event::Advanced { done, seconds_left } => {
-            bar.set_position((done * 1000.0) as u64);
-            bar.set_message(format!("{cell_name}, {} left", duration(seconds_left)));
-        }
-        Event::Finished { record, path } => say(
-            &bar,
-            &format!(
-                "{cell_name}: {:.2} % after the last epoch, {:.2} % at the best test epoch, firing rate {:.3}, \
-                 {} -> {}",
-                record.accuracy.last,
-                record.accuracy.best_test,
-                record.firing_rate,
-                duration(record.wall_seconds),
-                path.display()
-            ),
-        ),
-    })?;
-    bar.finish_and_clear();
+    let interrupt = Interrupt::listen()?;
+    let mut progress = GridProgress::new(interrupt.clone())?;
+    let runs = run_store(args.cells.runs())?;
+    let stop = || interrupt.pressed();
+    let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
+    progress.finish();
+    let outcome = outcome?;
+    if outcome.stopped {
+        let (done, all) = (outcome.records.len(), plan.cells.len());
+        print::note(format_args!(
+            "stopped: {done} of {all} cells are finished; the same command goes on with the others"
+        ));
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
     print::line(format_args!("\n{}", outcome.table))?;
-    print::line(format_args!("table: {}", outcome.table_path.display()))?;
-    print::line(format_args!("runs:  {}", outcome.csv_path.display()))?;
+    for path in &outcome.written {
+        print::line(format_args!("written: {}", path.display()))?;
+    }
     print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
-    Ok(())
+    if outcome.failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let failed = print::counted(outcome.failed.len(), "cell");
+    print::note(format_args!("error: {failed} failed; the same command tries again:"));
+    for failure in &outcome.failed {
+        print::note(format_args!("  {} ({}): {}", failure.config.name(), failure.run_id, failure.error));
+    }
+    Ok(ExitCode::FAILURE)
 }
 
-/// A line above the bar; a plain line where there is no terminal.
-fn say(bar: &ProgressBar, line: &str) {
-    if bar.is_hidden() {
-        print::note(line);
-    } else {
-        bar.println(line);
-    }
+/// The run store, with the time between checkpoints that the variable names; for tests.
+fn run_store(folder: &Path) -> anyhow::Result<RunStore> {
+    let runs = RunStore::new(folder);
+    let Ok(seconds) = std::env::var(CHECKPOINT_SECONDS) else { return Ok(runs) };
+    let every = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let every = every
+        .with_context(|| format!("{CHECKPOINT_SECONDS} is {seconds:?}, expected seconds, such as 20"))?;
+    Ok(runs.with_checkpoint_every(every))
 }
 
 fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
@@ -233,21 +235,4 @@ fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
         ))?;
     }
     print::line("")
-}
-
-fn name(config: &bpsta_harness::RunConfig) -> String {
-    let data = if config.synthetic { " (synthetic stand-in)" } else { "" };
-    format!(
-        "{}{data} {} width {} T={} seed {}",
-        config.dataset, config.neuron.rule, config.width, config.time_steps, config.seed
-    )
-}
-
-fn duration(seconds: f64) -> String {
-    let whole = Duration::from_secs_f64(seconds.clamp(0.0, 1e9)).as_secs();
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
-        (0, 0, _) => format!("{seconds:.1} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::committed::{records, tables};
-use crate::store::write_whole;
+use crate::files::write_whole;
 use crate::{HarnessError, Plan, Record, Result, RunConfig, RunStore};
 
 /// Writes the records of the finished runs that a plan's table shows to `results/ARTEFACT/PROFILE/`, and the tables over all records

@@ -13,6 +13,7 @@ use candle_core::{Device, Tensor};
 use serde::Serialize;
 
 use crate::engine::Setup;
+use crate::environment::{cpu, peak_rss_mb};
 use crate::train::median;
 use crate::{DeviceKind, EngineKind, HarnessError, Result};
 
@@ -117,8 +118,7 @@ impl Bench {
         let neuron = Neuron::paper(self.rule);
         let streams = Streams::new(SEED);
         let parameters = Parameters::initial(&spec, &streams, &self.device.open()?)?;
-        let setup =
-            Setup { spec, neuron, weight_decay: WEIGHT_DECAY, device: self.device, engine: self.engine };
+        let setup = Setup { spec, neuron, device: self.device, engine: self.engine };
         let parameters = match self.task {
             Task::Step => parameters,
             Task::Inference => self.train(setup.clone(), parameters, &streams)?,
@@ -130,7 +130,7 @@ impl Bench {
             candle_core::safetensors::save(&tensors, path)
                 .map_err(|error| HarnessError::io(path)(std::io::Error::other(error)))?;
         }
-        let mut training = setup.start(parameters, false)?;
+        let mut training = setup.start(parameters, AdamW::new(WEIGHT_DECAY), false)?;
         let simd = training.simd();
         let engine = training.engine();
         let mut dropout = streams.stream("dropout/0");
@@ -145,9 +145,6 @@ impl Bench {
             step_ms.push(1e3 * clock.elapsed().as_secs_f64());
         }
         step_ms.drain(..2);
-        let peak_rss_mb = line_of("/proc/self/status", "VmHWM:")
-            .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
-            .map(|kib| kib / 1024.0);
         let shapes = setup.spec.shapes()?;
         let rate = |(layer, spikes): (usize, u64)| {
             let cells = shapes[layer].iter().product::<usize>() * self.batch * self.time_steps;
@@ -162,9 +159,8 @@ impl Bench {
             ms_per_step: median(step_ms.iter().copied()),
             step_ms,
             loss: losses[0],
-            peak_rss_mb,
-            cpu: line_of("/proc/cpuinfo", "model name")
-                .map(|line| line.trim_matches([':', ' ', '\t']).to_owned()),
+            peak_rss_mb: peak_rss_mb(),
+            cpu: cpu(),
         })
     }
 
@@ -217,7 +213,7 @@ impl Bench {
     fn train(&self, setup: Setup, parameters: Parameters, streams: &Streams) -> Result<Parameters> {
         let (input, classes) = self.input();
         let stimuli = Stimuli::new(self, input, classes, BATCH_BEFORE, streams);
-        let mut training = setup.start(parameters, false)?;
+        let mut training = setup.start(parameters, AdamW::new(WEIGHT_DECAY), false)?;
         let mut dropout = streams.stream("dropout/before");
         for _ in 0..STEPS_BEFORE {
             let batch = stimuli.batch(self.time_steps);
@@ -298,10 +294,4 @@ impl Stimuli {
     fn batch(&self, time_steps: usize) -> Batch<'_> {
         Batch { values: &self.values, frames: self.frames, time_steps, labels: &self.labels }
     }
-}
-
-/// The rest of the first line that begins so.
-fn line_of(path: &str, begins: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(begins)).map(|rest| rest.trim().to_owned())
 }

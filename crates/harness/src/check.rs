@@ -1,6 +1,7 @@
 //! Does a record say what its run was asked for, and what its own epochs say? It may have been edited, copied, or come from a
 //! training that went wrong.
 
+use crate::reproducible::stream_names;
 use crate::{Accuracy, Record, Result};
 
 /// Checks a record against its configuration and itself; gives what is wrong first, with its key.
@@ -34,7 +35,32 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
     if says("synthetic stand-in") != config.synthetic || says("subset") != config.subset.is_some() {
         return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
     }
-    Ok(not_finite(record).or_else(|| against_epochs(record)))
+    Ok(of_schema(record)
+        .or_else(|| not_finite(record))
+        .or_else(|| against_epochs(record))
+        .or_else(|| against_counts(record)))
+}
+
+/// What came with schema 2 is all there from then on, and was not there before.
+fn of_schema(record: &Record) -> Option<String> {
+    let new = [
+        ("split_rule", record.split_rule.is_some()),
+        ("streams", record.streams.is_some()),
+        ("classes", record.classes.is_some()),
+        ("anytime", record.anytime.is_some()),
+        ("operations", record.operations.is_some()),
+        ("environment", record.environment.is_some()),
+        ("code", record.code.is_some()),
+        ("timing", record.timing.is_some()),
+        (
+            "epochs[..].layer_firing_rates",
+            record.epochs.iter().all(|epoch| epoch.layer_firing_rates.is_some()),
+        ),
+    ];
+    let expected = record.schema > 1;
+    let (key, _) = new.into_iter().find(|(_, there)| *there != expected)?;
+    let found = if expected { "is not there" } else { "is there" };
+    Some(format!("key `{key}` {found}, in a record of schema {}", record.schema))
 }
 
 fn not_finite(record: &Record) -> Option<String> {
@@ -51,7 +77,15 @@ fn not_finite(record: &Record) -> Option<String> {
         let of_layer = [("spikes_per_sample", layer.spikes_per_sample), ("firing_rate", layer.firing_rate)];
         numbers.extend(of_layer.map(|(key, value)| (format!("layer_spikes[{index}].{key}"), value)));
     }
+    if let Some(timing) = &record.timing {
+        let step_ms = timing.step_ms;
+        let of_steps = [("p5", step_ms.p5), ("p50", step_ms.p50), ("p95", step_ms.p95), ("max", step_ms.max)];
+        numbers.extend(of_steps.map(|(key, value)| (format!("timing.step_ms.{key}"), value)));
+    }
     for (index, epoch) in record.epochs.iter().enumerate() {
+        for (layer, rate) in epoch.layer_firing_rates.iter().flatten().enumerate() {
+            numbers.push((format!("epochs[{index}].layer_firing_rates[{layer}]"), *rate));
+        }
         let of_epoch = [
             ("learning_rate", epoch.learning_rate),
             ("train_loss", epoch.train_loss),
@@ -94,4 +128,69 @@ fn against_epochs(record: &Record) -> Option<String> {
     let expected = Accuracy::of(epochs);
     let found = record.accuracy;
     (found != expected).then(|| format!("key `accuracy` is {found:?}, and by its `epochs` {expected:?}"))
+}
+
+/// Classes and steps are counted as the configuration and the accuracy say.
+fn against_counts(record: &Record) -> Option<String> {
+    let [trained, tested] = record.samples;
+    if let Some(classes) = &record.classes {
+        if classes.len() != record.config.classes {
+            return Some(format!(
+                "key `classes` is a list of {}, expected {}",
+                classes.len(),
+                record.config.classes
+            ));
+        }
+        if let Some((index, class)) =
+            classes.iter().enumerate().find(|(_, class)| class.correct > class.total)
+        {
+            let problem = format!("{} of {}", class.correct, class.total);
+            return Some(format!("key `classes[{index}]` is {problem}"));
+        }
+        let sum = |of: fn(&crate::ClassCount) -> usize| {
+            classes.iter().map(of).try_fold(0_usize, usize::checked_add)
+        };
+        let total = sum(|class| class.total);
+        if total != Some(tested) {
+            return Some(format!("key `classes` has totals of {total:?} samples, and by `samples` {tested}"));
+        }
+        let correct = sum(|class| class.correct).unwrap_or_default();
+        let accuracy = 100.0 * correct as f64 / tested as f64;
+        if accuracy != record.accuracy.last {
+            let last = record.accuracy.last;
+            return Some(format!("key `classes` has {accuracy} % correct, and by `accuracy.last` {last} %"));
+        }
+    }
+    if let Some(anytime) = &record.anytime {
+        let spiking = record.epochs.last().is_some_and(|epoch| !epoch.ann_warm_up);
+        let (found, expected) = (anytime.last(), record.accuracy.last);
+        if anytime.len() != record.time_steps || (spiking && found != Some(&expected)) {
+            return Some(format!(
+                "key `anytime` is a list of {} that ends in {found:?}, expected {} that end in `accuracy.last`, {expected}",
+                anytime.len(),
+                record.time_steps
+            ));
+        }
+    }
+    if let Some(layer) =
+        record.operations.iter().flatten().find(|of| of.operations_per_sample > of.dense_per_sample)
+    {
+        return Some(format!("key `operations` has more of layer {} than its weights allow", layer.layer));
+    }
+    if let Some(streams) = &record.streams
+        && *streams != stream_names(&record.config)
+    {
+        return Some(format!("key `streams` is {streams:?}, which its `config` contradicts"));
+    }
+    if let Some(timing) = &record.timing {
+        let steps = record.config.epochs * (trained / record.config.batch_size.max(1));
+        if timing.steps != steps {
+            return Some(format!("key `timing.steps` is {}, and by `samples` {steps}", timing.steps));
+        }
+        let ms = timing.step_ms;
+        if !(0.0 <= ms.p5 && ms.p5 <= ms.p50 && ms.p50 <= ms.p95 && ms.p95 <= ms.max) {
+            return Some(format!("key `timing.step_ms` is {ms:?}, expected p5 <= p50 <= p95 <= max"));
+        }
+    }
+    None
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files::write_whole;
 use crate::order::in_order;
-use crate::store::{parse, write_whole};
+use crate::store::parse;
 use crate::views::render;
 use crate::{Experiment, HarnessError, Profile, Record, Result};
 

@@ -170,6 +170,15 @@ impl RunConfig {
         blake3::hash(&json).to_hex()[..16].to_owned()
     }
 
+    /// The run in words.
+    pub fn name(&self) -> String {
+        let data = if self.synthetic { " (synthetic stand-in)" } else { "" };
+        format!(
+            "{}{data} {} width {} T={} seed {}",
+            self.dataset, self.neuron.rule, self.width, self.time_steps, self.seed
+        )
+    }
+
     /// The network.
     ///
     /// # Errors

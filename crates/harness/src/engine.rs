@@ -18,19 +18,16 @@ pub(crate) enum Training {
 pub(crate) struct Setup {
     pub(crate) spec: NetworkSpec,
     pub(crate) neuron: Neuron,
-    pub(crate) weight_decay: f64,
     pub(crate) device: DeviceKind,
     pub(crate) engine: EngineKind,
 }
 
 impl Setup {
-    /// The engine at the start of a training. Only the reference runs the ANN warm-up: with one it goes first, whatever the engine
-    /// asked for, and [`Self::after_warm_up`] hands over.
-    pub(crate) fn start(&self, parameters: Parameters, warm_up: bool) -> Result<Training> {
+    /// The engine for a training that goes on from these parameters and this optimizer. Only the reference runs the ANN warm-up: if
+    /// the next epoch is one of it, it goes first, whatever the engine asked for, and [`Self::after_warm_up`] hands over.
+    pub(crate) fn start(&self, parameters: Parameters, optimizer: AdamW, warm_up: bool) -> Result<Training> {
         match (self.engine, self.device) {
-            (EngineKind::Cpu, DeviceKind::Cpu) if !warm_up => {
-                self.cpu(&parameters, &AdamW::new(self.weight_decay))
-            }
+            (EngineKind::Cpu, DeviceKind::Cpu) if !warm_up => self.cpu(&parameters, &optimizer),
             (EngineKind::Cpu, DeviceKind::Cuda(_)) => Err(SpikingError::Device {
                 device: self.device.to_string(),
                 why: "the CPU engine runs on the CPU; use --engine reference".to_owned(),
@@ -39,19 +36,17 @@ impl Setup {
             (_, device) => {
                 let device = device.open()?;
                 let engine = Reference::new(self.spec.clone(), self.neuron, parameters, device)?;
-                Ok(Training::Reference(Box::new(Trainer::new(engine, self.weight_decay))))
+                Ok(Training::Reference(Box::new(Trainer::new(engine, optimizer))))
             }
         }
     }
 
     /// The engine for the epochs behind the warm-up: parameters and AdamW's moments go over as they are.
-    pub(crate) fn after_warm_up(&self, training: Training) -> Result<Training> {
-        match (self.engine, training) {
-            (EngineKind::Cpu, Training::Reference(trainer)) => {
-                self.cpu(&trainer.parameters()?, trainer.optimizer())
-            }
-            (_, training) => Ok(training),
+    pub(crate) fn after_warm_up(&self, training: &mut Training) -> Result<()> {
+        if let (EngineKind::Cpu, Training::Reference(trainer)) = (self.engine, &*training) {
+            *training = self.cpu(&trainer.parameters()?, &trainer.optimizer()?)?;
         }
+        Ok(())
     }
 
     fn cpu(&self, parameters: &Parameters, optimizer: &AdamW) -> Result<Training> {

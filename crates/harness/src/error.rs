@@ -160,6 +160,9 @@ pub enum HarnessError {
     /// A data frame that cannot be written.
     #[error("the table of runs cannot be written")]
     Table(#[from] polars::error::PolarsError),
+    /// Curves that cannot be written.
+    #[error("the curves of a run cannot be written")]
+    Curves(#[from] parquet::errors::ParquetError),
     /// An error of the data sets.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -169,6 +172,28 @@ pub enum HarnessError {
 }
 
 impl HarnessError {
+    /// Whether a cell has failed, and others may still run: neither the run store nor what all cells share is at fault.
+    pub(crate) fn is_a_cell_s(&self) -> bool {
+        match self {
+            Self::Diverged { .. } | Self::Unsound { .. } | Self::Dataset(_) => true,
+            Self::Spiking(error) => {
+                !matches!(error, SpikingError::Device { .. } | SpikingError::UnknownName { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// The error and what it comes from, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        text
+    }
+
     /// For `map_err` on file operations at `path`.
     pub(crate) fn io(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self + '_ {
         move |error| Self::Io { path: path.to_owned(), error }

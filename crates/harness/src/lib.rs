@@ -1,7 +1,8 @@
 //! From an experiment file to its table: what the paper claims, which cells are run to test it, what each run saw.
 //!
 //! The way through this crate: an [`Experiment`] (experiments/NAME.toml) and an [`Options`] give a [`Plan`] of cells;
-//! [`reproduce`] trains each cell that the [`RunStore`] has no finished [`Record`] of, and renders the table.
+//! [`reproduce`] trains each cell that the [`RunStore`] has no finished [`Record`] of, an epoch at a time and from a checkpoint if there
+//! is one, and renders the table.
 //!
 //! This is the only crate that knows the paper's numbers, and the only one that depends on polars. It prints nothing: what
 //! happens is told to a callback as [`Event`]s.
@@ -10,36 +11,50 @@
 
 mod accept;
 pub mod bench;
+mod cell;
 mod check;
+mod checkpoint;
+mod claim;
 mod committed;
 mod compare;
 mod config;
+mod curves;
 mod engine;
+mod environment;
 mod error;
+mod evaluate;
 mod experiment;
+mod files;
 mod order;
 mod plan;
 mod record;
 mod reproduce;
+mod reproducible;
 mod seeds;
 mod statistics;
 mod store;
 mod table;
+mod tensors;
 mod train;
 mod verdict;
 mod views;
 
 pub use accept::accept;
+pub use claim::Failure;
 pub use committed::{Checked, Drift, check_tables};
 pub use compare::{
     AccuracyGroup, Change, ChangeKind, Comparison, ComparisonVerdict, Difference, Pair, PairedBy, TimeLimit,
     TimeRatio, Unpaired, compare,
 };
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
+pub use environment::{Code, Environment};
 pub use error::HarnessError;
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
-pub use record::{Accuracy, EpochRecord, LayerSpikes, RECORD_SCHEMA, Record};
+pub use record::{
+    Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,
+    Record, Timing,
+};
 pub use reproduce::{Event, Outcome, reproduce};
 pub use statistics::{Spread, paired};
 pub use store::RunStore;

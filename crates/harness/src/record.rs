@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::RunConfig;
+use crate::environment::{Code, Environment};
 
-/// Version of the record's form; `results/FORMAT.md` describes it.
-pub const RECORD_SCHEMA: u32 = 1;
+/// Version of the record's form; `results/FORMAT.md` describes it. Records of schema 1, which had less, are still read.
+pub const RECORD_SCHEMA: u32 = 2;
 
 /// Accuracy on the test split, in %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ impl Accuracy {
 }
 
 /// One epoch of training and the evaluation after it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
@@ -77,6 +78,9 @@ pub struct EpochRecord {
     pub validation_accuracy: Option<f64>,
     /// Spikes over cells and time steps on the test split, all LIF layers together.
     pub firing_rate: f64,
+    /// The same of each LIF layer, in their order; of none in an epoch of ANN warm-up. Since schema 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_firing_rates: Option<Vec<f64>>,
     /// Time of the training steps, in ms per sample.
     pub train_ms_per_sample: f64,
     /// Time of the evaluation, in ms per sample, in batches.
@@ -111,7 +115,55 @@ pub struct LayerOperations {
     pub real: bool,
 }
 
-/// The record of one finished run.
+/// The test samples of one class after the last epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCount {
+    /// How many got the most votes for it.
+    pub correct: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// How long it took, and what it took. Differs between machines and calls.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Training steps, ANN warm-up included.
+    pub steps: usize,
+    /// Their times, in ms, without reading the data.
+    pub step_ms: Percentiles,
+    /// The most memory that a process which took part has held up to then, in MiB, cells that it ran before included.
+    pub peak_rss_mb: Option<f64>,
+    /// How often the run went on from a checkpoint.
+    pub resumed: u32,
+}
+
+/// A distribution by the value that so many per cent of it do not exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// 5 %.
+    pub p5: f64,
+    /// The median.
+    pub p50: f64,
+    /// 95 %.
+    pub p95: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Percentiles {
+    /// Of at least one value; the nearest rank.
+    pub(crate) fn of(values: &[f32]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f32::total_cmp);
+        let at = |percent: usize| {
+            let rank = (percent * sorted.len()).div_ceil(100).saturating_sub(1);
+            sorted.get(rank).copied().map_or(0.0, f64::from)
+        };
+        Self { p5: at(5), p50: at(50), p95: at(95), max: at(100) }
+    }
+}
+
+/// The record of one finished run. What came with schema 2 is none in a record of schema 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// See [`RECORD_SCHEMA`].
@@ -134,6 +186,12 @@ pub struct Record {
     pub subset: Option<bpsta_datasets::Subset>,
     /// The data in words, with stand-in or subset named.
     pub data: String,
+    /// How training and test samples were told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_rule: Option<String>,
+    /// The random streams that were drawn from the seed, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Vec<String>>,
     /// The paper's network: small, middle or large.
     pub network: String,
     /// Its width factor; 1 is the paper's.
@@ -150,6 +208,9 @@ pub struct Record {
     pub spikes_per_sample: f64,
     /// The same per layer.
     pub layer_spikes: Vec<LayerSpikes>,
+    /// Test samples by class, after the last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<ClassCount>>,
     /// Accuracy in % on the test split if the vote were taken after each time step, after the last epoch; none of older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anytime: Option<Vec<f64>>,
@@ -174,4 +235,13 @@ pub struct Record {
     pub epochs: Vec<EpochRecord>,
     /// True: a record is written when its run is finished, and not before.
     pub completed: bool,
+    /// The machine it was finished on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// The program it was finished by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// Times and memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
 }

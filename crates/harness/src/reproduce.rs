@@ -2,32 +2,53 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bpsta_datasets::{Dataset, Store};
+use bpsta_datasets::Store;
 
+use crate::cell::{End, Grid, Step};
+use crate::claim::{Claim, Failure};
+use crate::files::write_whole;
 use crate::order::in_order;
-use crate::store::write_whole;
-use crate::table::{runs_csv, table_markdown};
-use crate::train::train;
-use crate::{Plan, PlannedCell, Record, Result, RunStore};
+use crate::views::{TABLE, render};
+use crate::{EpochRecord, Plan, PlannedCell, Record, Result, RunStore};
+
+/// How long to wait before looking again whether another process is done with a cell.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What happens while a plan is run.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A cell was finished by an earlier call.
+    /// A cell was finished by an earlier call, or by another process.
     AlreadyFinished {
         /// Its record.
         record: &'a Record,
+    },
+    /// Another process has the cell: it is left for the end.
+    Elsewhere {
+        /// The cell.
+        cell: &'a PlannedCell,
     },
     /// A cell starts.
     Started {
         /// The cell.
         cell: &'a PlannedCell,
-        /// Its place among the cells that are run now, from 1.
+        /// Its place among the cells that were missing, from 1.
         number: usize,
-        /// How many are run now.
+        /// How many were missing.
         of: usize,
+    },
+    /// Something the user should know.
+    Notice {
+        /// It.
+        text: String,
+    },
+    /// A cell goes on from a checkpoint.
+    Resumed {
+        /// The cell.
+        cell: &'a PlannedCell,
+        /// Its epochs that are done.
+        epochs: usize,
     },
     /// Training goes on.
     Advanced {
@@ -36,6 +57,13 @@ pub enum Event<'a> {
         /// Seconds that the rest will take if it goes on as before.
         seconds_left: f64,
     },
+    /// An epoch of a cell is done.
+    Epoch {
+        /// The cell.
+        cell: &'a PlannedCell,
+        /// What the epoch saw.
+        epoch: &'a EpochRecord,
+    },
     /// A cell is finished and its record written.
     Finished {
         /// Its record.
@@ -43,36 +71,49 @@ pub enum Event<'a> {
         /// Where it is.
         path: PathBuf,
     },
+    /// A cell has failed. The grid goes on, and the next call tries it again.
+    Failed {
+        /// The cell.
+        cell: &'a PlannedCell,
+        /// Why, as it was written beside the run.
+        failure: &'a Failure,
+    },
 }
 
 /// What a call of [`reproduce`] left behind.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The records of all cells of the plan, in its order.
+    /// The records of the cells of the plan that are finished, in its order.
     pub records: Vec<Record>,
+    /// The cells of this call that failed.
+    pub failed: Vec<Failure>,
+    /// Whether it was stopped before all cells were run.
+    pub stopped: bool,
     /// The table in Markdown.
     pub table: String,
-    /// Where the table was written.
-    pub table_path: PathBuf,
-    /// Where one line per run of the table was written, as CSV.
-    pub csv_path: PathBuf,
+    /// What was written: the table, one line per run of it as CSV, and figures.
+    pub written: Vec<PathBuf>,
 }
 
 /// Runs every cell of the plan that the store has no record of, and renders the table from all finished runs that it shows
-/// ([`Plan::table`]).
+/// ([`Plan::table`]). A cell that another process has is waited for at the end. After each epoch it looks whether to `stop`; what is
+/// under way then goes on from there at the next call.
 ///
 /// # Errors
-/// Those of the data, the networks and the store. What was finished before an error stays finished.
+/// Those of the run store, the device, and what all cells share. What was finished before an error stays finished. A cell that fails
+/// for itself is no error: see [`Outcome::failed`].
 pub fn reproduce(
     plan: &Plan,
     data: &Store,
     runs: &RunStore,
+    stop: &dyn Fn() -> bool,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome> {
     runs.probe()?;
     let mut finished: BTreeMap<&str, Record> = BTreeMap::new();
     for run_id in &plan.table {
         if let Some(record) = runs.finished(run_id)? {
+            runs.clear_behind(run_id)?;
             finished.insert(run_id, record);
         }
     }
@@ -81,40 +122,130 @@ pub fn reproduce(
     }
     let missing: Vec<&PlannedCell> =
         plan.cells.iter().filter(|cell| !finished.contains_key(cell.run_id.as_str())).collect();
-    let all_work: f64 = missing.iter().map(|cell| cell.work).sum();
-    let started = Instant::now();
-    let mut done_work = 0.0;
-    // Neighbouring cells mostly meet the same data: they are loaded once.
-    let mut loaded: Option<((String, Option<String>), Dataset)> = None;
-    for (number, &cell) in missing.iter().enumerate() {
-        tell(Event::Started { cell, number: number + 1, of: missing.len() });
-        let key = (cell.config.manifest_hash.clone(), cell.config.framing.clone());
-        if loaded.as_ref().is_none_or(|(at, _)| *at != key) {
-            loaded = Some((key, data.load(&cell.manifest, cell.framing)?));
+    let mut work = Work::of(&missing);
+    let mut grid = Grid::new(data, runs);
+    let (mut failed, mut elsewhere) = (Vec::new(), Vec::new());
+    let mut stopped = false;
+    let mut queue: Vec<(usize, &PlannedCell, bool)> =
+        missing.iter().enumerate().map(|(index, cell)| (index, *cell, false)).collect();
+    while !queue.is_empty() && !stopped {
+        for (index, cell, waited_for) in queue.drain(..) {
+            if stopped || stop() {
+                stopped = true;
+                break;
+            }
+            let claim = match waited_for {
+                false => runs.claim(&cell.run_id)?,
+                true => wait(runs, &cell.run_id, stop)?,
+            };
+            let Some(claim) = claim else {
+                if !waited_for {
+                    tell(Event::Elsewhere { cell });
+                }
+                elsewhere.push((index, cell, true));
+                continue;
+            };
+            // Another process may have finished it before it was this one's.
+            if let Some(record) = runs.finished(&cell.run_id)? {
+                work.leave_out(cell.work);
+                tell(Event::AlreadyFinished { record: &record });
+                finished.insert(&cell.run_id, record);
+                continue;
+            }
+            tell(Event::Started { cell, number: index + 1, of: missing.len() });
+            let end = grid.run(cell, claim, stop, &mut |step| match step {
+                Step::Notice(text) => tell(Event::Notice { text }),
+                Step::Resumed(epochs) => {
+                    work.leave_out(cell.work * epochs as f64 / cell.config.epochs as f64);
+                    tell(Event::Resumed { cell, epochs });
+                }
+                Step::Advanced(share) => tell(work.advance(share * cell.work)),
+                Step::Epoch(epoch) => tell(Event::Epoch { cell, epoch }),
+            })?;
+            match end {
+                End::Finished(record, path) => {
+                    tell(Event::Finished { record: &record, path });
+                    finished.insert(&cell.run_id, *record);
+                }
+                End::Failed(failure) => {
+                    tell(Event::Failed { cell, failure: &failure });
+                    failed.push(*failure);
+                }
+                End::Stopped => stopped = true,
+            }
         }
-        let Some((_, dataset)) = &loaded else { continue };
-        let mut advanced = |share: f64| {
-            done_work += share * cell.work;
-            let done = (done_work / all_work).clamp(f64::MIN_POSITIVE, 1.0);
-            let seconds_left = started.elapsed().as_secs_f64() * (1.0 - done) / done;
-            tell(Event::Advanced { done, seconds_left });
-        };
-        let record = train(cell, dataset, &mut advanced)?;
-        let path = runs.finish(&record)?;
-        tell(Event::Finished { record: &record, path });
-        finished.insert(&cell.run_id, record);
+        queue.append(&mut elsewhere);
     }
     let of = |ids: &mut dyn Iterator<Item = &String>| -> Vec<Record> {
         ids.filter_map(|run_id| finished.get(run_id.as_str()).cloned()).collect()
     };
     let mut shown = of(&mut plan.table.iter());
     in_order(&plan.experiment, plan.profile, &mut shown)?;
-    let table = table_markdown(&plan.experiment, plan.profile, &shown)?;
-    let name = format!("{}.{}", plan.experiment.artefact, plan.profile);
-    let tables = runs.root().join("tables");
-    let (table_path, csv_path) = (tables.join(format!("{name}.md")), tables.join(format!("{name}.csv")));
-    write_whole(&table_path, table.as_bytes())?;
-    write_whole(&csv_path, &runs_csv(&shown)?)?;
+    let mut files = render(&plan.experiment, plan.profile, &shown)?;
+    let mut table = String::new();
+    let mut written = Vec::new();
+    for file in &mut files {
+        if file.name == TABLE {
+            // Not in committed tables: it does not follow from records.
+            file.bytes.extend(failures(plan, runs)?.bytes());
+            table = String::from_utf8_lossy(&file.bytes).into_owned();
+        }
+        let name = format!("{}.{}.{}", plan.experiment.artefact, plan.profile, file.suffix);
+        let path = runs.root().join("tables").join(name);
+        write_whole(&path, &file.bytes)?;
+        written.push(path);
+    }
     let records = of(&mut plan.cells.iter().map(|cell| &cell.run_id));
-    Ok(Outcome { records, table, table_path, csv_path })
+    Ok(Outcome { records, failed, stopped, table, written })
+}
+
+/// Waits until a run that another process has is this one's; none if it was told to `stop`.
+fn wait(runs: &RunStore, run_id: &str, stop: &dyn Fn() -> bool) -> Result<Option<Claim>> {
+    loop {
+        if let Some(claim) = runs.claim(run_id)? {
+            return Ok(Some(claim));
+        }
+        if stop() {
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// A line under the table for each of its runs that failed and is not finished; nothing where there is none.
+pub(crate) fn failures(plan: &Plan, runs: &RunStore) -> Result<String> {
+    let mut text = String::new();
+    for run_id in &plan.table {
+        if let Some(failure) = runs.failure(run_id)? {
+            let error = &failure.error;
+            text +=
+                &format!("\nNo row for {} (run {run_id}), which failed: {error}\n", failure.config.name());
+        }
+    }
+    Ok(text)
+}
+
+/// The work of a call, to tell how much of it is left.
+struct Work {
+    all: f64,
+    done: f64,
+    started: Instant,
+}
+
+impl Work {
+    fn of(cells: &[&PlannedCell]) -> Self {
+        Self { all: cells.iter().map(|cell| cell.work).sum(), done: 0.0, started: Instant::now() }
+    }
+
+    /// What need not be done here says nothing about how long the rest takes.
+    fn leave_out(&mut self, work: f64) {
+        self.all -= work;
+    }
+
+    fn advance(&mut self, work: f64) -> Event<'static> {
+        self.done += work;
+        let done = (self.done / self.all).clamp(f64::MIN_POSITIVE, 1.0);
+        let seconds_left = self.started.elapsed().as_secs_f64() * (1.0 - done) / done;
+        Event::Advanced { done, seconds_left }
+    }
 }

@@ -69,9 +69,9 @@ fn differences(text: &mut String, groups: &[Group<'_>]) {
             continue;
         }
         let of = |rule: Rule| {
-            groups
-                .iter()
-                .find(|other| other.first().config.neuron.rule == rule && but_rule(&other.first().config) == key)
+            groups.iter().find(|other| {
+                other.first().config.neuron.rule == rule && but_rule(&other.first().config) == key
+            })
         };
         for (rule, against) in PAIRS {
             let Some((a, b)) = of(rule).zip(of(against)) else { continue };

@@ -1,24 +1,37 @@
 //! Where records live: `DIR/RUN_ID/record.json`, written once, when the run is finished.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::check::problem;
+use crate::files::{read_if_there, write_whole};
 use crate::{HarnessError, RECORD_SCHEMA, Record, Result};
 
-/// A folder of finished runs.
+/// Training between two checkpoints, at least: what a killed run loses at most, an epoch more or less.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
+
+/// A folder of runs.
 #[derive(Debug, Clone)]
 pub struct RunStore {
     root: PathBuf,
+    checkpoint_every: Duration,
 }
 
 impl RunStore {
     /// The store in `root`, which need not exist yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), checkpoint_every: CHECKPOINT_EVERY }
+    }
+
+    /// The same with so much training between two checkpoints, at least, in place of 20 s.
+    pub fn with_checkpoint_every(self, checkpoint_every: Duration) -> Self {
+        Self { checkpoint_every, ..self }
+    }
+
+    pub(crate) fn checkpoint_every(&self) -> Duration {
+        self.checkpoint_every
     }
 
     /// Its folder.
@@ -28,7 +41,11 @@ impl RunStore {
 
     /// Where a run's record is.
     pub fn record_path(&self, run_id: &str) -> PathBuf {
-        self.root.join(run_id).join("record.json")
+        self.run_folder(run_id).join("record.json")
+    }
+
+    pub(crate) fn run_folder(&self, run_id: &str) -> PathBuf {
+        self.root.join(run_id)
     }
 
     /// Makes sure that records and tables can be written, before hours of training go into one.
@@ -50,14 +67,9 @@ impl RunStore {
     /// [`HarnessError::BadRecord`] for a file that is none, or another run's, or contradicts itself.
     pub fn finished(&self, run_id: &str) -> Result<Option<Record>> {
         let path = self.record_path(run_id);
-        match std::fs::read(&path) {
-            Ok(bytes) => match parse(&bytes, run_id) {
-                Ok(record) => Ok(Some(record)),
-                Err(why) => Err(HarnessError::BadRecord { path, expected: RECORD_SCHEMA, why }),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(HarnessError::io(&path)(error)),
-        }
+        let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
+        let refuse = |why| HarnessError::BadRecord { path, expected: RECORD_SCHEMA, why };
+        parse(&bytes, run_id).map(Some).map_err(refuse)
     }
 
     /// Writes the record of a run that has just finished. One that is there already stays: a finished result is never
@@ -66,9 +78,7 @@ impl RunStore {
     /// # Errors
     /// [`HarnessError::Unsound`] for a record that [`Self::finished`] would refuse, and [`HarnessError::Io`].
     pub fn finish(&self, record: &Record) -> Result<PathBuf> {
-        if let Some(why) = problem(record)? {
-            return Err(HarnessError::Unsound { run_id: record.run_id.clone(), why });
-        }
+        self.check(record)?;
         let path = self.record_path(&record.run_id);
         if !path.exists() {
             let mut json = serde_json::to_vec_pretty(record).unwrap_or_default();
@@ -77,28 +87,21 @@ impl RunStore {
         }
         Ok(path)
     }
-}
 
-/// Writes a file so that it is either whole or not there: a temporary name, synced, renamed. Its rights are those of any new
-/// file.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(HarnessError::io(folder))?;
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().make_in(folder, |path| File::create_new(path))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(HarnessError::io(path))
+    /// Refuses a record that [`Self::finished`] would refuse.
+    pub(crate) fn check(&self, record: &Record) -> Result<()> {
+        match problem(record)? {
+            Some(why) => Err(HarnessError::Unsound { run_id: record.run_id.clone(), why }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The record of run `run_id`; the error says what is wrong with the bytes, and with which key.
 pub(crate) fn parse(bytes: &[u8], run_id: &str) -> std::result::Result<Record, String> {
     // The number is looked at first: another schema's record would otherwise fail on some unrelated key.
     let SchemaOnly { schema } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if schema != RECORD_SCHEMA {
+    if !(1..=RECORD_SCHEMA).contains(&schema) {
         return Err(format!("key `schema` is {schema}"));
     }
     let record: Record = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(bytes))

@@ -70,7 +70,7 @@ fn a_part_of_the_plan_drops_no_finished_row() {
             rows(&outcome.table).iter().map(|row| row.split(',').next().unwrap()).collect();
         assert_eq!(rules, expected);
         assert_eq!(outcome.records.len(), 1, "the cells that were asked for");
-        let csv = std::fs::read_to_string(&outcome.csv_path).unwrap();
+        let csv = std::fs::read_to_string(&outcome.written[1]).unwrap();
         assert_eq!(csv.lines().count(), 1 + expected.len());
     }
     let (plan, _) = plan(&one(folder.path(), Rule::Both));
@@ -92,8 +92,25 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 14] = [
-        (|record| record["schema"] = 2.into(), "key `schema` is 2"),
+    let edits: [(Edit, &str); 25] = [
+        (|record| record["schema"] = 3.into(), "key `schema` is 3"),
+        (|record| record["schema"] = 1.into(), "key `split_rule` is there, in a record of schema 1"),
+        (|record| record["timing"] = ().into(), "key `timing` is not there, in a record of schema 2"),
+        (|record| record["classes"] = ().into(), "key `classes` is not there"),
+        (|record| record["classes"] = serde_json::json!([]), "key `classes` is a list of 0, expected 10"),
+        (
+            |record| record["classes"][0]["total"] = 11.into(),
+            "key `classes` has totals of Some(101) samples, and by `samples` 100",
+        ),
+        (|record| record["classes"][3]["correct"] = 11.into(), "key `classes[3]` is 11 of 10"),
+        (|record| record["streams"][0] = "init".into(), "key `streams` is [\"init\""),
+        (|record| record["timing"]["steps"] = 39.into(), "key `timing.steps` is 39, and by `samples` 40"),
+        (|record| record["timing"]["step_ms"]["p50"] = 0.into(), "key `timing.step_ms` is"),
+        (|record| record["code"]["git_dirty"] = 3.into(), "key `code.git_dirty`: invalid type"),
+        (
+            |record| record["epochs"][1]["layer_firing_rates"] = ().into(),
+            "key `epochs[..].layer_firing_rates` is not there",
+        ),
         (|record| record["completed"] = false.into(), "key `completed` is false"),
         (|record| record["run_id"] = "0123456789abcdef".into(), "key `run_id` is 0123456789abcdef"),
         (|record| record["config"]["seed"] = 2.into(), "key `run_id`"),
@@ -117,6 +134,76 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
         let error = error.to_string();
         assert!(error.contains(expected) && error.contains("move it away"), "{expected}: {error}");
     }
+}
+
+#[test]
+fn classes_must_come_to_the_accuracy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let mut record = outcome.records[0].clone();
+    let classes = record.classes.as_mut().unwrap();
+    let class = classes.iter_mut().find(|class| class.correct < class.total).unwrap();
+    class.correct += 1;
+    let error = RunStore::new(&folder.path().join("others")).finish(&record).unwrap_err().to_string();
+    assert!(error.contains("key `classes` has") && error.contains("by `accuracy.last`"), "{error}");
+}
+
+#[test]
+fn a_record_says_what_it_was_made_by_and_leaves_that_out_of_what_must_be_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let record = &outcome.records[0];
+    assert_eq!(record.split_rule.as_deref(), Some("official-folders"));
+    assert_eq!(record.streams.as_ref().unwrap(), &["init/NAME", "shuffle/EPOCH", "dropout/EPOCH"]);
+    for epoch in &record.epochs {
+        assert_eq!(epoch.layer_firing_rates.as_ref().unwrap().len(), record.layer_spikes.len());
+    }
+    let rates: Vec<f64> = record.layer_spikes.iter().map(|layer| layer.firing_rate).collect();
+    assert_eq!(record.epochs[1].layer_firing_rates.as_ref(), Some(&rates));
+    let code = record.code.as_ref().unwrap();
+    assert!(code.rustc.as_ref().unwrap().starts_with("rustc 1."), "{code:?}");
+    assert_eq!(code.git_commit.is_some(), code.git_dirty.is_some(), "{code:?}");
+    let lockfile = blake3::hash(&std::fs::read(root().join("Cargo.lock")).unwrap());
+    assert_eq!(code.lockfile, lockfile.to_hex().to_string());
+    let environment = record.environment.as_ref().unwrap();
+    assert!(environment.os.starts_with(std::env::consts::OS), "{environment:?}");
+    assert!(["avx512", "avx2", "portable"].contains(&environment.simd.as_deref().unwrap()));
+
+    let equal = record.reproducible();
+    for key in ["environment", "code", "timing", "threads", "wall_seconds", "train_ms_per_sample"] {
+        assert!(equal.get(key).is_none(), "{key}");
+    }
+    for key in ["run_id", "accuracy", "classes", "layer_spikes", "parameters_hash", "config", "streams"] {
+        assert!(equal.get(key).is_some(), "{key}");
+    }
+    assert!(equal["epochs"][0].get("test_ms_per_sample").is_none());
+}
+
+#[test]
+fn accepted_records_of_schema_1_are_read_and_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let mut count = 0;
+    for artefact in ["table1", "table2"] {
+        for entry in std::fs::read_dir(root().join("results").join(artefact).join("cpu/records")).unwrap() {
+            let path = entry.unwrap().path();
+            let run_id = path.file_stem().unwrap().to_str().unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::create_dir_all(store.record_path(run_id).parent().unwrap()).unwrap();
+            std::fs::write(store.record_path(run_id), &bytes).unwrap();
+            let record = store.finished(run_id).unwrap().unwrap();
+            if record.schema == 1 {
+                assert!(
+                    record.timing.is_none() && record.classes.is_none(),
+                    "what is missing is not invented"
+                );
+            }
+            let again = serde_json::to_string_pretty(&record).unwrap() + "\n";
+            assert_eq!(again, String::from_utf8(bytes).unwrap(), "{run_id}");
+            count += 1;
+        }
+    }
+    assert!(count >= 19, "{count}");
 }
 
 #[test]
@@ -145,8 +232,8 @@ fn a_store_that_takes_no_records_is_found_before_the_first_cell() {
     let (plan, data) = plan(&one(folder.path(), Rule::Both));
     let runs = folder.path().join("runs");
     std::fs::write(&runs, "a file").unwrap();
-    let error =
-        reproduce(&plan, &data, &RunStore::new(&runs), &mut |_| panic!("nothing is run")).unwrap_err();
+    let error = reproduce(&plan, &data, &RunStore::new(&runs), &|| false, &mut |_| panic!("nothing is run"))
+        .unwrap_err();
     assert!(matches!(error, HarnessError::StoreNotWritable { .. }), "{error}");
     assert!(error.to_string().contains("--results"), "{error}");
 }
@@ -159,7 +246,11 @@ fn records_have_the_rights_of_any_new_file() {
     let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
     std::fs::write(folder.path().join("new"), "").unwrap();
     let rights = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
-    assert_eq!(rights(&outcome.table_path), rights(&folder.path().join("new")));
+    let run = folder.path().join("runs").join(&outcome.records[0].run_id);
+    for file in ["record.json", "curves.parquet", "final.safetensors"] {
+        assert_eq!(rights(&run.join(file)), rights(&folder.path().join("new")), "{file}");
+    }
+    assert_eq!(rights(&outcome.written[0]), rights(&folder.path().join("new")));
 }
 
 /// A part of N-MNIST with so many recordings in each split, imported.

@@ -44,8 +44,8 @@ fn the_quick_profile_renders_table2_and_is_not_run_twice() {
     let (outcome, trained) = run(&options, &runs, 2);
     assert_eq!(trained, 12);
     insta::assert_snapshot!("table2_quick", redacted(&outcome.table));
-    assert_eq!(std::fs::read_to_string(&outcome.table_path).unwrap(), outcome.table);
-    let csv = std::fs::read_to_string(&outcome.csv_path).unwrap();
+    assert_eq!(std::fs::read_to_string(&outcome.written[0]).unwrap(), outcome.table);
+    let csv = std::fs::read_to_string(&outcome.written[1]).unwrap();
     assert_eq!(csv.lines().count(), 13, "a header and a line per run");
 
     for record in &outcome.records {
@@ -154,7 +154,7 @@ fn a_record_that_is_none_stops_the_call_and_is_not_overwritten() {
     let path = runs.record_path(&plan.cells[0].run_id);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "{\"schema\": 1").unwrap();
-    let error = reproduce(&plan, &store, &runs, &mut |_| ()).unwrap_err().to_string();
-    assert!(error.contains("record.json: not a record of schema 1"), "{error}");
+    let error = reproduce(&plan, &store, &runs, &|| false, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("record.json: not a record of schema 2"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"schema\": 1");
 }

@@ -65,7 +65,8 @@ fn augmented_runs_are_the_same_bits_on_any_number_of_threads_and_say_so() {
         let runs = folder.path().join(format!("runs{threads}"));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let runs = bpsta_harness::RunStore::new(&runs);
-        let outcome = pool.install(|| bpsta_harness::reproduce(&plan, &store, &runs, &mut |_| {})).unwrap();
+        let outcome =
+            pool.install(|| bpsta_harness::reproduce(&plan, &store, &runs, &|| false, &mut |_| {})).unwrap();
         assert!(outcome.table.contains(", augmented"), "{}", outcome.table);
         outcome.records[0].parameters_hash.clone()
     };

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::stimuli::count_samples;
-use crate::{Examination, Input, Parameters, Result, SpikingError};
+use crate::{AdamW, Examination, Input, Parameters, Result, SpikingError};
 
 /// How LIF layers behave in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,4 +106,10 @@ pub trait Engine {
     /// # Errors
     /// The device's.
     fn parameters(&self) -> Result<Parameters>;
+
+    /// Where its optimizer stands. An engine made from this and from [`Self::parameters`] goes on with the same bits.
+    ///
+    /// # Errors
+    /// The device's.
+    fn optimizer(&self) -> Result<AdamW>;
 }

@@ -27,6 +27,21 @@ impl AdamW {
         Self { weight_decay, step: 0, moments: BTreeMap::new() }
     }
 
+    /// An optimizer that goes on behind `step` steps, with the first and second moments of each parameter as [`Self::moments`] gave them.
+    pub const fn resumed(weight_decay: f64, step: u32, moments: BTreeMap<String, (Tensor, Tensor)>) -> Self {
+        Self { weight_decay, step, moments }
+    }
+
+    /// Steps it has done.
+    pub const fn steps(&self) -> u32 {
+        self.step
+    }
+
+    /// First and second moments by parameter, in its shape; none of a parameter that never had a gradient.
+    pub const fn moments(&self) -> &BTreeMap<String, (Tensor, Tensor)> {
+        &self.moments
+    }
+
     /// One step: moves each parameter that has a gradient.
     ///
     /// # Errors

@@ -54,26 +54,24 @@ impl Parameters {
         tensors: BTreeMap<String, Tensor>,
         device: &Device,
     ) -> Result<Self> {
-        let wanted: BTreeMap<_, _> = spec.parameter_shapes()?.into_iter().collect();
-        for (name, shape) in &wanted {
-            let found = tensors.get(name).map(Tensor::dims);
-            if found != Some(shape.as_slice()) {
-                return Err(SpikingError::Parameter {
-                    name: name.clone(),
-                    found: found.map_or_else(|| "none".to_owned(), |dims| format!("{dims:?}")),
-                    expected: format!("{shape:?}"),
-                });
-            }
-        }
-        if let Some((name, tensor)) = tensors.iter().find(|(name, _)| !wanted.contains_key(*name)) {
-            return Err(SpikingError::Parameter {
-                name: name.clone(),
-                found: format!("{:?}", tensor.dims()),
-                expected: "none".to_owned(),
-            });
-        }
+        check(&tensors, spec.parameter_shapes()?)?;
         let dtype = tensors.values().next().map_or(DType::F32, Tensor::dtype);
         Ok(Self { trainable: tensors, buffers: initial_buffers(spec, dtype, device)? })
+    }
+
+    /// Takes parameters and running statistics from a training that goes on.
+    ///
+    /// # Errors
+    /// [`SpikingError::Parameter`] for a tensor that is missing, has another shape, or is not the network's.
+    pub fn resumed(
+        spec: &NetworkSpec,
+        trainable: BTreeMap<String, Tensor>,
+        buffers: BTreeMap<String, Tensor>,
+    ) -> Result<Self> {
+        check(&trainable, spec.parameter_shapes()?)?;
+        let initial = initial_buffers(spec, DType::F32, &Device::Cpu)?;
+        check(&buffers, initial.into_iter().map(|(name, tensor)| (name, tensor.dims().to_vec())))?;
+        Ok(Self { trainable, buffers })
     }
 
     /// A parameter or buffer by its name.
@@ -103,6 +101,32 @@ impl Parameters {
             }
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+/// Refuses tensors that are not exactly those of the wanted names and shapes.
+fn check(
+    tensors: &BTreeMap<String, Tensor>,
+    wanted: impl IntoIterator<Item = (String, Vec<usize>)>,
+) -> Result<()> {
+    let wanted: BTreeMap<_, _> = wanted.into_iter().collect();
+    for (name, shape) in &wanted {
+        let found = tensors.get(name).map(Tensor::dims);
+        if found != Some(shape.as_slice()) {
+            return Err(SpikingError::Parameter {
+                name: name.clone(),
+                found: found.map_or_else(|| "none".to_owned(), |dims| format!("{dims:?}")),
+                expected: format!("{shape:?}"),
+            });
+        }
+    }
+    match tensors.iter().find(|(name, _)| !wanted.contains_key(*name)) {
+        Some((name, tensor)) => Err(SpikingError::Parameter {
+            name: name.clone(),
+            found: format!("{:?}", tensor.dims()),
+            expected: "none".to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -49,7 +49,7 @@ fn examine(frames: usize) -> (Examination, Examination, Vec<(usize, u64)>) {
     let path = cpu::Path::from_environment().unwrap();
     let mut cpu = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(0.0), path).unwrap();
     let reference = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
-    let mut reference = Trainer::new(reference, 0.0);
+    let mut reference = Trainer::new(reference, AdamW::new(0.0));
     let spikes = cpu.evaluate(&batch, Mode::Spiking).unwrap();
     assert_eq!(spikes.spikes, reference.evaluate(&batch, Mode::Spiking).unwrap().spikes);
     let seen = cpu.examine(&batch).unwrap();

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bpsta_spiking::cpu::{self, Cpu};
 use bpsta_spiking::reference::{Reference, Trainer};
 use bpsta_spiking::{
-    AdamW, Architecture, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
-    Variant,
+    AdamW, Architecture, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule,
+    SpikingError, Streams, Variant,
 };
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -118,6 +118,50 @@ fn train(
     })
 }
 
+/// What a checkpoint keeps is all there is: an engine made anew from parameters and optimizer after each step learns the same bits
+/// as one that is kept, whichever of the two engines it is.
+#[test]
+fn an_engine_made_anew_after_each_step_goes_on_with_the_same_bits() {
+    let input = Input { channels: 2, height: 34, width: 34, stride: 1 };
+    let spec = NetworkSpec::paper(Architecture::Middle, Variant::Events, 0.0625, input, 10).unwrap();
+    let neuron = Neuron::paper(Rule::Both);
+    type Make<'a> = &'a dyn Fn(Parameters, AdamW) -> Box<dyn Engine>;
+    let reference: Make<'_> = &|parameters, optimizer| {
+        let engine = Reference::new(spec.clone(), neuron, parameters, Device::Cpu).unwrap();
+        Box::new(Trainer::new(engine, optimizer))
+    };
+    let path = cpu::Path::available()[0];
+    let cpu: Make<'_> = &|parameters, optimizer| {
+        Box::new(Cpu::new(spec.clone(), neuron, &parameters, &optimizer, path).unwrap())
+    };
+    let streams = Streams::new(7);
+    let values: Vec<f32> = values(6 * 3 * 2 * 34 * 34, 1).iter().map(|value| value.max(0.0)).collect();
+    let batch = Batch { values: &values, frames: 3, time_steps: 3, labels: &[0, 3, 5, 7, 8, 9] };
+    for make in [reference, cpu] {
+        let initial = Parameters::initial(&spec, &streams, &Device::Cpu).unwrap();
+        let mut kept = make(initial.clone(), AdamW::new(1e-4));
+        let mut anew = make(initial, AdamW::new(1e-4));
+        for step in 0..5 {
+            for engine in [&mut kept, &mut anew] {
+                let mut dropout = streams.stream(&format!("dropout/{step}"));
+                engine.train_step(&batch, Mode::Spiking, &mut dropout, 1e-3).unwrap();
+            }
+            let Parameters { trainable, buffers } = anew.parameters().unwrap();
+            let optimizer = anew.optimizer().unwrap();
+            assert_eq!((optimizer.steps(), optimizer.moments().len()), (step + 1, trainable.len()));
+            let moments = optimizer.moments().clone();
+            let optimizer = AdamW::resumed(1e-4, optimizer.steps(), moments);
+            anew = make(Parameters::resumed(&spec, trainable, buffers).unwrap(), optimizer);
+        }
+        let hash = |engine: &dyn Engine| engine.parameters().unwrap().hash().unwrap();
+        assert_eq!(hash(kept.as_ref()), hash(anew.as_ref()));
+    }
+    let Parameters { trainable, mut buffers } = Parameters::initial(&spec, &streams, &Device::Cpu).unwrap();
+    buffers.pop_first();
+    let error = Parameters::resumed(&spec, trainable, buffers).unwrap_err();
+    assert!(matches!(error, SpikingError::Parameter { .. }), "{error}");
+}
+
 fn assert_all_differ(mut hashes: Vec<String>) {
     let count = hashes.len();
     hashes.sort();
@@ -127,7 +171,9 @@ fn assert_all_differ(mut hashes: Vec<String>) {
 
 #[test]
 fn one_seed_gives_the_same_bits_on_one_two_and_three_threads() {
-    let train = |threads, rule| train(threads, 5, rule, |engine, _| Box::new(Trainer::new(engine, 1e-4)));
+    let train = |threads, rule| {
+        train(threads, 5, rule, |engine, optimizer| Box::new(Trainer::new(engine, optimizer)))
+    };
     let mut hashes = Vec::new();
     for rule in Rule::ALL {
         let one = train(1, rule);

@@ -46,8 +46,17 @@ pub struct Difference {
 }
 
 /// What a record measured: all that must be the same bits under one configuration. Times are not among it.
-const MEASURED: [&str; 7] =
-    ["accuracy", "classes", "firing_rate", "layer_spikes", "parameters_hash", "samples", "spikes_per_sample"];
+const MEASURED: [&str; 9] = [
+    "accuracy",
+    "anytime",
+    "classes",
+    "firing_rate",
+    "layer_spikes",
+    "operations",
+    "parameters_hash",
+    "samples",
+    "spikes_per_sample",
+];
 
 /// The same of an epoch.
 const MEASURED_IN_EPOCH: [&str; 11] = [

@@ -23,7 +23,8 @@ struct Point {
 fn points(group: &Group<'_>) -> Vec<Point> {
     let epochs = group.first().epochs.len();
     let at = |epoch: usize| {
-        let of = |record: &crate::Record| record.epochs.get(epoch).map_or(f64::NAN, |epoch| epoch.test_accuracy);
+        let of =
+            |record: &crate::Record| record.epochs.get(epoch).map_or(f64::NAN, |epoch| epoch.test_accuracy);
         let values: Vec<f64> = group.records().iter().map(|record| of(record)).collect();
         Point {
             epoch: epoch + 1,
@@ -37,7 +38,9 @@ fn points(group: &Group<'_>) -> Vec<Point> {
 
 /// A line an epoch: data, row, T, epoch, seeds, mean, lowest and highest accuracy in %.
 pub(super) fn csv(groups: &[Group<'_>]) -> String {
-    let mut text = String::from("data,row,time_steps,epoch,seeds,test_accuracy_mean,test_accuracy_low,test_accuracy_high\n");
+    let mut text = String::from(
+        "data,row,time_steps,epoch,seeds,test_accuracy_mean,test_accuracy_low,test_accuracy_high\n",
+    );
     for group in groups {
         let first = group.first();
         for point in points(group) {
@@ -106,7 +109,10 @@ fn draw(
             let points = points(group);
             let up = points.iter().map(|point| (point.epoch as f64, point.high));
             let down = points.iter().rev().map(|point| (point.epoch as f64, point.low));
-            chart.draw_series(std::iter::once(Polygon::new(up.chain(down).collect::<Vec<_>>(), colour.mix(0.12))))?;
+            chart.draw_series(std::iter::once(Polygon::new(
+                up.chain(down).collect::<Vec<_>>(),
+                colour.mix(0.12),
+            )))?;
             let line = points.iter().map(|point| (point.epoch as f64, point.mean));
             chart
                 .draw_series(LineSeries::new(line, colour.stroke_width(2)))?

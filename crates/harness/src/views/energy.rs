@@ -35,9 +35,10 @@ pub(super) fn section(text: &mut String, experiment: &Experiment, dataset: Datas
         let first = group.first();
         let counted = |value: fn(&Count) -> f64, digits: usize| {
             let counts: Option<Vec<Count>> = group.records().iter().map(|record| Count::of(record)).collect();
-            counts.map_or_else(|| "not counted".to_owned(), |counts| {
-                super::spread(&counts.iter().map(value).collect::<Vec<_>>(), digits)
-            })
+            counts.map_or_else(
+                || "not counted".to_owned(),
+                |counts| super::spread(&counts.iter().map(value).collect::<Vec<_>>(), digits),
+            )
         };
         out.add_row([
             row_name(group),
@@ -53,7 +54,8 @@ pub(super) fn section(text: &mut String, experiment: &Experiment, dataset: Datas
         ]);
     }
     for value in experiment.paper.iter().filter(|value| value.dataset == dataset) {
-        let number = |value: Option<f64>, digits: usize| value.map(|v| format!("{v:.digits$}")).unwrap_or_default();
+        let number =
+            |value: Option<f64>, digits: usize| value.map(|v| format!("{v:.digits$}")).unwrap_or_default();
         let mut row = vec![format!("paper: {} ({})", value.model, value.place)];
         row.extend([String::new(), format!("{:.2}", value.accuracy), number(value.firing_rate, 3)]);
         row.extend(std::iter::repeat_n(String::new(), 4));
@@ -67,7 +69,11 @@ pub(super) fn section(text: &mut String, experiment: &Experiment, dataset: Datas
 /// Firing rate and operations of each layer of the first seed.
 fn layers(text: &mut String, groups: &[Group<'_>]) {
     let Some(first) = groups.first() else { return };
-    let _ = writeln!(text, "Firing rate of each LIF layer, by its index in `{}`, mean over seeds:\n", first.first().layers);
+    let _ = writeln!(
+        text,
+        "Firing rate of each LIF layer, by its index in `{}`, mean over seeds:\n",
+        first.first().layers
+    );
     let cells: Vec<usize> = first.first().layer_spikes.iter().map(|layer| layer.layer).collect();
     let mut header = vec!["row".to_owned(), "T".to_owned()];
     header.extend(cells.iter().map(|cells| format!("layer {cells}")));

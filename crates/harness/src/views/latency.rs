@@ -57,7 +57,9 @@ fn early(text: &mut String, groups: &[Group<'_>]) {
         text.push_str("No run recorded its votes after each time step.\n\n");
         return;
     }
-    text.push_str("The same networks, voting after t time steps of their T, accuracy in % after the last epoch:\n\n");
+    text.push_str(
+        "The same networks, voting after t time steps of their T, accuracy in % after the last epoch:\n\n",
+    );
     let mut out = headed("row", (1..=longest).map(|t| format!("t = {t}")));
     for group in groups {
         let mut row = vec![format!("{}, T = {}", row_name(group), group.first().time_steps)];

@@ -13,6 +13,9 @@ use crate::experiment::View;
 use crate::table::{runs_csv, table_markdown};
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
+/// The table in Markdown, by its name in `results/ARTEFACT/PROFILE/`.
+pub(crate) const TABLE: &str = "table.md";
+
 /// A file that is rendered from records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
@@ -73,7 +76,7 @@ pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> 
         View::Energy | View::Latency | View::Curves => sections(experiment, profile, records)?,
     };
     let mut files =
-        vec![Rendered::new("table.md", "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
+        vec![Rendered::new(TABLE, "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
     if experiment.view == View::Curves {
         let groups = Group::all(&records.iter().collect::<Vec<_>>());
         let data = records.first().map_or("no run is finished", |record| &record.data);

@@ -29,9 +29,13 @@ pub(crate) fn options(folder: &Path) -> Options {
 }
 
 pub(crate) fn plan(options: &Options) -> (Plan, Store) {
+    plan_of("table2", options)
+}
+
+pub(crate) fn plan_of(artefact: &str, options: &Options) -> (Plan, Store) {
     let registry = registry();
     let store = Store::open(&options.data, &registry);
-    let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    let experiment = Experiment::load(&root().join("experiments"), artefact).unwrap();
     (Plan::new(experiment, options, &registry, &store).unwrap(), store)
 }
 
@@ -41,7 +45,7 @@ pub(crate) fn run(options: &Options, runs: &Path, threads: usize) -> (Outcome, u
     pool.install(|| {
         let (plan, store) = plan(options);
         let mut trained = 0;
-        let outcome = reproduce(&plan, &store, &RunStore::new(runs), &mut |event| {
+        let outcome = reproduce(&plan, &store, &RunStore::new(runs), &|| false, &mut |event| {
             trained += usize::from(matches!(event, Event::Finished { .. }));
         });
         (outcome.unwrap(), trained)

@@ -507,6 +507,14 @@ impl Engine for Cpu {
         }
         Ok(Parameters { trainable: self.trainable(|weights| &weights.values)?, buffers })
     }
+
+    fn optimizer(&self) -> Result<AdamW> {
+        let first = self.trainable(|weights| &weights.first)?;
+        let mut second = self.trainable(|weights| &weights.second)?;
+        let pair = |(name, first)| second.remove(&name).map(|second| (name, (first, second)));
+        let moments = first.into_iter().filter_map(pair).collect();
+        Ok(AdamW::resumed(self.weight_decay, self.steps, moments))
+    }
 }
 
 /// How far a class's vote lies from what the label asks for.

@@ -404,14 +404,9 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// AdamW starts from rest.
-    pub fn new(engine: Reference, weight_decay: f64) -> Self {
-        Self { engine, optimizer: AdamW::new(weight_decay) }
-    }
-
-    /// Where its optimizer stands, for another engine to go on from.
-    pub fn optimizer(&self) -> &AdamW {
-        &self.optimizer
+    /// AdamW goes on from where `optimizer` stands.
+    pub fn new(engine: Reference, optimizer: AdamW) -> Self {
+        Self { engine, optimizer }
     }
 
     fn stimuli(&self, batch: &Batch<'_>) -> Result<Stimuli> {
@@ -442,6 +437,10 @@ impl Engine for Trainer {
 
     fn parameters(&self) -> Result<Parameters> {
         Ok(self.engine.parameters.clone())
+    }
+
+    fn optimizer(&self) -> Result<AdamW> {
+        Ok(self.optimizer.clone())
     }
 }
 

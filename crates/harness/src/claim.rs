@@ -1,0 +1,163 @@
+//! A run that this process alone works on: its folder in the run store, under a lock.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use bpsta_spiking::{NetworkSpec, Parameters};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Checkpoint;
+use crate::files::{UNFINISHED, read_if_there, remove_if_there, write_whole};
+use crate::tensors::{self, Tensors};
+use crate::{HarnessError, Record, Result, RunConfig, RunStore};
+
+/// A run's folder while this process works on it. The operating system lets go of the lock when the process ends, however it
+/// ends; the empty lock file stays.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    store: RunStore,
+    run_id: String,
+    _lock: File,
+}
+
+/// Why a run failed, as it lies beside what the run has left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The run.
+    pub run_id: String,
+    /// The error in words.
+    pub error: String,
+    /// When it failed, in seconds since 1970 (UTC).
+    pub unix_seconds: u64,
+    /// Everything that shaped the run.
+    pub config: RunConfig,
+}
+
+impl RunStore {
+    /// Takes a run for this process; none if another process has it.
+    ///
+    /// # Errors
+    /// [`HarnessError::Io`].
+    pub(crate) fn claim(&self, run_id: &str) -> Result<Option<Claim>> {
+        let folder = self.run_folder(run_id);
+        std::fs::create_dir_all(&folder).map_err(HarnessError::io(&folder))?;
+        let path = folder.join(".lock");
+        let lock = File::options().create(true).append(true).open(&path).map_err(HarnessError::io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(HarnessError::io(&path)(error)),
+        }
+        // What a killed process had not finished writing.
+        for entry in std::fs::read_dir(&folder).map_err(HarnessError::io(&folder))? {
+            let entry = entry.map_err(HarnessError::io(&folder))?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                remove_if_there(&entry.path())?;
+            }
+        }
+        Ok(Some(Claim { store: self.clone(), run_id: run_id.to_owned(), _lock: lock }))
+    }
+
+    /// Why a run failed when it was last tried; none if it did not fail, or is finished by now, or the file says nothing.
+    ///
+    /// # Errors
+    /// [`HarnessError::Io`].
+    pub fn failure(&self, run_id: &str) -> Result<Option<Failure>> {
+        if self.record_path(run_id).exists() {
+            return Ok(None);
+        }
+        let bytes = read_if_there(&self.failure_path(run_id))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// Removes what a finished run needs no more, and a process that was killed right behind its record has left.
+    pub(crate) fn clear_behind(&self, run_id: &str) -> Result<()> {
+        remove_if_there(&self.checkpoint_path(run_id))?;
+        remove_if_there(&self.failure_path(run_id))
+    }
+
+    fn failure_path(&self, run_id: &str) -> PathBuf {
+        self.run_folder(run_id).join("failed.json")
+    }
+
+    fn checkpoint_path(&self, run_id: &str) -> PathBuf {
+        self.run_folder(run_id).join("checkpoint.safetensors")
+    }
+}
+
+impl Claim {
+    /// Writes what the run goes on from if it is stopped.
+    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.write(&self.store.checkpoint_path(&self.run_id), &self.run_id)
+    }
+
+    /// What the run goes on from, if it was stopped. A file that it cannot go on from is set aside, and `notice` is told why.
+    pub(crate) fn checkpoint(
+        &self,
+        config: &RunConfig,
+        spec: &NetworkSpec,
+        device: &Device,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Option<Checkpoint>> {
+        let path = self.store.checkpoint_path(&self.run_id);
+        let Some(bytes) = read_if_there(&path)? else { return Ok(None) };
+        match Checkpoint::read(&bytes, config, spec, device) {
+            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Err(why) => {
+                let aside = path.with_extension("unusable");
+                std::fs::rename(&path, &aside).map_err(HarnessError::io(&aside))?;
+                notice(format!(
+                    "{}: not a checkpoint of this run: {why}; it is now {}, and the run starts again",
+                    path.display(),
+                    aside.display()
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes what the run has learnt and seen: weights, curves and, last, the record, which is what makes it finished. Then the
+    /// checkpoint goes. Gives the record's path.
+    ///
+    /// # Errors
+    /// Those of [`RunStore::finish`].
+    pub(crate) fn finish(&self, record: &Record, parameters: &Parameters) -> Result<PathBuf> {
+        self.store.check(record)?;
+        let folder = self.store.run_folder(&self.run_id);
+        let tensors: Tensors = parameters.trainable.iter().chain(&parameters.buffers).map(own).collect();
+        let note = BTreeMap::from([
+            ("run_id", serde_json::to_value(&record.run_id)),
+            ("parameters_hash", serde_json::to_value(&record.parameters_hash)),
+            ("layers", serde_json::to_value(&record.layers)),
+            ("config", serde_json::to_value(&record.config)),
+        ]);
+        let note = note.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect();
+        tensors::write(&folder.join("final.safetensors"), &tensors, serde_json::Value::Object(note))?;
+        write_whole(&folder.join("curves.parquet"), &crate::curves::parquet(record)?)?;
+        let path = self.store.finish(record)?;
+        self.store.clear_behind(&self.run_id)?;
+        Ok(path)
+    }
+
+    /// Writes why the run failed. Its checkpoint stays.
+    pub(crate) fn fail(&self, config: &RunConfig, error: String) -> Result<Failure> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let failure = Failure {
+            run_id: self.run_id.clone(),
+            error,
+            unix_seconds: since.map_or(0, |since| since.as_secs()),
+            config: config.clone(),
+        };
+        let mut json = serde_json::to_vec_pretty(&failure).unwrap_or_default();
+        json.push(b'\n');
+        write_whole(&self.store.failure_path(&self.run_id), &json)?;
+        Ok(failure)
+    }
+}
+
+fn own((name, tensor): (&String, &candle_core::Tensor)) -> (String, candle_core::Tensor) {
+    (name.clone(), tensor.clone())
+}
