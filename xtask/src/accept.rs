@@ -17,9 +17,11 @@ pub(crate) struct AcceptArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &AcceptArgs) -> anyhow::Result<()> {
-    let (plan, _) = args.cells.plan()?;
-    let (folder, count) = accept(&plan, &RunStore::new(args.cells.runs()), Path::new("results"))?;
-    let runs = print::counted(count, "run");
-    print::line(format_args!("{runs} with the table over them: {}", folder.display()))?;
+    for artefact in args.cells.artefacts() {
+        let (plan, _) = args.cells.plan(artefact)?;
+        let (folder, count) = accept(&plan, &RunStore::new(args.cells.runs()), Path::new("results"))?;
+        let runs = print::counted(count, "run");
+        print::line(format_args!("{runs} with the table over them: {}", folder.display()))?;
+    }
     Ok(())
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
-    DeviceKind, EngineKind, Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Options, Plan, Profile,
-    RunStore, reproduce,
+    DeviceKind, EngineKind, Experiment, HarnessError, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Options,
+    Plan, Profile, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 use clap::Args;
@@ -22,11 +22,16 @@ use crate::progress::{GridProgress, duration};
 /// Names the seconds of training between two checkpoints.
 const CHECKPOINT_SECONDS: &str = "BPSTA_CHECKPOINT_SECONDS";
 
+/// The artefacts of the paper that there is an experiment file of, in the order in which `all` runs them.
+const ARTEFACTS: [&str; 8] = ["table1", "table2", "table4", "table5", "table6", "fig1", "fig3", ALL];
+const ALL: &str = "all";
+const DEFAULT: &str = "table2";
+
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
 pub(crate) struct CellArgs {
     /// The artefact of the paper: a file of experiments/ [default: table2]
-    #[arg(value_parser = ["table1", "table2"])]
+    #[arg(value_parser = ARTEFACTS)]
     artefact: Option<String>,
     /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. paper: the paper's protocol
     #[arg(long, default_value = "quick")]
@@ -102,16 +107,24 @@ impl CellArgs {
         self.results.as_deref().unwrap_or(Path::new("runs"))
     }
 
+    /// The artefacts that are meant.
+    pub(crate) fn artefacts(&self) -> Vec<&str> {
+        match self.artefact.as_deref() {
+            Some(ALL) => ARTEFACTS.into_iter().filter(|name| *name != ALL).collect(),
+            Some(one) => vec![one],
+            None => vec![DEFAULT],
+        }
+    }
+
     /// The plan that these options ask for, and the data it needs.
-    pub(crate) fn plan(&self) -> anyhow::Result<(Plan, Store)> {
+    pub(crate) fn plan(&self, artefact: &str) -> anyhow::Result<(Plan, Store)> {
         let registry = crate::registry(Path::new("datasets.toml"))?;
         let store = Store::open(&self.data, &registry).with_progress(|progress| {
             if let Progress::Notice(text) = progress {
                 print::note(format_args!("note: {text}"));
             }
         });
-        let experiment =
-            Experiment::load(Path::new("experiments"), self.artefact.as_deref().unwrap_or("table2"))?;
+        let experiment = Experiment::load(Path::new("experiments"), artefact)?;
         let options = Options {
             profile: self.profile,
             datasets: self.dataset.clone(),
@@ -136,46 +149,66 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// Runs the command. Exit codes: 0 if all cells are finished, 1 if one failed, 130 if Ctrl-C stopped it.
 pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
+    let named = args.cells.artefact.as_deref();
     if args.check {
         let results = args.cells.results.as_deref().unwrap_or(Path::new("results"));
-        crate::committed::check(results, args.cells.artefact.as_deref(), args.write)?;
+        crate::committed::check(results, named.filter(|name| *name != ALL), args.write)?;
         return Ok(ExitCode::SUCCESS);
     }
     let threads = crate::use_threads(args.threads)?;
     let started = Instant::now();
-    let (plan, store) = args.cells.plan()?;
-    print_plan(&plan, threads)?;
-    if args.dry_run {
-        return Ok(ExitCode::SUCCESS);
-    }
     let interrupt = Interrupt::listen()?;
-    let mut progress = GridProgress::new(interrupt.clone())?;
-    let runs = run_store(args.cells.runs())?;
-    let stop = || interrupt.pressed();
-    let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
-    progress.finish();
-    let outcome = outcome?;
-    if outcome.stopped {
-        let (done, all) = (outcome.records.len(), plan.cells.len());
-        print::note(format_args!(
-            "stopped: {done} of {all} cells are finished; the same command goes on with the others"
-        ));
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    let mut failed = Vec::new();
+    for artefact in args.cells.artefacts() {
+        let (plan, store) = match args.cells.plan(artefact) {
+            // Of all artefacts, those that have cells for the options.
+            Err(error) if named == Some(ALL) && is_empty(&error) => {
+                print::note(format_args!("{artefact}: {error}"));
+                continue;
+            }
+            plan => plan?,
+        };
+        print_plan(&plan, threads)?;
+        if args.dry_run {
+            continue;
+        }
+        let mut progress = GridProgress::new(interrupt.clone())?;
+        let runs = run_store(args.cells.runs())?;
+        let stop = || interrupt.pressed();
+        let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
+        progress.finish();
+        let outcome = outcome?;
+        if outcome.stopped {
+            let (done, all) = (outcome.records.len(), plan.cells.len());
+            print::note(format_args!(
+                "stopped: {done} of {all} cells of {artefact} are finished; the same command goes on with the others"
+            ));
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
+        print::line(format_args!("\n{}", outcome.table))?;
+        for path in &outcome.written {
+            print::line(format_args!("written: {}", path.display()))?;
+        }
+        failed.extend(outcome.failed);
     }
-    print::line(format_args!("\n{}", outcome.table))?;
-    for path in &outcome.written {
-        print::line(format_args!("written: {}", path.display()))?;
+    if !args.dry_run {
+        print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
     }
-    print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
-    if outcome.failed.is_empty() {
+    if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let failed = print::counted(outcome.failed.len(), "cell");
-    print::note(format_args!("error: {failed} failed; the same command tries again:"));
-    for failure in &outcome.failed {
+    print::note(format_args!(
+        "error: {} failed; the same command tries again:",
+        print::counted(failed.len(), "cell")
+    ));
+    for failure in &failed {
         print::note(format_args!("  {} ({}): {}", failure.config.name(), failure.run_id, failure.error));
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn is_empty(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(HarnessError::NothingPlanned { .. }))
 }
 
 /// The run store, with the time between checkpoints that the variable names; for tests.
