@@ -2,13 +2,16 @@
 
 use std::fmt::Write;
 
+use bpsta_spiking::Rule;
 use plotters::prelude::*;
 
 use super::{Group, row_name};
 use crate::{HarnessError, Result};
 
-const PANEL: (u32, u32) = (520, 380);
-/// Okabe and Ito's colours, which most colour-blind people tell apart.
+const PANEL: (u32, u32) = (520, 340);
+/// Height of title and legend.
+const HEAD: u32 = 84;
+/// Of the rules in their order; Okabe and Ito's colours, which most colour-blind people tell apart.
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 0, 0), RGBColor(230, 159, 0), RGBColor(0, 114, 178), RGBColor(204, 121, 167)];
 
@@ -58,16 +61,22 @@ pub(super) fn csv(groups: &[Group<'_>]) -> String {
     text
 }
 
-/// One drawing of all panels; the title says what data they come from.
+/// One drawing of all panels, one for each simulation length and network; the title says what data they come from.
 pub(super) fn svg(title: &str, groups: &[Group<'_>]) -> Result<Vec<u8>> {
-    let mut lengths: Vec<usize> = groups.iter().map(|group| group.first().time_steps).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    let columns = lengths.len().clamp(1, 2);
-    let rows = lengths.len().div_ceil(columns);
-    let size = (PANEL.0 * columns as u32, PANEL.1 * rows as u32 + 70);
+    let mut panels: Vec<(String, Vec<&Group<'_>>)> = Vec::new();
+    for group in groups {
+        let record = group.first();
+        let name = format!("T = {}, {} width {}", record.time_steps, record.network, record.width);
+        match panels.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, groups)) => groups.push(group),
+            None => panels.push((name, vec![group])),
+        }
+    }
+    let columns = panels.len().clamp(1, 2);
+    let rows = panels.len().div_ceil(columns).max(1);
+    let size = (PANEL.0 * columns as u32, PANEL.1 * rows as u32 + HEAD);
     let mut text = String::new();
-    draw(title, groups, &lengths, (rows, columns), size, &mut text)
+    draw(title, &panels, (rows, columns), size, &mut text)
         .map_err(|error| HarnessError::Plot { title: title.to_owned(), why: error.to_string() })?;
     Ok(text.into_bytes())
 }
@@ -76,56 +85,51 @@ type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
 fn draw(
     title: &str,
-    groups: &[Group<'_>],
-    lengths: &[usize],
+    panels: &[(String, Vec<&Group<'_>>)],
     grid: (usize, usize),
     size: (u32, u32),
     text: &mut String,
 ) -> Drawn {
     let area = SVGBackend::with_string(text, size).into_drawing_area();
     area.fill(&WHITE)?;
-    let mut lines = title.lines();
-    let (head, body) = area.split_vertically(70);
-    head.draw(&Text::new(lines.next().unwrap_or_default().to_owned(), (16, 12), ("sans-serif", 18)))?;
-    head.draw(&Text::new(lines.next().unwrap_or_default().to_owned(), (16, 38), ("sans-serif", 13)))?;
-    for (panel, steps) in body.split_evenly(grid).iter().zip(lengths) {
-        let of_length: Vec<&Group<'_>> = groups.iter().filter(|of| of.first().time_steps == *steps).collect();
-        let epochs = of_length.iter().map(|group| group.first().epochs.len()).max().unwrap_or(1).max(2);
+    let (head, body) = area.split_vertically(HEAD);
+    for (line, (place, font)) in title.lines().zip([(10, 18), (36, 13)]) {
+        head.draw(&Text::new(line.to_owned(), (16, place), ("sans-serif", font)))?;
+    }
+    // One legend for all panels, where it covers no line.
+    for (place, (rule, colour)) in
+        [Rule::Baseline, Rule::Spatial, Rule::Temporal, Rule::Both].into_iter().zip(COLOURS).enumerate()
+    {
+        let x = 16 + 110 * place as i32;
+        head.draw(&PathElement::new([(x, 68), (x + 22, 68)], colour.stroke_width(3)))?;
+        head.draw(&Text::new(rule.to_string(), (x + 28, 61), ("sans-serif", 13)))?;
+    }
+    for (panel, (name, groups)) in body.split_evenly(grid).iter().zip(panels) {
+        let epochs = groups.iter().map(|group| group.first().epochs.len()).max().unwrap_or(1).max(2) as i32;
         let mut chart = ChartBuilder::on(panel)
-            .caption(format!("T = {steps}"), ("sans-serif", 15))
+            .caption(name, ("sans-serif", 15))
             .margin(12)
             .x_label_area_size(34)
             .y_label_area_size(48)
-            .build_cartesian_2d(1.0..epochs as f64, 0.0..100.0)?;
+            .build_cartesian_2d(1..epochs, 0.0..100.0)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.12))
             .x_desc("epoch")
             .y_desc("test accuracy in %")
-            .x_label_formatter(&|epoch| format!("{epoch:.0}"))
+            .y_label_formatter(&|accuracy| format!("{accuracy:.0}"))
             .draw()?;
-        for group in &of_length {
+        for group in groups {
             let colour = COLOURS[group.first().config.neuron.rule as usize % COLOURS.len()];
             let points = points(group);
-            let up = points.iter().map(|point| (point.epoch as f64, point.high));
-            let down = points.iter().rev().map(|point| (point.epoch as f64, point.low));
-            chart.draw_series(std::iter::once(Polygon::new(
-                up.chain(down).collect::<Vec<_>>(),
-                colour.mix(0.12),
-            )))?;
-            let line = points.iter().map(|point| (point.epoch as f64, point.mean));
-            chart
-                .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-                .label(row_name(group))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            let up = points.iter().map(|point| (point.epoch as i32, point.high));
+            let down = points.iter().rev().map(|point| (point.epoch as i32, point.low));
+            let band = up.chain(down).collect::<Vec<_>>();
+            chart.draw_series(std::iter::once(Polygon::new(band, colour.mix(0.15))))?;
+            let line = points.iter().map(|point| (point.epoch as i32, point.mean));
+            chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .label_font(("sans-serif", 11))
-            .draw()?;
     }
     area.present()?;
     Ok(())
