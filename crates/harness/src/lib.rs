@@ -49,7 +49,9 @@ pub use compare::{
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use environment::{Code, Environment};
 pub use error::HarnessError;
-pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source};
+pub use experiment::{
+    Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source, View,
+};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,

@@ -1,0 +1,121 @@
+//! What is made of runs besides the accuracy table: its numbers against the records, its labels, and the artefacts' files.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bpsta_datasets::DatasetId;
+use bpsta_harness::{Experiment, Options, Profile, Record, View, render};
+use bpsta_spiking::Rule;
+
+use crate::common::{options, root, run};
+
+const ARTEFACTS: [&str; 7] = ["table1", "table2", "table4", "table5", "table6", "fig1", "fig3"];
+
+fn records(folder: &std::path::Path) -> Vec<Record> {
+    let grid = Options {
+        datasets: vec![DatasetId::NMNIST],
+        rules: vec![Rule::Baseline, Rule::Both],
+        time_steps: vec![2, 3],
+        epochs: Some(2),
+        seeds: Some(2),
+        ..options(folder)
+    };
+    run(&grid, &folder.join("runs"), 2).0.records
+}
+
+fn text(view: View, records: &[Record], name: &str) -> String {
+    let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    let files = render(&Experiment { view, ..experiment }, Profile::Quick, records).unwrap();
+    assert_eq!(files[0].name, "table.md");
+    let file = files.into_iter().find(|file| file.name == name).unwrap();
+    String::from_utf8(file.bytes).unwrap()
+}
+
+#[test]
+fn views_give_the_records_numbers_and_name_the_stand_in_in_each_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = records(folder.path());
+    assert_eq!(records.len(), 8);
+    for view in [View::Energy, View::Latency, View::Curves] {
+        let table = text(view, &records, "table.md");
+        let ours: Vec<&str> =
+            table.lines().filter(|line| line.starts_with("| b") && !line.contains("paper")).collect();
+        assert!(ours.len() >= 4 && ours.iter().all(|row| row.contains("synthetic stand-in")), "{table}");
+        assert!(table.contains("they say nothing about the paper's numbers"), "{table}");
+        assert_eq!(table, text(view, &records, "table.md"), "the same each time");
+    }
+
+    let one = [records[0].clone()];
+    let (record, energy) = (&one[0], text(View::Energy, &one, "table.md"));
+    let formula = 4.6 / (record.firing_rate * 0.1 * record.time_steps as f64);
+    let layers = record.operations.as_ref().unwrap();
+    let sum = |real: bool| -> f64 {
+        layers.iter().filter(|of| of.real == real).map(|of| of.operations_per_sample).sum()
+    };
+    let dense = layers.iter().map(|of| of.dense_per_sample).sum::<f64>() / record.time_steps as f64;
+    let counted = 4.6 * dense / (4.6 * sum(true) + 0.1 * sum(false));
+    let row = energy.lines().find(|line| line.starts_with("| baseline")).unwrap();
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    let expected = [sum(false), sum(true), dense].map(|count| format!("{count:.0}"));
+    assert_eq!(cells[6..9], expected);
+    assert_eq!(cells[9..11], [format!("{formula:.1}"), format!("{counted:.1}")]);
+
+    // An older record has no counts, and none are made up.
+    let older = [Record { operations: None, anytime: None, ..record.clone() }];
+    assert!(text(View::Energy, &older, "table.md").contains("not counted"));
+    assert!(text(View::Latency, &older, "table.md").contains("No run recorded its votes"));
+
+    let latency = text(View::Latency, &one, "table.md");
+    for accuracy in record.anytime.as_ref().unwrap() {
+        assert!(latency.contains(&format!("{accuracy:.2}")), "{accuracy} is not in {latency}");
+    }
+
+    let csv = text(View::Curves, &records, "curves.csv");
+    assert_eq!(csv.lines().count(), 1 + 4 * 2, "a header, and a line an epoch of each configuration:\n{csv}");
+    let epochs = records.iter().filter(|record| record.time_steps == 2 && record.rule == "both");
+    let last: Vec<f64> = epochs.map(|record| record.epochs[1].test_accuracy).collect();
+    let line = csv.lines().find(|line| line.contains("both") && line.contains(",2,2,2,")).unwrap();
+    assert!(line.ends_with(&format!(
+        "{:.4},{:.4},{:.4}",
+        (last[0] + last[1]) / 2.0,
+        last[0].min(last[1]),
+        last[0].max(last[1])
+    )));
+    let svg = text(View::Curves, &records, "figure.svg");
+    assert!(
+        svg.contains("synthetic stand-in") && svg.contains("T = 2, middle") && svg.contains("T = 3, middle")
+    );
+}
+
+#[test]
+fn every_artefact_has_all_four_rules_and_shares_its_cells() {
+    for artefact in ARTEFACTS {
+        let experiment = Experiment::load(&root().join("experiments"), artefact).unwrap();
+        assert_eq!(experiment.artefact, artefact);
+        assert_eq!(experiment.rules, [Rule::Baseline, Rule::Spatial, Rule::Temporal, Rule::Both]);
+        for profile in Profile::ALL {
+            let settings = experiment.settings(profile).unwrap();
+            assert!(!settings.cell.is_empty(), "{artefact} {profile}");
+            let seeds = if profile == Profile::Quick { 1 } else { 5 };
+            assert!(settings.cell.iter().all(|cell| cell.seeds >= seeds || cell.width > 0.125), "{artefact}");
+        }
+        for value in &experiment.paper {
+            let places = experiment.paper.iter().filter(|other| other.place == value.place).count();
+            assert_eq!(places, 1, "{artefact}: {} is there once", value.place);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let load = |artefact| {
+        let registry = common::registry();
+        let options = Options { datasets: vec![DatasetId::DVSGESTURE], ..options(folder.path()) };
+        let store = bpsta_datasets::Store::open(&options.data, &registry);
+        let experiment = Experiment::load(&root().join("experiments"), artefact).unwrap();
+        let plan = bpsta_harness::Plan::new(experiment, &options, &registry, &store).unwrap();
+        plan.cells.into_iter().map(|cell| cell.run_id).collect::<Vec<_>>()
+    };
+    let of_table2 = load("table2");
+    for artefact in ["table4", "table5", "fig1"] {
+        assert_eq!(load(artefact), of_table2, "{artefact} runs nothing of its own");
+    }
+    assert!(of_table2.iter().all(|run| load("table6").contains(run)));
+}
