@@ -32,6 +32,8 @@ struct Cli {
 enum Command {
     /// Run the cells of one of the paper's tables and render it beside the paper's rows
     Reproduce(reproduce::ReproduceArgs),
+    /// Run an ablation of your own: any grid over rules, constants of the cells, T, framing, width, learning rate and seeds
+    Run(reproduce::RunArgs),
     /// Promote finished runs and their table from the run store into results/
     Accept(accept::AcceptArgs),
     /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
@@ -47,6 +49,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Reproduce(args) => reproduce::run(&args),
+        Command::Run(args) => reproduce::run_file(&args),
         Command::Accept(args) => accept::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => Ok(compare::run(&args)),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),

@@ -27,12 +27,45 @@ const ARTEFACTS: [&str; 8] = ["table1", "table2", "table4", "table5", "table6", 
 const ALL: &str = "all";
 const DEFAULT: &str = "table2";
 
+/// Which of the paper's tables and figures.
+#[derive(Debug, Args)]
+pub(crate) struct ArtefactArgs {
+    /// The artefact of the paper: a file of experiments/, or all of them [default: table2]
+    #[arg(value_parser = ARTEFACTS)]
+    artefact: Option<String>,
+}
+
+impl ArtefactArgs {
+    /// The files that are meant.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let names = match self.artefact.as_deref() {
+            Some(ALL) => ARTEFACTS.into_iter().filter(|name| *name != ALL).collect(),
+            Some(one) => vec![one],
+            None => vec![DEFAULT],
+        };
+        names.into_iter().map(|name| Path::new("experiments").join(format!("{name}.toml"))).collect()
+    }
+}
+
+/// An ablation of one's own.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The experiment file: see experiments/example.toml
+    #[arg(value_name = "FILE.toml")]
+    file: PathBuf,
+    #[command(flatten)]
+    cells: CellArgs,
+    /// Threads to train on; the results are the same bits on any number. All cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
 pub(crate) struct CellArgs {
-    /// The artefact of the paper: a file of experiments/ [default: table2]
-    #[arg(value_parser = ARTEFACTS)]
-    artefact: Option<String>,
     /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. paper: the paper's protocol
     #[arg(long, default_value = "quick")]
     profile: Profile,
@@ -86,6 +119,8 @@ const OF_RUNS: [&str; 11] = [
 #[derive(Debug, Args)]
 pub(crate) struct ReproduceArgs {
     #[command(flatten)]
+    artefact: ArtefactArgs,
+    #[command(flatten)]
     cells: CellArgs,
     /// Threads to train on; the results are the same bits on any number. All cores if not given
     #[arg(long, value_name = "N")]
@@ -107,24 +142,15 @@ impl CellArgs {
         self.results.as_deref().unwrap_or(Path::new("runs"))
     }
 
-    /// The artefacts that are meant.
-    pub(crate) fn artefacts(&self) -> Vec<&str> {
-        match self.artefact.as_deref() {
-            Some(ALL) => ARTEFACTS.into_iter().filter(|name| *name != ALL).collect(),
-            Some(one) => vec![one],
-            None => vec![DEFAULT],
-        }
-    }
-
     /// The plan that these options ask for, and the data it needs.
-    pub(crate) fn plan(&self, artefact: &str) -> anyhow::Result<(Plan, Store)> {
+    pub(crate) fn plan(&self, file: &Path) -> anyhow::Result<(Plan, Store)> {
         let registry = crate::registry(Path::new("datasets.toml"))?;
         let store = Store::open(&self.data, &registry).with_progress(|progress| {
             if let Progress::Notice(text) = progress {
                 print::note(format_args!("note: {text}"));
             }
         });
-        let experiment = Experiment::load(Path::new("experiments"), artefact)?;
+        let experiment = Experiment::load_file(file)?;
         let options = Options {
             profile: self.profile,
             datasets: self.dataset.clone(),
@@ -147,33 +173,47 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number between 0 and 1, such as 0.1".to_owned())
 }
 
-/// Runs the command. Exit codes: 0 if all cells are finished, 1 if one failed, 130 if Ctrl-C stopped it.
+/// Runs `reproduce`. Exit codes: 0 if all cells are finished, 1 if one failed, 130 if Ctrl-C stopped it.
 pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
-    let named = args.cells.artefact.as_deref();
+    let named = args.artefact.artefact.as_deref();
     if args.check {
         let results = args.cells.results.as_deref().unwrap_or(Path::new("results"));
         crate::committed::check(results, named.filter(|name| *name != ALL), args.write)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let threads = crate::use_threads(args.threads)?;
+    grid(&args.artefact.files(), &args.cells, args.threads, args.dry_run)
+}
+
+/// Runs `run`, with the exit codes of `reproduce`.
+pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    grid(std::slice::from_ref(&args.file), &args.cells, args.threads, args.dry_run)
+}
+
+fn grid(
+    files: &[PathBuf],
+    cells: &CellArgs,
+    threads: Option<std::num::NonZeroUsize>,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
+    let threads = crate::use_threads(threads)?;
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     let mut failed = Vec::new();
-    for artefact in args.cells.artefacts() {
-        let (plan, store) = match args.cells.plan(artefact) {
+    for file in files {
+        let (plan, store) = match cells.plan(file) {
             // Of all artefacts, those that have cells for the options.
-            Err(error) if named == Some(ALL) && is_empty(&error) => {
-                print::note(format_args!("{artefact}: {error}"));
+            Err(error) if files.len() > 1 && is_empty(&error) => {
+                print::note(format_args!("{}: {error}", file.display()));
                 continue;
             }
             plan => plan?,
         };
         print_plan(&plan, threads)?;
-        if args.dry_run {
+        if dry_run {
             continue;
         }
         let mut progress = GridProgress::new(interrupt.clone())?;
-        let runs = run_store(args.cells.runs())?;
+        let runs = run_store(cells.runs())?;
         let stop = || interrupt.pressed();
         let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
         progress.finish();
@@ -181,7 +221,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
         if outcome.stopped {
             let (done, all) = (outcome.records.len(), plan.cells.len());
             print::note(format_args!(
-                "stopped: {done} of {all} cells of {artefact} are finished; the same command goes on with the others"
+                "stopped: {done} of {all} cells of {} are finished; the same command goes on with the others",
+                plan.experiment.artefact
             ));
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
@@ -191,7 +232,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
         }
         failed.extend(outcome.failed);
     }
-    if !args.dry_run {
+    if !dry_run {
         print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
     }
     if failed.is_empty() {

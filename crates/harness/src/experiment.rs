@@ -9,6 +9,7 @@ use bpsta_datasets::DatasetId;
 use bpsta_spiking::{Architecture, Rule, Schedule, SpikingError, Variant};
 use serde::{Deserialize, Serialize};
 
+use crate::grid::{FrameBy, NeuronGrid};
 use crate::{HarnessError, Result};
 
 /// Epochs of a run at most.
@@ -148,6 +149,12 @@ pub struct CellSettings {
     /// Epochs of ANN warm-up (static images only): cells pass their input on and one time step is run.
     #[serde(default)]
     pub ann_warm_up_epochs: usize,
+    /// How events are shared out over frames, each in turn.
+    #[serde(default = "by_number")]
+    pub framing: Vec<FrameBy>,
+    /// Learning rates in place of the schedule's, each in turn.
+    #[serde(default)]
+    pub learning_rates: Vec<f64>,
     /// Whether training samples are varied as `datasets.toml` says.
     #[serde(default)]
     pub augment: bool,
@@ -169,8 +176,12 @@ impl CellSettings {
         if !(1..=MOST_SEEDS).contains(&self.seeds) {
             return Err(format!("seeds is {}, expected 1 to {MOST_SEEDS}", self.seeds));
         }
+        if self.framing.is_empty() || self.time_steps.is_empty() {
+            return Err("framing and time_steps need at least one entry".to_owned());
+        }
         let rate = self.schedule.unwrap_or(profile.schedule).learning_rate;
-        if !(rate.is_finite() && rate > 0.0) {
+        let rates = self.learning_rates.iter().chain([&rate]);
+        if let Some(rate) = rates.copied().find(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(format!("learning_rate is {rate}, expected a finite number above 0"));
         }
         let decay = profile.weight_decay;
@@ -238,6 +249,9 @@ pub struct Experiment {
     pub view: View,
     /// The rules to run.
     pub rules: Vec<Rule>,
+    /// Constants of the cells to try; the paper's alone if none are named.
+    #[serde(default)]
+    pub neuron: NeuronGrid,
     /// Other experiments whose cells these are: runs that several artefacts show are run once.
     #[serde(default)]
     pub cells_of: Vec<CellsOf>,
@@ -261,12 +275,24 @@ impl Experiment {
     /// # Errors
     /// [`HarnessError::Experiment`] with key, line and column for a file that is not an experiment.
     pub fn load(folder: &Path, artefact: &str) -> Result<Self> {
-        let mut experiment = Self::parse(folder, artefact)?;
+        Self::load_file(&folder.join(format!("{artefact}.toml")))
+    }
+
+    /// Reads an experiment file from anywhere; experiments whose cells it takes lie beside it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_file(path: &Path) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut experiment = Self::parse(path)?;
         let path = experiment.path.clone();
         let refuse = |why: String| HarnessError::Experiment { path: path.clone(), why };
         for of in experiment.cells_of.clone() {
-            let other = Self::parse(folder, &of.experiment)?;
+            let other = Self::parse(&folder.join(format!("{}.toml", of.experiment)))?;
             experiment.take(other, &of).map_err(|why| refuse(format!("key `cells_of`: {why}")))?;
+        }
+        for neuron in experiment.rules.iter().flat_map(|rule| experiment.neuron.neurons(*rule)) {
+            neuron.validate().map_err(|error| refuse(format!("key `neuron`: {error}")))?;
         }
         for (profile, settings) in &experiment.profile {
             for cell in &settings.cell {
@@ -291,13 +317,12 @@ impl Experiment {
     }
 
     /// What the file alone says.
-    fn parse(folder: &Path, artefact: &str) -> Result<Self> {
-        let path = folder.join(format!("{artefact}.toml"));
-        let refuse = |why: String| HarnessError::Experiment { path: path.clone(), why };
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
+    fn parse(path: &Path) -> Result<Self> {
+        let refuse = |why: String| HarnessError::Experiment { path: path.to_owned(), why };
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         let experiment: Self = bpsta_datasets::from_toml(&text)
             .map_err(|problem| refuse(format!("key `{}`: {}", problem.at, problem.message)))?;
-        Ok(Self { path, ..experiment })
+        Ok(Self { path: path.to_owned(), ..experiment })
     }
 
     /// Takes data sets, profiles and cells from another experiment. Settings that are a profile's there are each cell's here.
@@ -355,6 +380,10 @@ impl Experiment {
 
 fn one() -> usize {
     1
+}
+
+fn by_number() -> Vec<FrameBy> {
+    vec![FrameBy::Number]
 }
 
 fn half() -> f64 {

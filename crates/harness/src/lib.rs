@@ -25,6 +25,7 @@ mod error;
 mod evaluate;
 mod experiment;
 mod files;
+mod grid;
 mod order;
 mod plan;
 mod record;
@@ -52,6 +53,7 @@ pub use error::HarnessError;
 pub use experiment::{
     Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source, View,
 };
+pub use grid::{FrameBy, NeuronGrid};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,

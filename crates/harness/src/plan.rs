@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bpsta_datasets::{Augmentation, DatasetId, DatasetInfo, Kind, Manifest, Registry, Store, synthetic};
 use bpsta_events::Framing;
-use bpsta_spiking::{Input, Neuron, Rule};
+use bpsta_spiking::{Input, Neuron, Rule, Schedule};
 
 use crate::experiment::{CellSettings, DatasetEntry, ProfileSettings};
+use crate::grid::FrameBy;
 use crate::train::held_back;
 use crate::{CODE_VERSION, DeviceKind, EngineKind, Experiment, HarnessError, Profile, Result, RunConfig};
 
@@ -183,23 +184,43 @@ impl Planner<'_> {
             [] => &self.group.time_steps,
             own => own,
         };
+        let schedule = self.group.schedule.unwrap_or(self.settings.schedule);
+        let own_rates = self.group.learning_rates.iter();
+        let schedules: Vec<Schedule> = match self.group.learning_rates.as_slice() {
+            [] => vec![schedule],
+            _ => own_rates.map(|rate| Schedule { learning_rate: *rate, ..schedule }).collect(),
+        };
+        let events = self.info.kind == Kind::Events;
+        let framings: &[FrameBy] = if events { &self.group.framing } else { &[FrameBy::Number] };
+        let rules = self.experiment.rules.iter();
+        let rules = rules.filter(|rule| options.rules.is_empty() || options.rules.contains(rule));
+        let neurons: Vec<Neuron> = rules.flat_map(|rule| self.experiment.neuron.neurons(*rule)).collect();
         let mut configs = Vec::new();
         for &steps in time_steps {
-            for &rule in &self.experiment.rules {
-                if !options.rules.is_empty() && !options.rules.contains(&rule) {
-                    continue;
-                }
-                for seed in 1..=options.seeds.unwrap_or(self.group.seeds) {
-                    configs.push(self.config(options, steps, rule, seed));
+            for by in framings {
+                for schedule in &schedules {
+                    for neuron in &neurons {
+                        for seed in 1..=options.seeds.unwrap_or(self.group.seeds) {
+                            let framing = events.then(|| by.framing(steps));
+                            configs.push(self.config(options, steps, framing, *schedule, *neuron, seed));
+                        }
+                    }
                 }
             }
         }
         configs
     }
 
-    fn config(&self, options: &Options, time_steps: usize, rule: Rule, seed: u64) -> RunConfig {
+    fn config(
+        &self,
+        options: &Options,
+        time_steps: usize,
+        framing: Option<Framing>,
+        schedule: Schedule,
+        neuron: Neuron,
+        seed: u64,
+    ) -> RunConfig {
         let info = self.info;
-        let framing = matches!(info.kind, Kind::Events).then_some(framing(time_steps));
         RunConfig {
             code_version: CODE_VERSION,
             profile: options.profile,
@@ -220,13 +241,13 @@ impl Planner<'_> {
                 stride: self.entry.stride,
             },
             classes: info.classes.len(),
-            neuron: Neuron::paper(rule),
+            neuron,
             time_steps,
             seed,
             epochs: options.epochs.unwrap_or(self.group.epochs),
             batch_size: self.group.batch_size,
             weight_decay: self.settings.weight_decay,
-            schedule: self.group.schedule.unwrap_or(self.settings.schedule),
+            schedule,
             ann_warm_up_epochs: self.group.ann_warm_up_epochs,
             device: options.device,
             engine: options.engine.unwrap_or(EngineKind::of(options.device)),
@@ -257,13 +278,8 @@ impl Planner<'_> {
             work: work.iter().product(),
             manifest: Arc::clone(&self.data.manifest),
             augmentation: self.augmentation(),
-            framing: config.framing.is_some().then_some(framing(config.time_steps)),
+            framing: config.framing.as_ref().and_then(|framing| framing.parse().ok()),
             config,
         })
     }
-}
-
-/// The paper's framing.
-fn framing(time_steps: usize) -> Framing {
-    Framing::ByNumber { frames: time_steps }
 }

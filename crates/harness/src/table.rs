@@ -90,7 +90,7 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
         let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
         let of = |value: fn(&Record) -> f64, digits| group.spread(value, digits);
         let mut row = vec![
-            format!("ours: {}{mark}{varied}{}", first.rule, seed_count(group)),
+            format!("ours: {}{}{mark}{varied}{}", first.rule, group.peculiar(), seed_count(group)),
             network(first),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),

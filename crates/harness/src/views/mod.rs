@@ -10,6 +10,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use crate::experiment::View;
+use crate::grid::peculiar;
 use crate::table::{runs_csv, table_markdown};
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
@@ -34,35 +35,47 @@ impl Rendered {
 }
 
 /// Runs of one configuration, one a seed.
-pub(crate) struct Group<'a>(Vec<&'a Record>);
+pub(crate) struct Group<'a> {
+    records: Vec<&'a Record>,
+    /// What is not the paper's in it, in words.
+    peculiar: String,
+}
 
 impl<'a> Group<'a> {
     /// Runs by configuration, in the order in which they come.
     pub(crate) fn all(records: &[&'a Record]) -> Vec<Self> {
         let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
+        let rate = |record: &Record| record.config.schedule.learning_rate;
+        let several_rates = records.windows(2).any(|pair| rate(pair[0]) != rate(pair[1]));
         let mut groups: Vec<Self> = Vec::new();
         for record in records {
             match groups.iter_mut().find(|group| but_seed(group.first()) == but_seed(record)) {
                 // One run twice is still one seed.
-                Some(Group(group)) if group.iter().any(|known| known.seed == record.seed) => {}
-                Some(Group(group)) => group.push(record),
-                None => groups.push(Group(vec![record])),
+                Some(group) if group.records.iter().any(|known| known.seed == record.seed) => {}
+                Some(group) => group.records.push(record),
+                None => groups
+                    .push(Self { records: vec![record], peculiar: peculiar(&record.config, several_rates) }),
             }
         }
         groups
     }
 
+    /// What is not the paper's in it, in words that begin with a comma; empty if nothing is.
+    pub(crate) fn peculiar(&self) -> &str {
+        &self.peculiar
+    }
+
     pub(crate) fn first(&self) -> &'a Record {
-        self.0[0]
+        self.records[0]
     }
 
     pub(crate) fn records(&self) -> &[&'a Record] {
-        &self.0
+        &self.records
     }
 
     /// The mean, and the sample standard deviation where there are several.
     pub(crate) fn spread(&self, value: fn(&Record) -> f64, digits: usize) -> String {
-        spread(&self.0.iter().map(|record| value(record)).collect::<Vec<_>>(), digits)
+        spread(&self.records.iter().map(|record| value(record)).collect::<Vec<_>>(), digits)
     }
 }
 
@@ -138,6 +151,7 @@ pub(crate) fn row_name(group: &Group<'_>) -> String {
     if record.width != 1.0 {
         let _ = write!(name, " width {}", record.width);
     }
+    name.push_str(group.peculiar());
     if record.synthetic {
         name.push_str(", synthetic stand-in");
     } else if record.subset.is_some() {

@@ -1,4 +1,5 @@
 //! What the tests of this crate share: options of the quick profile, its plan, and running it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
