@@ -25,6 +25,7 @@ mod error;
 mod evaluate;
 mod experiment;
 mod files;
+mod grid;
 mod order;
 mod plan;
 mod record;

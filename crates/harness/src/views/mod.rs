@@ -1,16 +1,16 @@
 //! What is made of an experiment's runs, besides the accuracy table: energy, latency, curves.
 
-mod curves;
-mod energy;
-mod latency;
+pub(crate) mod curves;
+pub(crate) mod energy;
+pub(crate) mod latency;
 
 use std::fmt::Write;
 
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use bpsta_datasets::DatasetId;
 
 use crate::experiment::View;
-use crate::table::{runs_csv, table_markdown};
+use crate::grid::{Block, Grid};
+use crate::table::{self, runs_csv, table_markdown};
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
 /// The table in Markdown, by its name in `results/ARTEFACT/PROFILE/`.
@@ -107,28 +107,40 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
         let groups = Group::all(&ours);
         let Some(first) = groups.first() else { continue };
         let _ = writeln!(text, "## {}\n", first.first().data);
-        match experiment.view {
-            View::Energy => energy::section(&mut text, experiment, entry.id, &groups),
-            View::Latency => latency::section(&mut text, experiment, entry.id, &groups),
-            View::Accuracy | View::Curves => {
-                let mut out = table(["row", "T", "epochs", "last epoch %", "best test epoch %"]);
-                for group in &groups {
-                    out.add_row([
-                        row_name(group),
-                        group.first().time_steps.to_string(),
-                        group.first().config.epochs.to_string(),
-                        group.spread(|record| record.accuracy.last, 2),
-                        group.spread(|record| record.accuracy.best_test, 2),
-                    ]);
-                }
-                let _ = writeln!(text, "{}\n", aligned(out, 1));
-            }
+        for block in blocks(experiment, entry.id, &groups) {
+            block.write_markdown(&mut text);
         }
     }
     if records.iter().any(|record| record.synthetic) {
-        text.push_str(crate::table::STAND_IN_NOTE);
+        text.push_str(table::STAND_IN_NOTE);
     }
     Ok(text)
+}
+
+/// What an experiment's view shows of the runs of one data set.
+pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
+    match experiment.view {
+        View::Accuracy => {
+            let ours: Vec<&Record> = groups.iter().flat_map(|group| group.records().iter().copied()).collect();
+            table::blocks(experiment, dataset, &ours)
+        }
+        View::Energy => energy::blocks(experiment, dataset, groups),
+        View::Latency => latency::blocks(experiment, dataset, groups),
+        View::Curves => {
+            let mut out = Grid::new(["row", "T", "epochs", "last epoch %", "best test epoch %"], 1);
+            for group in groups {
+                let row = [
+                    row_name(group),
+                    group.first().time_steps.to_string(),
+                    group.first().config.epochs.to_string(),
+                    group.spread(|record| record.accuracy.last, 2),
+                    group.spread(|record| record.accuracy.best_test, 2),
+                ];
+                out.add(row, group.records().iter().copied());
+            }
+            vec![Block::Grid(out)]
+        }
+    }
 }
 
 /// Rule, data and network of a row, with stand-in, subset, width and seeds named.
@@ -158,18 +170,4 @@ pub(crate) fn spread(values: &[f64], digits: usize) -> String {
         Some(deviation) => format!("{:.digits$} ± {deviation:.digits$}", spread.mean),
         None => format!("{:.digits$}", spread.mean),
     })
-}
-
-fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header);
-    table
-}
-
-/// Numbers to the right, from a column on.
-fn aligned(mut table: Table, from: usize) -> Table {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
