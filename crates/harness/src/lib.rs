@@ -29,6 +29,7 @@ mod grid;
 mod order;
 mod plan;
 mod record;
+mod report;
 mod reproduce;
 mod reproducible;
 mod seeds;
@@ -56,6 +57,7 @@ pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,
     Record, Timing,
 };
+pub use report::{Report, report};
 pub use reproduce::{Event, Outcome, reproduce};
 pub use statistics::{Spread, paired};
 pub use store::RunStore;

@@ -69,7 +69,7 @@ pub(crate) fn verdict(experiment: &Experiment, value: &PaperValue, records: &[&R
 }
 
 /// What a run is less than the paper's protocol, in words.
-fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
+pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     let config = &record.config;
     let mut why = Vec::new();
     if config.synthetic {

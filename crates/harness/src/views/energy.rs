@@ -17,7 +17,7 @@ const MULTIPLY_PJ: f64 = 4.6;
 const ADD_PJ: f64 = 0.1;
 
 /// One section: our rows and the paper's.
-pub(super) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
+pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
     let header = [
         "row",
         "T",
@@ -71,8 +71,10 @@ pub(super) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
 /// Firing rate and operations of each layer of the first seed.
 fn layers(groups: &[Group<'_>]) -> Option<[Block; 2]> {
     let first = groups.first()?;
-    let about =
-        format!("Firing rate of each LIF layer, by its index in `{}`, mean over seeds:", first.first().layers);
+    let about = format!(
+        "Firing rate of each LIF layer, by its index in `{}`, mean over seeds:",
+        first.first().layers
+    );
     let cells: Vec<usize> = first.first().layer_spikes.iter().map(|layer| layer.layer).collect();
     let mut header = vec!["row".to_owned(), "T".to_owned()];
     header.extend(cells.iter().map(|cells| format!("layer {cells}")));

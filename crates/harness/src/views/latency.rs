@@ -1,8 +1,9 @@
 //! Accuracy by simulation length: networks trained for each T (the paper's Table 6), and each of them stopped early.
 
-use std::collections::BTreeSet;
 use bpsta_datasets::DatasetId;
+use std::collections::BTreeSet;
 
+use super::curves::{Line, Point};
 use super::{Group, row_name};
 use crate::grid::{Block, Grid};
 use crate::{Experiment, Record};
@@ -56,7 +57,8 @@ pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
     if groups.iter().all(|group| group.first().anytime.is_none()) {
         return vec![Block::Text("No run recorded its votes after each time step.".to_owned())];
     }
-    let about = "The same networks, voting after t time steps of their T, accuracy in % after the last epoch:";
+    let about =
+        "The same networks, voting after t time steps of their T, accuracy in % after the last epoch:";
     let mut out = headed("row", (1..=longest).map(|t| format!("t = {t}")));
     for group in groups {
         let mut row = vec![format!("{}, T = {}", row_name(group), group.first().time_steps)];
@@ -68,6 +70,16 @@ pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
         out.add(row, group.records().iter().copied());
     }
     vec![Block::Text(about.to_owned()), Block::Grid(out)]
+}
+
+/// The accuracy after each time step, where each seed recorded it.
+pub(crate) fn line(group: &Group<'_>) -> Option<Line> {
+    let after = |t: usize| -> Option<Vec<f64>> {
+        group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect()
+    };
+    let points = (0..group.first().time_steps).map(|t| Some(Point::of(t + 1, &after(t)?)));
+    let points = points.collect::<Option<Vec<_>>>()?;
+    Some(Line { name: row_name(group), rule: group.first().config.neuron.rule, points })
 }
 
 fn names(groups: &[Group<'_>]) -> Vec<String> {

@@ -121,7 +121,8 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
 pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
     match experiment.view {
         View::Accuracy => {
-            let ours: Vec<&Record> = groups.iter().flat_map(|group| group.records().iter().copied()).collect();
+            let ours: Vec<&Record> =
+                groups.iter().flat_map(|group| group.records().iter().copied()).collect();
             table::blocks(experiment, dataset, &ours)
         }
         View::Energy => energy::blocks(experiment, dataset, groups),
