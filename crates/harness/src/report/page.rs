@@ -9,6 +9,7 @@ use super::limits::{Limit, lead, limit};
 use super::pieces::{Piece, figures, piece};
 use super::prose::{Paragraph, paragraphs};
 use crate::experiment::View;
+use crate::grid::Block;
 use crate::views::{Group, blocks, energy, latency};
 use crate::{Record, Result, seeds, table};
 
@@ -77,7 +78,11 @@ fn part(chapter: &Chapter) -> Result<Part> {
         let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
         let Some(first) = ours.first() else { continue };
         let groups = Group::all(&ours);
-        let mut parts = blocks(experiment, entry.id, &groups);
+        let mut parts = Vec::new();
+        if experiment.view == View::Energy {
+            parts.push(Block::Text(energy::ABOUT.to_owned()));
+        }
+        parts.extend(blocks(experiment, entry.id, &groups));
         if experiment.view != View::Accuracy {
             parts.extend(seeds::blocks(&groups));
             parts.extend(table::verdicts(experiment, entry.id, &ours));
@@ -86,6 +91,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
             parts.extend(latency::early(&groups));
         }
         if experiment.view != View::Energy && ours.iter().any(|record| record.operations.is_some()) {
+            parts.push(Block::Text(energy::ABOUT.to_owned()));
             parts.extend(energy::blocks(experiment, entry.id, &groups));
         }
         let mut pieces: Vec<Piece> = parts.iter().map(|block| piece(experiment, &ours, block)).collect();

@@ -91,17 +91,14 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
     let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
     let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
     text.push_str(match experiment.view {
-        View::Energy => {
-            "Means over seeds, ± standard deviation. Additions and multiplications are those that an input which is not zero causes with each \
-             weight it meets, counted on the test split over all time steps; an ANN of the same layers multiplies every input once. Energy: 4.6 pJ a \
-             multiplication with addition, 0.1 pJ an addition, as the paper takes them; no memory access, no neuron updates.\n\n"
-        }
-        View::Latency => "Means over seeds, ± standard deviation.\n\n",
+        View::Energy => energy::ABOUT,
+        View::Latency => "Means over seeds, ± standard deviation.",
         View::Accuracy | View::Curves => {
             "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
-             The drawing and its values lie beside this file.\n\n"
+             The drawing and its values lie beside this file."
         }
     });
+    text.push_str("\n\n");
     for entry in &experiment.dataset {
         let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
         let groups = Group::all(&ours);
