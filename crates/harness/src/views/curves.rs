@@ -147,7 +147,7 @@ fn chart(
     let mut chart = ChartBuilder::on(panel)
         .caption(caption, ("sans-serif", 15))
         .margin(12)
-        .x_label_area_size(34)
+        .x_label_area_size(42)
         .y_label_area_size(48)
         .build_cartesian_2d(1.0..last as f64, 0.0..100.0)?;
     chart
