@@ -11,6 +11,7 @@
 
 mod accept;
 pub mod bench;
+mod block;
 mod cell;
 mod check;
 mod checkpoint;
@@ -25,7 +26,6 @@ mod error;
 mod evaluate;
 mod experiment;
 mod files;
-mod grid;
 mod order;
 mod plan;
 mod record;

@@ -2,7 +2,7 @@
 
 use bpsta_spiking::{Neuron, Rule};
 
-use crate::grid::{Block, Grid};
+use crate::block::{Block, Grid};
 use crate::statistics::{Spread, paired};
 use crate::views::Group;
 use crate::{Record, RunConfig};

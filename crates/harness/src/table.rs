@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bpsta_datasets::DatasetId;
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use crate::grid::{Block, Grid};
+use crate::block::{Block, Grid};
 use crate::views::Group;
 use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 

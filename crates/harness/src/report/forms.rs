@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::grid::Grid;
+use crate::block::Grid;
 
 /// A table as text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::Chapter;
 use super::limits::{Limit, lead, limit};
 use super::pieces::{Piece, figures, piece};
 use super::prose::{Paragraph, paragraphs};
+use crate::block::Block;
 use crate::experiment::View;
-use crate::grid::Block;
 use crate::views::{Group, blocks, energy, latency};
 use crate::{Record, Result, seeds, table};
 

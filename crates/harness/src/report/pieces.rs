@@ -7,7 +7,7 @@ use bpsta_spiking::Rule;
 use super::forms::{Form, forms};
 use super::limits::marks;
 use super::prose::{Span, spans};
-use crate::grid::{Block, Grid};
+use crate::block::{Block, Grid};
 use crate::views::curves::{Line, panel};
 use crate::views::{Group, latency};
 use crate::{Experiment, Record, Result, RunConfig};

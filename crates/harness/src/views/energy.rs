@@ -8,7 +8,7 @@
 use bpsta_datasets::DatasetId;
 
 use super::{Group, row_name};
-use crate::grid::{Block, Grid};
+use crate::block::{Block, Grid};
 use crate::{Experiment, Record};
 
 /// What the columns are.

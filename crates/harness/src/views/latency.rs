@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::curves::{Line, Point};
 use super::{Group, row_name};
-use crate::grid::{Block, Grid};
+use crate::block::{Block, Grid};
 use crate::{Experiment, Record};
 
 /// One section: trained for each T, and after each time step.

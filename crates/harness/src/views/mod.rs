@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use bpsta_datasets::DatasetId;
 
+use crate::block::{Block, Grid};
 use crate::experiment::View;
-use crate::grid::{Block, Grid};
 use crate::table::{self, runs_csv, table_markdown};
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
