@@ -11,6 +11,7 @@ mod data;
 mod interrupt;
 mod print;
 mod progress;
+mod report;
 mod reproduce;
 mod tidy;
 
@@ -38,6 +39,8 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
     Compare(compare::CompareArgs),
+    /// Render one page of HTML over the committed results: tables, curves, limits, provenance
+    Report(report::ReportArgs),
     /// Time the kernels, training steps and evaluations of the paper's networks, or event files
     Bench(bench::BenchArgs),
     /// List, fetch, import, verify, frame and look at data sets
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(args) => reproduce::run_file(&args),
         Command::Accept(args) => accept::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => Ok(compare::run(&args)),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),

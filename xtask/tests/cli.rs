@@ -40,9 +40,21 @@ fn help_is_as_it_was() {
     insta::assert_snapshot!("help", out(&xtask(&["--help"])));
     insta::assert_snapshot!("help_reproduce", out(&xtask(&["reproduce", "--help"])));
     insta::assert_snapshot!("help_compare", out(&xtask(&["compare", "--help"])));
+    insta::assert_snapshot!("help_report", out(&xtask(&["report", "--help"])));
     insta::assert_snapshot!("help_data", out(&xtask(&["data", "--help"])));
     insta::assert_snapshot!("help_data_preview", out(&xtask(&["data", "preview", "--help"])));
     insta::assert_snapshot!("help_data_stats", out(&xtask(&["data", "stats", "--help"])));
+}
+
+#[test]
+fn the_report_is_written_where_it_should_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let output = xtask(&["report", "--output", page.to_str().unwrap()]);
+    assert!(output.status.success() && out(&output).ends_with(&format!("{}\n", page.display())));
+    assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!doctype html>"));
+    let empty = folder.path().to_str().unwrap();
+    fails(&["report", "--results", empty, "--output", "never.html"], &[empty, "cargo xtask accept"]);
 }
 
 #[test]

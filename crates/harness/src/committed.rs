@@ -81,12 +81,17 @@ pub fn check_tables(
 
 /// The tables of `results/ARTEFACT/PROFILE`, as they follow from all records there.
 fn rendered(folder: &Path, experiments: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let (experiment, profile) = named(folder, experiments)?;
+    tables(&experiment, profile, folder)
+}
+
+/// The experiment and profile that the folder `results/ARTEFACT/PROFILE` is named by.
+pub(crate) fn named(folder: &Path, experiments: &Path) -> Result<(Experiment, Profile)> {
     let name = |path: Option<&Path>| {
         path.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default().to_owned()
     };
     let experiment = Experiment::load(experiments, &name(folder.parent()))?;
-    let profile = name(Some(folder)).parse()?;
-    tables(&experiment, profile, folder)
+    Ok((experiment, name(Some(folder)).parse()?))
 }
 
 /// The tables over all records of a folder: where they belong, and what they hold.
@@ -95,6 +100,13 @@ pub(crate) fn tables(
     profile: Profile,
     folder: &Path,
 ) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let records = ordered(experiment, profile, folder)?;
+    let files = render(experiment, profile, &records)?.into_iter();
+    Ok(files.map(|file| (folder.join(file.name), file.bytes)).collect())
+}
+
+/// All records of a folder, each of its profile, in the order of the tables.
+pub(crate) fn ordered(experiment: &Experiment, profile: Profile, folder: &Path) -> Result<Vec<Record>> {
     let mut records = records(folder)?;
     if let Some(record) = records.iter().find(|record| record.config.profile != profile) {
         let at = folder.join("records").join(format!("{}.json", record.run_id));
@@ -102,8 +114,7 @@ pub(crate) fn tables(
         return Err(HarnessError::RefusedRecord { at: at.display().to_string(), why });
     }
     in_order(experiment, profile, &mut records)?;
-    let files = render(experiment, profile, &records)?.into_iter();
-    Ok(files.map(|file| (folder.join(file.name), file.bytes)).collect())
+    Ok(records)
 }
 
 /// The records of `results/ARTEFACT/PROFILE`.
@@ -136,7 +147,8 @@ fn difference(path: &Path, expected: &[u8]) -> Result<Option<String>> {
         .then(|| format!("does not follow from records/: it differs from line {} on", same + 1)))
 }
 
-fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The folders in a folder, by name; none where there is no such folder.
+pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }

@@ -130,6 +130,17 @@ pub enum HarnessError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A folder that no report can be made of.
+    #[error("nothing to report in {}: {why}", folder.display())]
+    NothingToReport {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there instead, and what to do.
+        why: &'static str,
+    },
+    /// A page that the template refuses.
+    #[error("cannot render the report: {0}; please report this")]
+    Page(#[from] askama::Error),
     /// A name that gives no runs to compare.
     #[error(
         "{name}: {why}; name a folder with RUN_ID/record.json or records/RUN_ID.json somewhere under it, or a git revision \

@@ -11,6 +11,7 @@
 
 mod accept;
 pub mod bench;
+mod block;
 mod cell;
 mod check;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod grid;
 mod order;
 mod plan;
 mod record;
+mod report;
 mod reproduce;
 mod reproducible;
 mod seeds;
@@ -59,6 +61,7 @@ pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,
     Record, Timing,
 };
+pub use report::{Report, report};
 pub use reproduce::{Event, Outcome, reproduce};
 pub use statistics::{Spread, paired};
 pub use store::RunStore;

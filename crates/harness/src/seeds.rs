@@ -1,11 +1,8 @@
 //! Sections of a table that say what the seeds say: the spread of each configuration, and the rules compared seed by seed.
 
-use std::fmt::Write;
-
 use bpsta_spiking::{Neuron, Rule};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 
+use crate::block::{Block, Grid};
 use crate::statistics::{Spread, paired};
 use crate::views::Group;
 use crate::{Record, RunConfig};
@@ -21,26 +18,25 @@ const PAIRS: [(Rule, Rule); 4] = [
 /// Seeds from which on an interval on one side of 0 is taken to tell two rules apart.
 const ENOUGH: usize = 5;
 
-/// Writes both sections for the configurations of one data set, each with its runs; nothing where no configuration has two seeds.
-pub(crate) fn sections(text: &mut String, groups: &[Group<'_>]) {
+/// Both sections for the configurations of one data set, each with its runs; nothing where no configuration has two seeds.
+pub(crate) fn blocks(groups: &[Group<'_>]) -> Vec<Block> {
     if groups.iter().all(|group| group.records().len() < 2) {
-        return;
+        return Vec::new();
     }
-    spreads(text, groups);
-    differences(text, groups);
+    let mut blocks = spreads(groups).to_vec();
+    blocks.extend(differences(groups).into_iter().flatten());
+    blocks
 }
 
-fn spreads(text: &mut String, groups: &[Group<'_>]) {
-    text.push_str(
-        "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by the percentile bootstrap.\n\n",
-    );
-    let mut table = table(["configuration", "seeds", "epoch", "mean", "deviation", "IQM", "interval"]);
+fn spreads(groups: &[Group<'_>]) -> [Block; 2] {
+    let header = ["configuration", "seeds", "epoch", "mean", "deviation", "IQM", "interval"];
+    let mut table = Grid::new(header, 1);
     for group in groups.iter().filter(|group| group.records().len() > 1) {
         for best in [false, true] {
             let value = |record: &Record| if best { record.accuracy.best_test } else { record.accuracy.last };
             let values: Vec<f64> = group.records().iter().map(|record| value(record)).collect();
             let Some(spread) = Spread::of(&values) else { continue };
-            table.add_row([
+            let row = [
                 format!("{}, {}", group.first().rule, configuration(group)),
                 spread.count.to_string(),
                 if best { "best test" } else { "last" }.to_owned(),
@@ -48,14 +44,17 @@ fn spreads(text: &mut String, groups: &[Group<'_>]) {
                 spread.deviation.map(|deviation| format!("{deviation:.2}")).unwrap_or_default(),
                 format!("{:.2}", spread.interquartile_mean),
                 interval(&spread),
-            ]);
+            ];
+            table.add(row, group.records().iter().copied());
         }
     }
-    finish(text, table);
+    let about = "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by the percentile bootstrap.";
+    [Block::Text(about.to_owned()), Block::Grid(table)]
 }
 
-fn differences(text: &mut String, groups: &[Group<'_>]) {
-    let mut table = table([
+/// None where no two rules share a seed.
+fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
+    let header = [
         "difference",
         "configuration",
         "seeds",
@@ -63,8 +62,8 @@ fn differences(text: &mut String, groups: &[Group<'_>]) {
         "interval",
         "firing rate",
         "interval",
-    ]);
-    let mut rows = 0;
+    ];
+    let mut table = Grid::new(header, 1);
     for a in groups {
         for (_, against) in PAIRS.iter().filter(|(rule, _)| *rule == a.first().config.neuron.rule) {
             let Some(b) = groups.iter().find(|b| differ_by_rule(a, b, *against)) else { continue };
@@ -78,7 +77,7 @@ fn differences(text: &mut String, groups: &[Group<'_>]) {
             let Some((accuracy, rate)) = accuracy.zip(difference(|record| record.firing_rate)) else {
                 continue;
             };
-            table.add_row([
+            let row = [
                 format!("{} - {against}", a.first().rule),
                 configuration(a),
                 accuracy.count.to_string(),
@@ -86,17 +85,13 @@ fn differences(text: &mut String, groups: &[Group<'_>]) {
                 told_apart(&accuracy),
                 format!("{:+.4}", rate.mean),
                 rate.interval.map(|(low, high)| format!("{low:+.4} to {high:+.4}")).unwrap_or_default(),
-            ]);
-            rows += 1;
+            ];
+            table.add(row, a.records().iter().chain(b.records()).copied());
         }
     }
-    if rows > 0 {
-        text.push_str(
-            "Rules compared seed by seed: a seed gives both the same initial weights and the same order of samples. An interval that \
-             holds 0 does not tell the two apart.\n\n",
-        );
-        finish(text, table);
-    }
+    let about = "Rules compared seed by seed: a seed gives both the same initial weights and the same order of samples. An interval that \
+                 holds 0 does not tell the two apart.";
+    (!table.rows.is_empty()).then(|| [Block::Text(about.to_owned()), Block::Grid(table)])
 }
 
 /// The interval, and whether it tells the two apart.
@@ -139,17 +134,4 @@ fn differ_by_rule(a: &Group<'_>, b: &Group<'_>, against: Rule) -> bool {
         RunConfig { neuron, seed: 0, ..config.clone() }
     };
     b.neuron.rule == against && shared(a) == shared(b)
-}
-
-fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header);
-    table
-}
-
-fn finish(text: &mut String, mut table: Table) {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let _ = writeln!(text, "{table}\n");
 }

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use bpsta_datasets::DatasetId;
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
+use crate::block::{Block, Grid};
 use crate::views::Group;
 use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 
@@ -49,7 +48,9 @@ pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Reco
         let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
         if let Some(first) = ours.first() {
             let _ = writeln!(text, "## {}\n", first.data);
-            section(&mut text, experiment, entry.id, &ours);
+            for block in blocks(experiment, entry.id, &ours) {
+                block.write_markdown(&mut text);
+            }
         }
     }
     if records.iter().any(|record| record.synthetic) {
@@ -58,7 +59,8 @@ pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Reco
     Ok(text)
 }
 
-fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) {
+/// What the runs of one data set give: networks, the table, what the seeds say, and the verdicts.
+pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) -> Vec<Block> {
     let groups = Group::all(ours);
     let mut layers: Vec<(&str, String)> = Vec::new();
     for group in &groups {
@@ -67,17 +69,13 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
             layers.push((&group.first().layers, name));
         }
     }
-    for (layers, name) in &layers {
-        let _ = writeln!(text, "- {name}: `{layers}`");
-    }
-    text.push('\n');
-    let mut table = Table::new();
+    let networks = layers.iter().map(|(layers, name)| format!("{name}: `{layers}`")).collect();
     let mut columns = COLUMNS.to_vec();
     let chosen = ours.iter().any(|record| record.accuracy.chosen.is_some());
     if chosen {
         columns.insert(CHOSEN_AT, CHOSEN);
     }
-    table.load_style(ASCII_MARKDOWN).set_header(&columns);
+    let mut table = Grid::new(columns, 2);
     for group in &groups {
         let first = group.first();
         let mark = if first.synthetic {
@@ -107,35 +105,31 @@ fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours:
             let test = |record: &Record| record.accuracy.chosen.map_or(f64::NAN, |chosen| chosen.test);
             row.insert(CHOSEN_AT, if there { of(test, 2) } else { String::new() });
         }
-        table.add_row(row);
+        table.add(row, group.records().iter().copied());
     }
     for value in experiment.paper.iter().filter(|value| value.dataset == dataset) {
         let mut row = vec![format!("paper: {} ({})", value.model, value.place)];
         row.resize(4, String::new());
         row.push(format!("{:.2}", value.accuracy));
-        row.resize(columns.len(), String::new());
-        table.add_row(row);
+        table.add(row, []);
     }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let _ = writeln!(text, "{table}\n");
-    seeds::sections(text, &groups);
-    verdicts(text, experiment, dataset, ours);
+    let mut blocks = vec![Block::List(networks), Block::Grid(table)];
+    blocks.extend(seeds::blocks(&groups));
+    blocks.extend(verdicts(experiment, dataset, ours));
+    blocks
 }
 
-/// What our runs say about the paper's own values.
-fn verdicts(text: &mut String, experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) {
+/// What our runs say about the paper's own values; none where it has none for this data set.
+pub(crate) fn verdicts(experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) -> Option<Block> {
     let values = experiment.paper.iter().filter(|value| value.dataset == dataset);
-    let judged: Vec<_> =
-        values.filter_map(|value| Some((value, verdict::verdict(experiment, value, ours)?))).collect();
-    for (value, verdict) in &judged {
-        let PaperValue { model, accuracy, place, .. } = value;
-        let _ = writeln!(text, "- Paper, {model}, {accuracy:.2} ({place}): {verdict}.");
-    }
-    if !judged.is_empty() {
-        text.push('\n');
-    }
+    let judged: Vec<String> = values
+        .filter_map(|value| {
+            let PaperValue { model, accuracy, place, .. } = value;
+            let verdict = verdict::verdict(experiment, value, ours)?;
+            Some(format!("Paper, {model}, {accuracy:.2} ({place}): {verdict}."))
+        })
+        .collect();
+    (!judged.is_empty()).then_some(Block::List(judged))
 }
 
 fn network(record: &Record) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::grid::peculiar;
 use crate::statistics::Spread;
 use crate::{Experiment, PaperValue, Profile, Record, Source};
 
@@ -69,7 +70,7 @@ pub(crate) fn verdict(experiment: &Experiment, value: &PaperValue, records: &[&R
 }
 
 /// What a run is less than the paper's protocol, in words.
-fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
+pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     let config = &record.config;
     let mut why = Vec::new();
     if config.synthetic {
@@ -101,5 +102,13 @@ fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     if cell.augment && config.augmentation == "none" {
         why.push("no augmentation".to_owned());
     }
+    if config.batch_size != cell.batch_size {
+        why.push(format!("batches of {} in place of {}", config.batch_size, cell.batch_size));
+    }
+    if paper.is_some_and(|paper| config.schedule != cell.schedule.unwrap_or(paper.schedule)) {
+        why.push("another learning rate or schedule".to_owned());
+    }
+    let peculiar = peculiar(config, false);
+    why.extend((!peculiar.is_empty()).then(|| peculiar.trim_start_matches(", ").to_owned()));
     why
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use bpsta_spiking::Rule;
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::{Group, row_name};
-use crate::{HarnessError, Result};
+use crate::{HarnessError, Record, Result};
 
 const PANEL: (u32, u32) = (520, 340);
 /// Height of title and legend.
@@ -15,26 +16,46 @@ const HEAD: u32 = 84;
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 0, 0), RGBColor(230, 159, 0), RGBColor(0, 114, 178), RGBColor(204, 121, 167)];
 
-/// The accuracy after one epoch over the seeds.
-struct Point {
-    epoch: usize,
+/// An accuracy over the seeds: after an epoch, or after a time step.
+pub(crate) struct Point {
+    at: usize,
     mean: f64,
     low: f64,
     high: f64,
 }
 
-fn points(group: &Group<'_>) -> Vec<Point> {
-    let epochs = group.first().epochs.len();
-    let at = |epoch: usize| {
-        let of =
-            |record: &crate::Record| record.epochs.get(epoch).map_or(f64::NAN, |epoch| epoch.test_accuracy);
-        let values: Vec<f64> = group.records().iter().map(|record| of(record)).collect();
-        Point {
-            epoch: epoch + 1,
+impl Point {
+    /// Of at least one value; `at` counts from 1.
+    pub(crate) fn of(at: usize, values: &[f64]) -> Self {
+        Self {
+            at,
             mean: values.iter().sum::<f64>() / values.len() as f64,
             low: values.iter().copied().fold(f64::INFINITY, f64::min),
             high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         }
+    }
+}
+
+/// The accuracies of one configuration.
+pub(crate) struct Line {
+    /// Its rule, which gives the colour.
+    pub(crate) rule: Rule,
+    /// In their order.
+    pub(crate) points: Vec<Point>,
+}
+
+impl Line {
+    /// Test accuracy over epochs.
+    pub(crate) fn over_epochs(group: &Group<'_>) -> Self {
+        Self { rule: group.first().config.neuron.rule, points: points(group) }
+    }
+}
+
+fn points(group: &Group<'_>) -> Vec<Point> {
+    let epochs = group.first().epochs.len();
+    let at = |epoch: usize| {
+        let of = |record: &Record| record.epochs.get(epoch).map_or(f64::NAN, |epoch| epoch.test_accuracy);
+        Point::of(epoch + 1, &group.records().iter().map(|record| of(record)).collect::<Vec<_>>())
     };
     (0..epochs).map(at).collect()
 }
@@ -47,7 +68,7 @@ pub(super) fn csv(groups: &[Group<'_>]) -> String {
     for group in groups {
         let first = group.first();
         for point in points(group) {
-            let Point { epoch, mean, low, high } = point;
+            let Point { at: epoch, mean, low, high } = point;
             let _ = writeln!(
                 text,
                 "\"{}\",\"{}\",{},{epoch},{},{mean:.4},{low:.4},{high:.4}",
@@ -105,32 +126,54 @@ fn draw(
         head.draw(&Text::new(rule.to_string(), (x + 28, 61), ("sans-serif", 13)))?;
     }
     for (panel, (name, groups)) in body.split_evenly(grid).iter().zip(panels) {
-        let epochs = groups.iter().map(|group| group.first().epochs.len()).max().unwrap_or(1).max(2) as i32;
-        let mut chart = ChartBuilder::on(panel)
-            .caption(name, ("sans-serif", 15))
-            .margin(12)
-            .x_label_area_size(34)
-            .y_label_area_size(48)
-            .build_cartesian_2d(1..epochs, 0.0..100.0)?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.12))
-            .x_desc("epoch")
-            .y_desc("test accuracy in %")
-            .y_label_formatter(&|accuracy| format!("{accuracy:.0}"))
-            .draw()?;
-        for group in groups {
-            let colour = COLOURS[group.first().config.neuron.rule as usize % COLOURS.len()];
-            let points = points(group);
-            let up = points.iter().map(|point| (point.epoch as i32, point.high));
-            let down = points.iter().rev().map(|point| (point.epoch as i32, point.low));
-            let band = up.chain(down).collect::<Vec<_>>();
-            chart.draw_series(std::iter::once(Polygon::new(band, colour.mix(0.15))))?;
-            let line = points.iter().map(|point| (point.epoch as i32, point.mean));
-            chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
-        }
+        let lines: Vec<Line> = groups.iter().map(|group| Line::over_epochs(group)).collect();
+        chart(panel, name, "epoch", &lines)?;
     }
     area.present()?;
+    Ok(())
+}
+
+/// One panel alone as SVG, without a legend: what shows it has its own. Its ground is transparent.
+pub(crate) fn panel(caption: &str, x: &str, lines: &[Line]) -> Result<String> {
+    let mut text = String::new();
+    draw_panel(caption, x, lines, &mut text)
+        .map_err(|error| HarnessError::Plot { title: caption.to_owned(), why: error.to_string() })?;
+    Ok(text)
+}
+
+fn draw_panel(caption: &str, x: &str, lines: &[Line], text: &mut String) -> Drawn {
+    let area = SVGBackend::with_string(text, PANEL).into_drawing_area();
+    chart(&area, caption, x, lines)?;
+    area.present()?;
+    Ok(())
+}
+
+fn chart(panel: &DrawingArea<SVGBackend<'_>, Shift>, caption: &str, x: &str, lines: &[Line]) -> Drawn {
+    let last = lines.iter().map(|line| line.points.len()).max().unwrap_or(1).max(2) as i32;
+    let mut chart = ChartBuilder::on(panel)
+        .caption(caption, ("sans-serif", 15))
+        .margin(12)
+        .x_label_area_size(42)
+        .y_label_area_size(48)
+        .build_cartesian_2d(1..last, 0.0..100.0)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc(x)
+        .y_desc("test accuracy in %")
+        .y_label_formatter(&|accuracy| format!("{accuracy:.0}"))
+        .draw()?;
+    for line in lines {
+        let colour = COLOURS[line.rule as usize % COLOURS.len()];
+        let up = line.points.iter().map(|point| (point.at as i32, point.high));
+        let down = line.points.iter().rev().map(|point| (point.at as i32, point.low));
+        chart.draw_series(std::iter::once(Polygon::new(
+            up.chain(down).collect::<Vec<_>>(),
+            colour.mix(0.12),
+        )))?;
+        let means = line.points.iter().map(|point| (point.at as i32, point.mean));
+        chart.draw_series(LineSeries::new(means, colour.stroke_width(2)))?;
+    }
     Ok(())
 }

@@ -1,35 +1,35 @@
 //! Accuracy by simulation length: networks trained for each T (the paper's Table 6), and each of them stopped early.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
-
 use bpsta_datasets::DatasetId;
-use comfy_table::Table;
-use comfy_table::presets::ASCII_MARKDOWN;
+use std::collections::BTreeSet;
 
-use super::{Group, aligned, row_name};
+use super::curves::{Line, Point};
+use super::{Group, row_name};
+use crate::block::{Block, Grid};
 use crate::{Experiment, Record};
 
 /// One section: trained for each T, and after each time step.
-pub(super) fn section(text: &mut String, experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) {
+pub(super) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
     let steps: BTreeSet<usize> = groups.iter().map(|group| group.first().time_steps).collect();
     let of_paper = experiment.paper.iter().filter(|value| value.dataset == dataset);
     let paper: BTreeSet<usize> = of_paper.clone().filter_map(|value| value.time_steps).collect();
     let columns: Vec<usize> = steps.union(&paper).copied().collect();
+    let mut blocks = Vec::new();
 
     for (epoch, value) in [
         ("after the last epoch", (|record| record.accuracy.last) as fn(&Record) -> f64),
         ("at the best test epoch, as the paper chose it", |record| record.accuracy.best_test),
     ] {
-        let _ = writeln!(text, "Trained and tested at each T, accuracy in % {epoch}:\n");
+        blocks.push(Block::Text(format!("Trained and tested at each T, accuracy in % {epoch}:")));
         let mut out = headed("row", columns.iter().map(|steps| format!("T = {steps}")));
         for name in names(groups) {
             let mut row = vec![name.clone()];
+            let of_name = groups.iter().filter(|of| row_name(of) == name);
             for steps in &columns {
-                let group = groups.iter().find(|of| row_name(of) == name && of.first().time_steps == *steps);
+                let group = of_name.clone().find(|of| of.first().time_steps == *steps);
                 row.push(group.map(|group| group.spread(value, 2)).unwrap_or_default());
             }
-            out.add_row(row);
+            out.add(row, of_name.flat_map(|of| of.records().iter().copied()));
         }
         let mut models: Vec<&str> = Vec::new();
         for value in of_paper.clone().filter(|_| epoch.contains("paper")) {
@@ -43,23 +43,22 @@ pub(super) fn section(text: &mut String, experiment: &Experiment, dataset: Datas
                 let value = of_paper.clone().find(|of| of.model == model && of.time_steps == Some(*steps));
                 row.push(value.map(|value| format!("{:.2}", value.accuracy)).unwrap_or_default());
             }
-            out.add_row(row);
+            out.add(row, []);
         }
-        let _ = writeln!(text, "{}\n", aligned(out, 1));
+        blocks.push(Block::Grid(out));
     }
-    early(text, groups);
+    blocks.extend(early(groups));
+    blocks
 }
 
 /// The accuracy if the vote were taken after each time step.
-fn early(text: &mut String, groups: &[Group<'_>]) {
+pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
     let longest = groups.iter().map(|group| group.first().time_steps).max().unwrap_or(0);
     if groups.iter().all(|group| group.first().anytime.is_none()) {
-        text.push_str("No run recorded its votes after each time step.\n\n");
-        return;
+        return vec![Block::Text("No run recorded its votes after each time step.".to_owned())];
     }
-    text.push_str(
-        "The same networks, voting after t time steps of their T, accuracy in % after the last epoch:\n\n",
-    );
+    let about =
+        "The same networks, voting after t time steps of their T, accuracy in % after the last epoch:";
     let mut out = headed("row", (1..=longest).map(|t| format!("t = {t}")));
     for group in groups {
         let mut row = vec![format!("{}, T = {}", row_name(group), group.first().time_steps)];
@@ -68,9 +67,19 @@ fn early(text: &mut String, groups: &[Group<'_>]) {
                 group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect();
             row.push(after.map(|after| super::spread(&after, 2)).unwrap_or_default());
         }
-        out.add_row(row);
+        out.add(row, group.records().iter().copied());
     }
-    let _ = writeln!(text, "{}\n", aligned(out, 1));
+    vec![Block::Text(about.to_owned()), Block::Grid(out)]
+}
+
+/// The accuracy after each time step, where each seed recorded it.
+pub(crate) fn line(group: &Group<'_>) -> Option<Line> {
+    let after = |t: usize| -> Option<Vec<f64>> {
+        group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect()
+    };
+    let points = (0..group.first().time_steps).map(|t| Some(Point::of(t + 1, &after(t)?)));
+    let points = points.collect::<Option<Vec<_>>>()?;
+    Some(Line { rule: group.first().config.neuron.rule, points })
 }
 
 fn names(groups: &[Group<'_>]) -> Vec<String> {
@@ -84,8 +93,6 @@ fn names(groups: &[Group<'_>]) -> Vec<String> {
     names
 }
 
-fn headed(first: &str, rest: impl Iterator<Item = String>) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(std::iter::once(first.to_owned()).chain(rest));
-    table
+fn headed(first: &str, rest: impl Iterator<Item = String>) -> Grid {
+    Grid::new(std::iter::once(first.to_owned()).chain(rest), 1)
 }

@@ -1,17 +1,17 @@
 //! What is made of an experiment's runs, besides the accuracy table: energy, latency, curves.
 
-mod curves;
-mod energy;
-mod latency;
+pub(crate) mod curves;
+pub(crate) mod energy;
+pub(crate) mod latency;
 
 use std::fmt::Write;
 
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use bpsta_datasets::DatasetId;
 
+use crate::block::{Block, Grid};
 use crate::experiment::View;
 use crate::grid::peculiar;
-use crate::table::{runs_csv, table_markdown};
+use crate::table::{self, runs_csv, table_markdown};
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
 /// The table in Markdown, by its name in `results/ARTEFACT/PROFILE/`.
@@ -104,44 +104,54 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
     let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
     let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
     text.push_str(match experiment.view {
-        View::Energy => {
-            "Means over seeds, ± standard deviation. Additions and multiplications are those that an input which is not zero causes with each \
-             weight it meets, counted on the test split over all time steps; an ANN of the same layers multiplies every input once. Energy: 4.6 pJ a \
-             multiplication with addition, 0.1 pJ an addition, as the paper takes them; no memory access, no neuron updates.\n\n"
-        }
-        View::Latency => "Means over seeds, ± standard deviation.\n\n",
+        View::Energy => energy::ABOUT,
+        View::Latency => "Means over seeds, ± standard deviation.",
         View::Accuracy | View::Curves => {
             "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
-             The drawing and its values lie beside this file.\n\n"
+             The drawing and its values lie beside this file."
         }
     });
+    text.push_str("\n\n");
     for entry in &experiment.dataset {
         let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
         let groups = Group::all(&ours);
         let Some(first) = groups.first() else { continue };
         let _ = writeln!(text, "## {}\n", first.first().data);
-        match experiment.view {
-            View::Energy => energy::section(&mut text, experiment, entry.id, &groups),
-            View::Latency => latency::section(&mut text, experiment, entry.id, &groups),
-            View::Accuracy | View::Curves => {
-                let mut out = table(["row", "T", "epochs", "last epoch %", "best test epoch %"]);
-                for group in &groups {
-                    out.add_row([
-                        row_name(group),
-                        group.first().time_steps.to_string(),
-                        group.first().config.epochs.to_string(),
-                        group.spread(|record| record.accuracy.last, 2),
-                        group.spread(|record| record.accuracy.best_test, 2),
-                    ]);
-                }
-                let _ = writeln!(text, "{}\n", aligned(out, 1));
-            }
+        for block in blocks(experiment, entry.id, &groups) {
+            block.write_markdown(&mut text);
         }
     }
     if records.iter().any(|record| record.synthetic) {
-        text.push_str(crate::table::STAND_IN_NOTE);
+        text.push_str(table::STAND_IN_NOTE);
     }
     Ok(text)
+}
+
+/// What an experiment's view shows of the runs of one data set.
+pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
+    match experiment.view {
+        View::Accuracy => {
+            let ours: Vec<&Record> =
+                groups.iter().flat_map(|group| group.records().iter().copied()).collect();
+            table::blocks(experiment, dataset, &ours)
+        }
+        View::Energy => energy::blocks(experiment, dataset, groups),
+        View::Latency => latency::blocks(experiment, dataset, groups),
+        View::Curves => {
+            let mut out = Grid::new(["row", "T", "epochs", "last epoch %", "best test epoch %"], 1);
+            for group in groups {
+                let row = [
+                    row_name(group),
+                    group.first().time_steps.to_string(),
+                    group.first().config.epochs.to_string(),
+                    group.spread(|record| record.accuracy.last, 2),
+                    group.spread(|record| record.accuracy.best_test, 2),
+                ];
+                out.add(row, group.records().iter().copied());
+            }
+            vec![Block::Grid(out)]
+        }
+    }
 }
 
 /// Rule, data and network of a row, with stand-in, subset, width and seeds named.
@@ -172,18 +182,4 @@ pub(crate) fn spread(values: &[f64], digits: usize) -> String {
         Some(deviation) => format!("{:.digits$} ± {deviation:.digits$}", spread.mean),
         None => format!("{:.digits$}", spread.mean),
     })
-}
-
-fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header);
-    table
-}
-
-/// Numbers to the right, from a column on.
-fn aligned(mut table: Table, from: usize) -> Table {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

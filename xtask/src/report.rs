@@ -1,0 +1,53 @@
+//! `cargo xtask report`: one page over the committed results.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use bpsta_harness::report;
+use clap::Args;
+
+use crate::print;
+
+/// From where, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Accepted results: ARTEFACT/PROFILE/records
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// The page to write
+    #[arg(long, value_name = "FILE.html", default_value = "report.html")]
+    output: PathBuf,
+    /// Show it in the browser
+    #[arg(long)]
+    open: bool,
+}
+
+/// What shows a file in the browser.
+const OPENER: &[&str] = if cfg!(target_os = "macos") {
+    &["open"]
+} else if cfg!(windows) {
+    &["cmd", "/C", "start", ""]
+} else {
+    &["xdg-open"]
+};
+
+/// Runs the command.
+pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
+    let report = report(&args.results, "experiments".as_ref())?;
+    std::fs::write(&args.output, &report.html)
+        .with_context(|| format!("{} cannot be written", args.output.display()))?;
+    let runs = print::counted(report.runs, "run");
+    print::line(format_args!(
+        "{runs} of {}: {}",
+        print::counted(report.chapters, "table"),
+        args.output.display()
+    ))?;
+    if args.open {
+        let shown = Command::new(OPENER[0]).args(&OPENER[1..]).arg(&args.output).status();
+        let shown =
+            shown.with_context(|| format!("{} cannot be started: open the page by hand", OPENER[0]))?;
+        anyhow::ensure!(shown.success(), "{} failed: open the page by hand", OPENER[0]);
+    }
+    Ok(())
+}
