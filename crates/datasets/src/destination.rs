@@ -33,7 +33,7 @@ impl Destination {
         Destination { stem: name.with_extension(""), replace: force }
     }
 
-    /// Refuses before anything is computed what [`Self::write`] would refuse after it.
+    /// Refuses before anything is computed what writing would refuse after it.
     ///
     /// # Errors
     /// [`DatasetError::OutputExists`].
