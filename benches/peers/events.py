@@ -48,7 +48,10 @@ def main() -> int:
         recording = scratch / "synthetic.aedat"
         memory = peak_memory(ours, recording, scratch) if recording.exists() else None
     result = {
-        "command": " ".join(["python3", "benches/peers/events.py", *sys.argv[1:]]),
+        # Where things lie on this machine is of no use on another.
+        "command": " ".join(
+            ["python3", "benches/peers/events.py", *("DIR" if "/" in word else word for word in sys.argv[1:])]
+        ),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": run(["git", "describe", "--always", "--dirty"]).strip(),
         "cpu": next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), ""),

@@ -47,6 +47,17 @@ impl ArtefactArgs {
     }
 }
 
+/// How the cells are run.
+#[derive(Debug, Args)]
+struct RunningArgs {
+    /// Threads to train on; the results are the same bits on any number. All cores if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// An ablation of one's own.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -55,12 +66,8 @@ pub(crate) struct RunArgs {
     file: PathBuf,
     #[command(flatten)]
     cells: CellArgs,
-    /// Threads to train on; the results are the same bits on any number. All cores if not given
-    #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
-    /// Print the plan and stop
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    running: RunningArgs,
 }
 
 /// Which cells, on what, from where, to where.
@@ -122,12 +129,8 @@ pub(crate) struct ReproduceArgs {
     artefact: ArtefactArgs,
     #[command(flatten)]
     cells: CellArgs,
-    /// Threads to train on; the results are the same bits on any number. All cores if not given
-    #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
-    /// Print the plan and stop
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    running: RunningArgs,
     /// Run nothing: check that the tables in results/ (or --results), of this artefact or all, follow from the records beside them
     #[arg(long, conflicts_with_all = OF_RUNS)]
     check: bool,
@@ -181,21 +184,16 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
         crate::committed::check(results, named.filter(|name| *name != ALL), args.write)?;
         return Ok(ExitCode::SUCCESS);
     }
-    grid(&args.artefact.files(), &args.cells, args.threads, args.dry_run)
+    grid(&args.artefact.files(), &args.cells, &args.running)
 }
 
 /// Runs `run`, with the exit codes of `reproduce`.
 pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    grid(std::slice::from_ref(&args.file), &args.cells, args.threads, args.dry_run)
+    grid(std::slice::from_ref(&args.file), &args.cells, &args.running)
 }
 
-fn grid(
-    files: &[PathBuf],
-    cells: &CellArgs,
-    threads: Option<std::num::NonZeroUsize>,
-    dry_run: bool,
-) -> anyhow::Result<ExitCode> {
-    let threads = crate::use_threads(threads)?;
+fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::Result<ExitCode> {
+    let threads = crate::use_threads(running.threads)?;
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     let mut failed = Vec::new();
@@ -209,7 +207,7 @@ fn grid(
             plan => plan?,
         };
         print_plan(&plan, threads)?;
-        if dry_run {
+        if running.dry_run {
             continue;
         }
         let mut progress = GridProgress::new(interrupt.clone())?;
@@ -232,7 +230,7 @@ fn grid(
         }
         failed.extend(outcome.failed);
     }
-    if !dry_run {
+    if !running.dry_run {
         print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
     }
     if failed.is_empty() {

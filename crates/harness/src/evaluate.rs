@@ -40,19 +40,13 @@ pub(crate) fn evaluate(
 ) -> Result<Tested> {
     let classes = vec![ClassCount { correct: 0, total: 0 }; form.classes];
     let mut all = Tested { samples: split.len(), classes, ..Tested::default() };
-    let indices: Vec<usize> = (0..split.len()).collect();
-    for batch in indices.chunks(form.batch_size) {
-        let mut values = Vec::with_capacity(batch.len() * split.sample_len());
-        split.read(batch, &mut values)?;
-        let labels = labels(split, batch);
+    for_each_batch(split, form, |batch| {
         let clock = Instant::now();
-        let batch =
-            Batch { values: &values, frames: form.frames, time_steps: form.time_steps, labels: &labels };
-        let found = engine.evaluate(&batch, form.mode)?;
+        let found = engine.evaluate(batch, form.mode)?;
         all.seconds += clock.elapsed().as_secs_f64();
-        all.loss += found.loss * labels.len() as f64 / split.len() as f64;
+        all.loss += found.loss * batch.labels.len() as f64 / split.len() as f64;
         // The engine has refused labels that are no class.
-        for (predicted, label) in found.predictions.iter().zip(&labels) {
+        for (predicted, label) in found.predictions.iter().zip(batch.labels) {
             if let Some(class) = all.classes.get_mut(*label as usize) {
                 class.total += 1;
                 class.correct += usize::from(predicted == label);
@@ -65,8 +59,9 @@ pub(crate) fn evaluate(
                 total.1 += spikes;
             }
         }
-        seen(labels.len());
-    }
+        seen(batch.labels.len());
+        Ok(())
+    })?;
     Ok(all)
 }
 
@@ -81,16 +76,10 @@ pub(crate) struct Examined {
 pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Result<Examined> {
     let mut correct = vec![0; form.time_steps];
     let mut sums: Vec<Operations> = Vec::new();
-    let indices: Vec<usize> = (0..split.len()).collect();
-    for batch in indices.chunks(form.batch_size) {
-        let mut values = Vec::with_capacity(batch.len() * split.sample_len());
-        split.read(batch, &mut values)?;
-        let labels = labels(split, batch);
-        let batch =
-            Batch { values: &values, frames: form.frames, time_steps: form.time_steps, labels: &labels };
-        let Examination { predictions, operations, .. } = engine.examine(&batch)?;
+    for_each_batch(split, form, |batch| {
+        let Examination { predictions, operations, .. } = engine.examine(batch)?;
         for (correct, predictions) in correct.iter_mut().zip(predictions) {
-            *correct += predictions.iter().zip(&labels).filter(|(found, label)| found == label).count();
+            *correct += predictions.iter().zip(batch.labels).filter(|(found, label)| found == label).count();
         }
         if sums.is_empty() {
             sums = operations;
@@ -101,7 +90,8 @@ pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Res
                 sum.dense += of_batch.dense;
             }
         }
-    }
+        Ok(())
+    })?;
     let samples = split.len() as f64;
     let per_sample = |of: Operations| LayerOperations {
         layer: of.layer,
@@ -114,6 +104,19 @@ pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Res
         anytime: correct.into_iter().map(|correct| 100.0 * correct as f64 / samples).collect(),
         operations: sums.into_iter().map(per_sample).collect(),
     })
+}
+
+/// Hands on a split in its order, a batch at a time.
+fn for_each_batch(split: &Split, form: Form, mut each: impl FnMut(&Batch<'_>) -> Result<()>) -> Result<()> {
+    let indices: Vec<usize> = (0..split.len()).collect();
+    for indices in indices.chunks(form.batch_size) {
+        let mut values = Vec::with_capacity(indices.len() * split.sample_len());
+        split.read(indices, &mut values)?;
+        let labels = labels(split, indices);
+        let Form { frames, time_steps, .. } = form;
+        each(&Batch { values: &values, frames, time_steps, labels: &labels })?;
+    }
+    Ok(())
 }
 
 /// The labels of some samples.

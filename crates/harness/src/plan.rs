@@ -185,10 +185,9 @@ impl Planner<'_> {
             own => own,
         };
         let schedule = self.group.schedule.unwrap_or(self.settings.schedule);
-        let own_rates = self.group.learning_rates.iter();
         let schedules: Vec<Schedule> = match self.group.learning_rates.as_slice() {
             [] => vec![schedule],
-            _ => own_rates.map(|rate| Schedule { learning_rate: *rate, ..schedule }).collect(),
+            rates => rates.iter().map(|rate| Schedule { learning_rate: *rate, ..schedule }).collect(),
         };
         let events = self.info.kind == Kind::Events;
         let framings: &[FrameBy] = if events { &self.group.framing } else { &[FrameBy::Number] };
