@@ -263,16 +263,17 @@ fn run_store(folder: &Path) -> anyhow::Result<RunStore> {
 fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
     let experiment = &plan.experiment;
     print::line(format_args!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile))?;
-    let mut groups: BTreeMap<(usize, String), Vec<&bpsta_harness::PlannedCell>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, String, String), Vec<&bpsta_harness::PlannedCell>> = BTreeMap::new();
     for cell in &plan.cells {
         let place = experiment.dataset.iter().position(|entry| entry.id == cell.config.dataset);
         let config = &cell.config;
-        let key = format!("{}, width {}", config.network, config.width);
-        groups.entry((place.unwrap_or_default(), key)).or_default().push(cell);
+        let network = format!("{}, width {}", config.network, config.width);
+        let key = (place.unwrap_or_default(), cell.manifest.describe(), network);
+        groups.entry(key).or_default().push(cell);
     }
-    for ((_, network), cells) in &groups {
+    for ((_, data, network), cells) in &groups {
         let config = &cells[0].config;
-        print::line(format_args!("\n  {}", cells[0].manifest.describe()))?;
+        print::line(format_args!("\n  {data}"))?;
         if let Ok(spec) = config.spec() {
             let parameters = spec.parameter_count().unwrap_or_default();
             print::line(format_args!("    network   {network}: {spec}, {parameters} parameters"))?;
@@ -304,6 +305,12 @@ fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
             config.device,
             config.engine,
             print::counted(threads, "thread")
+        ))?;
+    }
+    for id in &plan.absent {
+        print::line(format_args!(
+            "\n  {id}: its official files are not there, and cells that need them are left out; \
+             `cargo xtask data import {id} --from DIR` takes them in"
         ))?;
     }
     print::line("")

@@ -63,16 +63,6 @@ impl FromStr for Profile {
     }
 }
 
-/// Where a profile's data come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// Generated, in the official format; labelled wherever a number comes from it.
-    StandIn,
-    /// Imported from the official files.
-    Real,
-}
-
 /// A data set of the experiment and the network that meets it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,8 +110,6 @@ pub struct PaperValue {
 pub struct ProfileSettings {
     /// What it is for and what it leaves out, for the plan and the table.
     pub about: String,
-    /// Where the data come from.
-    pub data: Source,
     /// AdamW's weight decay.
     pub weight_decay: f64,
     /// The learning rate.
@@ -158,7 +146,7 @@ pub struct CellSettings {
     /// Whether training samples are varied as `datasets.toml` says.
     #[serde(default)]
     pub augment: bool,
-    /// Size of a stand-in; none for real data.
+    /// Size of the synthetic stand-in to run on, labelled wherever a number comes from it; none for the official files.
     pub stand_in: Option<StandInSize>,
     /// A schedule of its own.
     pub schedule: Option<Schedule>,
@@ -302,12 +290,6 @@ impl Experiment {
                         cell.dataset
                     )));
                 }
-                if (settings.data == Source::StandIn) != cell.stand_in.is_some() {
-                    return Err(refuse(format!(
-                        "key `profile.{profile}.cell`: {} needs `stand_in` if and only if `data` is stand-in",
-                        cell.dataset
-                    )));
-                }
                 cell.check(settings).map_err(|why| {
                     refuse(format!("key `profile.{profile}.cell`: {}: {why}", cell.dataset))
                 })?;
@@ -350,10 +332,8 @@ impl Experiment {
                     self.profile.insert(profile, ProfileSettings { cell: cells, ..settings });
                 }
                 Some(own) => {
-                    if (own.data, own.weight_decay) != (settings.data, settings.weight_decay) {
-                        return Err(format!(
-                            "profile `{profile}` has another `data` or `weight_decay` there"
-                        ));
+                    if own.weight_decay != settings.weight_decay {
+                        return Err(format!("profile `{profile}` has another `weight_decay` there"));
                     }
                     if own.about != settings.about {
                         own.about = format!("{} {}", own.about.trim(), settings.about.trim());

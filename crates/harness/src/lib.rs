@@ -52,9 +52,7 @@ pub use compare::{
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use environment::{Code, Environment};
 pub use error::HarnessError;
-pub use experiment::{
-    Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source, View,
-};
+pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, View};
 pub use grid::{FrameBy, NeuronGrid};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{

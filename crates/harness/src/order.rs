@@ -1,6 +1,8 @@
 //! The order of runs in a table. It follows from the experiment and the records alone, so that a committed table can be rendered again
 //! where the data are not.
 
+use bpsta_datasets::DatasetId;
+
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
 /// Sorts records as the experiment file lists their cells: by data set, group of cells, time steps and rule, and the seeds of a
@@ -14,7 +16,9 @@ pub(crate) fn in_order(experiment: &Experiment, profile: Profile, records: &mut 
         let config = &record.config;
         let dataset = experiment.dataset.iter().position(|entry| entry.id == config.dataset);
         let mut groups = settings.cell.iter().enumerate().filter(|(_, group)| {
-            group.dataset == config.dataset && group.width.total_cmp(&config.width).is_eq()
+            group.dataset == config.dataset
+                && group.stand_in.is_some() == config.synthetic
+                && group.width.total_cmp(&config.width).is_eq()
         });
         let own = groups.clone().find(|(_, group)| {
             group.epochs == config.epochs
@@ -33,4 +37,22 @@ pub(crate) fn in_order(experiment: &Experiment, profile: Profile, records: &mut 
         (place, config.epochs, rest, config.seed)
     });
     Ok(())
+}
+
+/// Ordered records by what they were trained on: a data set's official files apart from its stand-in, and a subset from the whole.
+pub(crate) fn by_data<'a>(
+    experiment: &Experiment,
+    records: &'a [Record],
+) -> Vec<(DatasetId, Vec<&'a Record>)> {
+    let mut all: Vec<(DatasetId, Vec<&Record>)> = Vec::new();
+    for entry in &experiment.dataset {
+        let begin = all.len();
+        for record in records.iter().filter(|record| record.config.dataset == entry.id) {
+            match all[begin..].iter_mut().find(|(_, known)| known[0].data == record.data) {
+                Some((_, known)) => known.push(record),
+                None => all.push((entry.id, vec![record])),
+            }
+        }
+    }
+    all
 }

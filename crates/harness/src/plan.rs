@@ -72,13 +72,15 @@ pub struct Plan {
     /// options leave out by data set and rule, and those of the profile without any option. So a part that is run for itself drops
     /// no finished row.
     pub table: Vec<String>,
+    /// Data sets whose official files some cells need and that are not there: those cells are left out.
+    pub absent: Vec<DatasetId>,
 }
 
 impl Plan {
     /// Plans an experiment. Stand-ins that are missing are generated.
     ///
     /// # Errors
-    /// [`HarnessError::NoData`] for real data that were not imported, [`HarnessError::NothingPlanned`] where the options
+    /// [`HarnessError::NoData`] where no cell has its data, [`HarnessError::NothingPlanned`] where the options
     /// leave no cell, and those of data sets and networks.
     pub fn new(
         experiment: Experiment,
@@ -95,18 +97,21 @@ impl Plan {
             Options { time_steps: Vec::new(), seeds: None, epochs: None, ..all_rules.clone() };
         let (mut cells, mut table) = (Vec::new(), Vec::new());
         let (mut planned, mut shown) = (BTreeSet::new(), BTreeSet::new());
-        let mut known = BTreeMap::new();
+        let (mut known, mut absent) = (BTreeMap::new(), Vec::new());
         for entry in &experiment.dataset {
             let info = registry.get(entry.id)?;
             let asked_for = options.datasets.is_empty() || options.datasets.contains(&entry.id);
             for group in settings.cell.iter().filter(|group| group.dataset == entry.id) {
                 let data = match known.entry((entry.id, group.stand_in.map(|size| (size.train, size.test)))) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(empty) => {
-                        empty.insert(Data::find(&experiment, group, asked_for, options, store)?)
-                    }
+                    Entry::Vacant(empty) => empty.insert(Data::find(group, asked_for, store)?),
                 };
-                let Some(data) = data else { continue };
+                let Some(data) = data else {
+                    if asked_for && !absent.contains(&entry.id) {
+                        absent.push(entry.id);
+                    }
+                    continue;
+                };
                 let planner =
                     Planner { experiment: &experiment, settings: &settings, entry, group, info, data };
                 if asked_for {
@@ -123,6 +128,11 @@ impl Plan {
                 }
             }
         }
+        if let (true, Some(&dataset)) = (cells.is_empty(), absent.first()) {
+            let imported = experiment.dataset.iter().map(|entry| entry.id);
+            let imported = imported.filter(|id| matches!(store.manifest(*id), Ok(Some(_)))).collect();
+            return Err(HarnessError::NoData { dataset, folder: options.data.clone(), imported });
+        }
         if cells.is_empty() {
             let there =
                 settings.cell.iter().map(|cell| format!("{} at T = {:?}", cell.dataset, cell.time_steps));
@@ -131,7 +141,7 @@ impl Plan {
                 there: there.collect::<Vec<_>>().join(", "),
             });
         }
-        Ok(Self { experiment, profile: options.profile, cells, table })
+        Ok(Self { experiment, profile: options.profile, cells, table, absent })
     }
 }
 
@@ -142,15 +152,9 @@ struct Data {
 }
 
 impl Data {
-    /// Finds them, or generates the stand-in. What was not asked for is neither generated nor demanded: none if it is not there, or
-    /// is in no good order.
-    fn find(
-        experiment: &Experiment,
-        group: &CellSettings,
-        asked_for: bool,
-        options: &Options,
-        store: &Store,
-    ) -> Result<Option<Self>> {
+    /// Finds them, or generates the stand-in; none if they are not there. What was not asked for is neither generated nor refused if
+    /// it is in no good order.
+    fn find(group: &CellSettings, asked_for: bool, store: &Store) -> Result<Option<Self>> {
         let id = group.dataset;
         let size = group.stand_in.map(|size| synthetic::Size { train: size.train, test: size.test });
         let found = match (size, asked_for) {
@@ -159,11 +163,6 @@ impl Data {
             (None, true) => store.manifest(id)?,
             (None, false) => store.manifest(id).ok().flatten(),
         };
-        if found.is_none() && asked_for {
-            let imported = experiment.dataset.iter().map(|entry| entry.id);
-            let imported = imported.filter(|id| matches!(store.manifest(*id), Ok(Some(_)))).collect();
-            return Err(HarnessError::NoData { dataset: id, folder: options.data.clone(), imported });
-        }
         Ok(found.map(|manifest| Self { hash: manifest.hash(), manifest: Arc::new(manifest) }))
     }
 }

@@ -187,7 +187,7 @@ pub fn reproduce(
     for file in &mut files {
         if file.name == TABLE {
             // Not in committed tables: it does not follow from records.
-            file.bytes.extend(failures(plan, runs)?.bytes());
+            file.bytes.extend((not_run(plan) + &failures(plan, runs)?).bytes());
             table = String::from_utf8_lossy(&file.bytes).into_owned();
         }
         let name = format!("{}.{}.{}", plan.experiment.artefact, plan.profile, file.suffix);
@@ -210,6 +210,12 @@ fn wait(runs: &RunStore, run_id: &str, stop: &dyn Fn() -> bool) -> Result<Option
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// A line under the table for each data set that cells need and that is not there.
+fn not_run(plan: &Plan) -> String {
+    let line = |id| format!("\nNot run: cells on the official files of {id}, which were not imported.\n");
+    plan.absent.iter().map(line).collect()
 }
 
 /// A line under the table for each of its runs that failed and is not finished; nothing where there is none.

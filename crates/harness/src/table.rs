@@ -6,6 +6,7 @@ use bpsta_datasets::DatasetId;
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
 use crate::block::{Block, Grid};
+use crate::order::by_data;
 use crate::views::Group;
 use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 
@@ -44,13 +45,10 @@ pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Reco
          prints; \"last epoch\" is not. Over several seeds: mean ± standard deviation. Firing rate: spikes over cells and \
          time steps, all LIF layers. Times are this machine's, in batches.\n"
     );
-    for entry in &experiment.dataset {
-        let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
-        if let Some(first) = ours.first() {
-            let _ = writeln!(text, "## {}\n", first.data);
-            for block in blocks(experiment, entry.id, &ours) {
-                block.write_markdown(&mut text);
-            }
+    for (dataset, ours) in by_data(experiment, records) {
+        let _ = writeln!(text, "## {}\n", ours[0].data);
+        for block in blocks(experiment, dataset, &ours) {
+            block.write_markdown(&mut text);
         }
     }
     if records.iter().any(|record| record.synthetic) {

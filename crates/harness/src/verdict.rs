@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use crate::experiment::CellSettings;
 use crate::grid::peculiar;
 use crate::statistics::Spread;
-use crate::{Experiment, PaperValue, Profile, Record, Source};
+use crate::{Experiment, PaperValue, Profile, Record};
 
 /// The verdict on one of the paper's values.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +84,9 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
             bpsta_datasets::thousands(subset.train_official)
         ));
     }
-    let paper = experiment.profile.get(&Profile::Paper).filter(|settings| settings.data == Source::Real);
-    let cell = paper.and_then(|settings| settings.cell.iter().find(|cell| cell.dataset == config.dataset));
+    let paper = experiment.profile.get(&Profile::Paper);
+    let of_dataset = |cell: &&CellSettings| cell.dataset == config.dataset && cell.stand_in.is_none();
+    let cell = paper.and_then(|settings| settings.cell.iter().find(of_dataset));
     let Some(cell) = cell else {
         why.push("the profile `paper` does not say the paper's protocol".to_owned());
         return why;

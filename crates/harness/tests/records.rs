@@ -282,10 +282,19 @@ fn data_without_test_samples_are_refused_before_training() {
 }
 
 #[test]
-fn data_sets_that_are_there_are_named_where_another_is_not() {
+fn cells_whose_data_are_not_there_are_left_out_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = imported(folder.path(), 64, 1);
-    let error = refused(folder.path(), &store, Vec::new()).to_string();
+    let mut experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    let cells = &mut experiment.profile.get_mut(&Profile::Cpu).unwrap().cell;
+    cells.retain(|cell| cell.stand_in.is_none());
+    let all = Options { profile: Profile::Cpu, ..options(folder.path()) };
+    let plan = Plan::new(experiment.clone(), &all, &registry(), &store).unwrap();
+    assert!(plan.cells.iter().all(|cell| cell.config.dataset == DatasetId::NMNIST));
+    assert_eq!(plan.absent, [DatasetId::DVSGESTURE, DatasetId::DVSCIFAR10]);
+
+    let alone = Options { datasets: vec![DatasetId::DVSGESTURE], ..all };
+    let error = Plan::new(experiment, &alone, &registry(), &store).unwrap_err().to_string();
     assert!(error.contains("dvsgesture is not in") && error.contains("`--dataset nmnist`"), "{error}");
 }
 

@@ -114,13 +114,13 @@ fn seeds_rules_and_time_steps_make_other_runs() {
 fn real_data_that_are_not_there_are_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let options =
-        Options { profile: Profile::Cpu, datasets: vec![DatasetId::DVSGESTURE], ..options(folder.path()) };
+        Options { profile: Profile::Cpu, datasets: vec![DatasetId::MNIST], ..options(folder.path()) };
     let registry = registry();
     let store = Store::open(&options.data, &registry);
-    let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    let experiment = Experiment::load(&root().join("experiments"), "table1").unwrap();
     let error = Plan::new(experiment, &options, &registry, &store).unwrap_err();
     assert!(matches!(error, HarnessError::NoData { .. }));
-    assert!(error.to_string().contains("cargo xtask data import dvsgesture --from DIR"), "{error}");
+    assert!(error.to_string().contains("cargo xtask data import mnist --from DIR"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Chapter;
+use crate::order::by_data;
 use crate::views::Group;
 use crate::{Experiment, Record, Verdict, verdict};
 
@@ -80,16 +81,11 @@ pub(super) struct Limit {
 pub(super) fn limit(chapter: &Chapter) -> Limit {
     let Chapter { experiment, profile, records } = chapter;
     let mut items = Vec::new();
-    let mut not_run = Vec::new();
-    for entry in &experiment.dataset {
-        let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
-        let Some(first) = ours.first() else {
-            not_run.push(entry.id.to_string());
-            continue;
-        };
+    let sets = by_data(experiment, records);
+    for (_, ours) in &sets {
         // Configurations that fall short in the same way are one item.
         let mut alike: Vec<(String, BTreeSet<usize>)> = Vec::new();
-        for group in Group::all(&ours) {
+        for group in Group::all(ours) {
             let marks = marks(experiment, group.records().iter().copied()).join(", ");
             let seeds = group.records().len();
             match alike.iter_mut().find(|(known, _)| *known == marks) {
@@ -102,9 +98,12 @@ pub(super) fn limit(chapter: &Chapter) -> Limit {
         for (marks, seeds) in alike {
             let counts = seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
             let alone = if seeds.contains(&1) { "; one seed shows no spread" } else { "" };
-            items.push(format!("{}: {marks}; seeds a row: {counts}{alone}.", first.data));
+            items.push(format!("{}: {marks}; seeds a row: {counts}{alone}.", ours[0].data));
         }
     }
+    let ids = experiment.dataset.iter().map(|entry| entry.id);
+    let not_run: Vec<String> =
+        ids.filter(|id| !sets.iter().any(|(known, _)| known == id)).map(|id| id.to_string()).collect();
     if !not_run.is_empty() {
         items.push(format!("Not run: {}.", not_run.join(", ")));
     }

@@ -10,6 +10,7 @@ use super::pieces::{Piece, figures, piece};
 use super::prose::{Paragraph, paragraphs};
 use crate::block::Block;
 use crate::experiment::View;
+use crate::order::by_data;
 use crate::views::{Group, blocks, energy, latency};
 use crate::{Record, Result, seeds, table};
 
@@ -74,29 +75,27 @@ impl Page {
 fn part(chapter: &Chapter) -> Result<Part> {
     let Chapter { experiment, profile, records } = chapter;
     let mut sections = Vec::new();
-    for entry in &experiment.dataset {
-        let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
-        let Some(first) = ours.first() else { continue };
+    for (dataset, ours) in by_data(experiment, records) {
         let groups = Group::all(&ours);
         let mut parts = Vec::new();
         if experiment.view == View::Energy {
             parts.push(Block::Text(energy::ABOUT.to_owned()));
         }
-        parts.extend(blocks(experiment, entry.id, &groups));
+        parts.extend(blocks(experiment, dataset, &groups));
         if experiment.view != View::Accuracy {
             parts.extend(seeds::blocks(&groups));
-            parts.extend(table::verdicts(experiment, entry.id, &ours));
+            parts.extend(table::verdicts(experiment, dataset, &ours));
         }
         if experiment.view != View::Latency && ours.iter().any(|record| record.anytime.is_some()) {
             parts.extend(latency::early(&groups));
         }
         if experiment.view != View::Energy && ours.iter().any(|record| record.operations.is_some()) {
             parts.push(Block::Text(energy::ABOUT.to_owned()));
-            parts.extend(energy::blocks(experiment, entry.id, &groups));
+            parts.extend(energy::blocks(experiment, dataset, &groups));
         }
         let mut pieces: Vec<Piece> = parts.iter().map(|block| piece(experiment, &ours, block)).collect();
         pieces.extend(figures(experiment, &groups)?.into_iter().map(Piece::Figure));
-        sections.push(Section { title: first.data.clone(), pieces });
+        sections.push(Section { title: ours[0].data.clone(), pieces });
     }
     Ok(Part {
         id: format!("{}-{profile}", experiment.artefact),

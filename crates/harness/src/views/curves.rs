@@ -87,7 +87,8 @@ pub(super) fn svg(title: &str, groups: &[Group<'_>]) -> Result<Vec<u8>> {
     let mut panels: Vec<(String, Vec<&Group<'_>>)> = Vec::new();
     for group in groups {
         let record = group.first();
-        let name = format!("T = {}, {} width {}", record.time_steps, record.network, record.width);
+        let data = if record.synthetic { ", synthetic stand-in" } else { "" };
+        let name = format!("T = {}, {} width {}{data}", record.time_steps, record.network, record.width);
         match panels.iter_mut().find(|(known, _)| *known == name) {
             Some((_, groups)) => groups.push(group),
             None => panels.push((name, vec![group])),

@@ -11,6 +11,7 @@ use bpsta_datasets::DatasetId;
 use crate::block::{Block, Grid};
 use crate::experiment::View;
 use crate::grid::peculiar;
+use crate::order::by_data;
 use crate::table::{self, runs_csv, table_markdown};
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
@@ -92,7 +93,9 @@ pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> 
         vec![Rendered::new(TABLE, "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
     if experiment.view == View::Curves {
         let groups = Group::all(&records.iter().collect::<Vec<_>>());
-        let data = records.first().map_or("no run is finished", |record| &record.data);
+        let data =
+            by_data(experiment, records).iter().map(|(_, ours)| ours[0].data.as_str()).collect::<Vec<_>>();
+        let data = if data.is_empty() { "no run is finished".to_owned() } else { data.join("; ") };
         let title = format!("{}: {}\n{data}; profile {profile}", experiment.artefact, experiment.title);
         files.push(Rendered::new("curves.csv", "curves.csv", curves::csv(&groups)));
         files.push(Rendered::new("figure.svg", "svg", curves::svg(&title, &groups)?));
@@ -112,12 +115,10 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
         }
     });
     text.push_str("\n\n");
-    for entry in &experiment.dataset {
-        let ours: Vec<&Record> = records.iter().filter(|record| record.config.dataset == entry.id).collect();
+    for (dataset, ours) in by_data(experiment, records) {
         let groups = Group::all(&ours);
-        let Some(first) = groups.first() else { continue };
-        let _ = writeln!(text, "## {}\n", first.first().data);
-        for block in blocks(experiment, entry.id, &groups) {
+        let _ = writeln!(text, "## {}\n", ours[0].data);
+        for block in blocks(experiment, dataset, &groups) {
             block.write_markdown(&mut text);
         }
     }
