@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
-    DeviceKind, EngineKind, Experiment, HarnessError, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Options,
-    Plan, Profile, RunStore, reproduce,
+    DeviceKind, EngineKind, Estimate, Experiment, HarnessError, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS,
+    Options, Outcome, Plan, PlannedCell, Profile, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 use clap::Args;
@@ -53,9 +53,12 @@ struct RunningArgs {
     /// Threads to train on; the results are the same bits on any number. All cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
-    /// Print the plan and stop
+    /// Print the plan, with the time it will take, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Run only what fits into so many hours, by the plan's estimate: all rules with the first seed before any with the second
+    #[arg(long, value_name = "H", value_parser = hours)]
+    max_hours: Option<f64>,
 }
 
 /// An ablation of one's own.
@@ -109,7 +112,7 @@ pub(crate) struct CellArgs {
 }
 
 /// What says how cells are run, and nothing to a check of what was. Without --data, which the environment may give.
-const OF_RUNS: [&str; 11] = [
+const OF_RUNS: [&str; 12] = [
     "profile",
     "dataset",
     "rule",
@@ -121,6 +124,7 @@ const OF_RUNS: [&str; 11] = [
     "engine",
     "threads",
     "dry_run",
+    "max_hours",
 ];
 
 #[derive(Debug, Args)]
@@ -170,6 +174,12 @@ impl CellArgs {
     }
 }
 
+/// A time that is one.
+fn hours(text: &str) -> Result<f64, String> {
+    let hours = text.parse::<f64>().ok().filter(|hours| hours.is_finite() && *hours > 0.0);
+    hours.ok_or_else(|| "expected a number of hours above 0, such as 2.5".to_owned())
+}
+
 /// A share that leaves something on both sides.
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share < 1.0);
@@ -198,7 +208,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
     let interrupt = Interrupt::listen()?;
     let mut failed = Vec::new();
     for file in files {
-        let (plan, store) = match cells.plan(file) {
+        let (mut plan, store) = match cells.plan(file) {
             // Of all artefacts, those that have cells for the options.
             Err(error) if files.len() > 1 && is_empty(&error) => {
                 print::note(format_args!("{}: {error}", file.display()));
@@ -207,11 +217,18 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             plan => plan?,
         };
         print_plan(&plan, threads)?;
+        let runs = run_store(cells.runs())?;
+        let estimate = Estimate::of(&plan, &runs, &store)?;
+        print_estimate(&estimate, plan.cells.len())?;
+        plan.weigh(&estimate);
+        if let Some(hours) = running.max_hours {
+            let left = 3600.0 * hours - started.elapsed().as_secs_f64();
+            print_left_out(&plan.limit(&estimate, left), &estimate, hours)?;
+        }
         if running.dry_run {
             continue;
         }
         let mut progress = GridProgress::new(interrupt.clone())?;
-        let runs = run_store(cells.runs())?;
         let stop = || interrupt.pressed();
         let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
         progress.finish();
@@ -225,6 +242,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
         print::line(format_args!("\n{}", outcome.table))?;
+        print_fact(&estimate, &outcome)?;
         for path in &outcome.written {
             print::line(format_args!("written: {}", path.display()))?;
         }
@@ -260,10 +278,63 @@ fn run_store(folder: &Path) -> anyhow::Result<RunStore> {
     Ok(runs.with_checkpoint_every(every))
 }
 
+fn print_estimate(estimate: &Estimate, cells: usize) -> io::Result<()> {
+    let (missing, finished) = (estimate.cells(), cells - estimate.cells());
+    if missing == 0 {
+        return print::line(format_args!("  all {} finished before", print::counted(cells, "cell")));
+    }
+    let before = if finished > 0 { format!(", {finished} finished before") } else { String::new() };
+    let memory = estimate.memory.map_or_else(|| "not known".to_owned(), bytes);
+    print::line(format_args!(
+        "  to run    {}{before}: about {}, by a calibration of {} on this machine; memory {memory}, disk at most {}\n",
+        print::counted(missing, "cell"),
+        duration(estimate.total()),
+        duration(estimate.calibration),
+        bytes(estimate.disk)
+    ))
+}
+
+fn print_left_out(left_out: &[PlannedCell], estimate: &Estimate, hours: f64) -> io::Result<()> {
+    if left_out.is_empty() {
+        return print::line(format_args!("  all of it fits into {hours} h\n"));
+    }
+    print::line(format_args!("  left out, since {hours} h are not enough:"))?;
+    for cell in left_out {
+        let takes = estimate.seconds(&cell.run_id).unwrap_or_default();
+        print::line(format_args!("    {}, about {}", cell.config.name(), duration(takes)))?;
+    }
+    print::line("")
+}
+
+/// What this call estimated of the cells that it ran from their beginning, and what they took.
+fn print_fact(estimate: &Estimate, outcome: &Outcome) -> io::Result<()> {
+    let of_call = outcome.records.iter().filter_map(|record| {
+        let resumed = record.timing.is_some_and(|timing| timing.resumed > 0);
+        estimate.seconds(&record.run_id).filter(|_| !resumed).map(|seconds| (seconds, record.wall_seconds))
+    });
+    let (cells, estimated, took) =
+        of_call.fold((0, 0.0, 0.0), |(cells, a, b), (estimated, took)| (cells + 1, a + estimated, b + took));
+    if cells == 0 {
+        return Ok(());
+    }
+    print::line(format_args!(
+        "{} of this call: estimated {}, took {} ({:.2} times)",
+        print::counted(cells, "cell"),
+        duration(estimated),
+        duration(took),
+        took / estimated
+    ))
+}
+
+fn bytes(count: u64) -> String {
+    let mib = count as f64 / f64::from(1 << 20);
+    if mib < 1024.0 { format!("{:.0} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
+}
+
 fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
     let experiment = &plan.experiment;
     print::line(format_args!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile))?;
-    let mut groups: BTreeMap<(usize, String, String), Vec<&bpsta_harness::PlannedCell>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, String, String), Vec<&PlannedCell>> = BTreeMap::new();
     for cell in &plan.cells {
         let place = experiment.dataset.iter().position(|entry| entry.id == cell.config.dataset);
         let config = &cell.config;

@@ -60,7 +60,7 @@ pub use stats::{
     BINS, EventFigures, EventGroup, Figures, Histogram, ImageFigures, ImageGroup, STATS_SUFFIXES, Source,
     Spread, Stats,
 };
-pub use store::Store;
+pub use store::{Needs, Store};
 pub use toml_text::{TomlProblem, from_toml, nearest};
 pub use verify::Verification;
 pub use which::Which;

@@ -35,6 +35,15 @@ const MOST_FRAMES: usize = 1024;
 /// Splits up to this size are kept in memory: 1 GiB of counts.
 const IN_MEMORY: u64 = 1 << 30;
 
+/// What loading a data set takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Samples that are kept in memory.
+    pub memory: u64,
+    /// Frames that are still to be cached, before compression: the cache takes less.
+    pub disk: u64,
+}
+
 /// A data folder, together with what the registry says belongs into it.
 #[derive(Clone)]
 pub struct Store {
@@ -233,6 +242,28 @@ impl Store {
     /// When a folder cannot be listed; differences are not errors, but listed in the outcome.
     pub fn verify(&self, manifest: &Manifest) -> Result<Verification, DatasetError> {
         verify::verify(manifest, &self.folder(manifest).join("raw"), &self.reporter)
+    }
+
+    /// What [`Self::load`] will take.
+    ///
+    /// # Errors
+    /// [`DatasetError`] for a data set that the registry does not have.
+    pub fn needs(&self, manifest: &Manifest, framing: Option<Framing>) -> Result<Needs, DatasetError> {
+        let info = self.registry.get(manifest.dataset)?;
+        let folder = self.folder(manifest);
+        let files = Files { manifest, info, folder: &folder };
+        let frames = framing.and_then(|framing| framing.frames()).unwrap_or(1);
+        let values = info.shape(frames).iter().product::<usize>() as u64;
+        let samples = [manifest.samples.train, manifest.samples.test].map(|samples| samples as u64);
+        let Some(framing) = framing else {
+            return Ok(Needs { memory: samples.iter().sum::<u64>() * values, disk: 0 });
+        };
+        let bytes = samples.map(|samples| 2 * values * samples);
+        let is_there = cache::is_there(files, framing, frames);
+        Ok(Needs {
+            memory: bytes.iter().filter(|bytes| **bytes <= self.in_memory).sum(),
+            disk: if is_there { 0 } else { bytes.iter().sum() },
+        })
     }
 
     /// Loads an imported data set or stand-in.

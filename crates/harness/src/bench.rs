@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::engine::Setup;
 use crate::environment::{cpu, peak_rss_mb};
+use crate::stimuli::Stimuli;
 use crate::train::median;
 use crate::{DeviceKind, EngineKind, HarnessError, Result};
 
@@ -107,6 +108,12 @@ impl Bench {
         }
     }
 
+    fn stimuli(&self, samples: usize, streams: &Streams) -> Stimuli {
+        let (input, classes) = self.input();
+        let frames = if self.network == Architecture::Small { 1 } else { self.time_steps };
+        Stimuli::new(input, frames, self.network == Architecture::Small, samples, classes, streams)
+    }
+
     /// Runs it. With `save`, also writes the parameters, the data, the output and the loss of the first step as safetensors, with a
     /// training step's dropout masks and gradients, so that another program can compute the same.
     ///
@@ -123,7 +130,7 @@ impl Bench {
             Task::Step => parameters,
             Task::Inference => self.train(setup.clone(), parameters, &streams)?,
         };
-        let stimuli = Stimuli::new(self, input, classes, self.batch, &streams);
+        let stimuli = self.stimuli(self.batch, &streams);
         let batch = stimuli.batch(self.time_steps);
         if let Some(path) = save {
             let tensors = self.case(&setup, &parameters, &batch)?;
@@ -176,7 +183,7 @@ impl Bench {
         let path = bpsta_spiking::cpu::Path::from_environment()?;
         let neuron = Neuron::paper(self.rule);
         let mut engine = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(WEIGHT_DECAY), path)?;
-        let stimuli = Stimuli::new(self, input, classes, self.batch, &streams);
+        let stimuli = self.stimuli(self.batch, &streams);
         let batch = stimuli.batch(self.time_steps);
         let mut dropout = streams.stream("dropout/0");
         for step in 0..self.steps + 2 {
@@ -211,8 +218,7 @@ impl Bench {
 
     /// Parameters and running statistics after a few steps.
     fn train(&self, setup: Setup, parameters: Parameters, streams: &Streams) -> Result<Parameters> {
-        let (input, classes) = self.input();
-        let stimuli = Stimuli::new(self, input, classes, BATCH_BEFORE, streams);
+        let stimuli = self.stimuli(BATCH_BEFORE, streams);
         let mut training = setup.start(parameters, AdamW::new(WEIGHT_DECAY), false)?;
         let mut dropout = streams.stream("dropout/before");
         for _ in 0..STEPS_BEFORE {
@@ -261,37 +267,5 @@ impl Bench {
         tensors.insert("output".to_owned(), output);
         tensors.insert("loss".to_owned(), tensor(Tensor::new(&[loss as f32], &Device::Cpu))?);
         Ok(tensors)
-    }
-}
-
-/// Made-up data: pixels of [0, 1) for images; for events counts as N-MNIST has them, mostly 0.
-struct Stimuli {
-    values: Vec<f32>,
-    frames: usize,
-    labels: Vec<u32>,
-}
-
-impl Stimuli {
-    fn new(bench: &Bench, input: Input, classes: usize, samples: usize, streams: &Streams) -> Self {
-        let frames = if bench.network == Architecture::Small { 1 } else { bench.time_steps };
-        let count = samples * frames * input.channels * input.height * input.width;
-        let order = streams.permutation("bench/input", 4096);
-        let values = order.iter().map(|place| *place as f32 / 4096.0);
-        let values: Vec<f32> = match bench.network {
-            Architecture::Small => values.collect(),
-            Architecture::Middle | Architecture::Large => {
-                values.map(|value| (value * 8.0 - 5.0).max(0.0).floor()).collect()
-            }
-        };
-        Self {
-            // A period that no map size divides.
-            values: (0..count).map(|i| values[i % 4093]).collect(),
-            frames,
-            labels: (0..samples).map(|sample| (sample % classes) as u32).collect(),
-        }
-    }
-
-    fn batch(&self, time_steps: usize) -> Batch<'_> {
-        Batch { values: &self.values, frames: self.frames, time_steps, labels: &self.labels }
     }
 }

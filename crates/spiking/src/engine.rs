@@ -101,6 +101,10 @@ pub trait Engine {
     /// As [`Self::evaluate`].
     fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination>;
 
+    /// Bytes it holds: weights, AdamW's moments, and what the largest batch so far needs; without what each thread keeps. None where
+    /// that is not known.
+    fn memory(&self) -> Option<usize>;
+
     /// What it has learnt so far.
     ///
     /// # Errors

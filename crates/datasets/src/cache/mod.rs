@@ -70,6 +70,12 @@ impl Cached {
     }
 }
 
+/// Whether there is a cache of these files and this framing, sound or not.
+pub(crate) fn is_there(files: Files<'_>, framing: Framing, time_steps: usize) -> bool {
+    let key = Key { manifest_hash: files.manifest.hash(), framing: framing.to_string(), time_steps };
+    files.folder.join("frames").join(format!("{}.h5", key.short())).exists()
+}
+
 /// Opens the cache of these files and this framing, and builds it first if it is not there or not sound.
 pub(crate) fn open_or_build(
     files: Files<'_>,

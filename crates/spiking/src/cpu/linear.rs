@@ -81,6 +81,14 @@ impl Linear {
         }
     }
 
+    /// Bytes of its weights and of what it keeps of a batch, without the lists of places.
+    pub(super) fn bytes(&self) -> usize {
+        let floats = [&self.input, &self.mask_before, &self.mask_behind, &self.input_grads];
+        let more = [&self.current, &self.grads, &self.bias_grads];
+        let floats: usize = floats.iter().chain(&more).map(|floats| floats.bytes()).sum();
+        self.weight.bytes() + self.bias.bytes() + floats + size_of_val(self.spikes.as_slice())
+    }
+
     /// Its parameters, in the order of [`Self::weights`]; `index` counts the linear stages of `plan`.
     pub(super) fn names<'a>(&self, plan: &'a Plan, index: usize) -> [Named<'a>; 2] {
         let layer = self.stage.layer;

@@ -36,6 +36,11 @@ impl Floats {
         self.len = len;
     }
 
+    /// Bytes it holds, used or not.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+
     /// Makes it at least so long.
     pub(super) fn grow(&mut self, len: usize) {
         if self.len < len {

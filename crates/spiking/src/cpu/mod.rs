@@ -508,6 +508,12 @@ impl Engine for Cpu {
         Ok(Parameters { trainable: self.trainable(|weights| &weights.values)?, buffers })
     }
 
+    fn memory(&self) -> Option<usize> {
+        let convs: usize = self.convs.iter().map(Conv::bytes).sum();
+        let linears: usize = self.linears.iter().map(Linear::bytes).sum();
+        Some(convs + linears + self.room.bytes())
+    }
+
     fn optimizer(&self) -> Result<AdamW> {
         let first = self.trainable(|weights| &weights.first)?;
         let mut second = self.trainable(|weights| &weights.second)?;

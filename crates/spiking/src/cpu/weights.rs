@@ -36,6 +36,11 @@ impl Weights {
         Self { values: zeros(), first: zeros(), second: zeros(), kept: Floats::default() }
     }
 
+    /// Bytes they hold.
+    pub(super) fn bytes(&self) -> usize {
+        [&self.values, &self.first, &self.second, &self.kept].map(Floats::bytes).iter().sum()
+    }
+
     /// Applies the gradients of all weights.
     pub(super) fn update(&mut self, path: Path, update: Update, grads: &[f32]) {
         match update {

@@ -439,6 +439,10 @@ impl Engine for Trainer {
         Ok(self.engine.parameters.clone())
     }
 
+    fn memory(&self) -> Option<usize> {
+        None
+    }
+
     fn optimizer(&self) -> Result<AdamW> {
         Ok(self.optimizer.clone())
     }

@@ -100,6 +100,14 @@ pub(super) struct Room {
     bias: Floats,
 }
 
+impl Room {
+    /// Bytes it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let Self { behind_norm, behind_pool, parts, kernels, terms, gamma, beta, bias } = self;
+        [behind_norm, behind_pool, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
+    }
+}
+
 impl Conv {
     /// A stage whose input is the network's (`first`), spikes, or the real numbers of an average pool.
     pub(super) fn new(stage: ConvStage, before: Option<Pool>) -> Self {
@@ -148,6 +156,18 @@ impl Conv {
 
     pub(super) fn weights_mut(&mut self) -> [&mut Weights; 4] {
         [&mut self.weight, &mut self.bias, &mut self.gamma, &mut self.beta]
+    }
+
+    /// Bytes of its weights and of what it keeps of a batch, without the lists of places.
+    pub(super) fn bytes(&self) -> usize {
+        let input = match &self.input {
+            Maps::Spikes(spikes) => size_of_val(spikes.as_slice()),
+            Maps::Real { values, .. } => values.bytes(),
+        };
+        let floats = [&self.output, &self.sums, &self.mean, &self.inverse, &self.scale, &self.shift];
+        let weights: usize = self.weights().iter().map(|weights| weights.bytes()).sum();
+        let floats: usize = floats.iter().map(|floats| floats.bytes()).sum();
+        input + size_of_val(self.spikes.as_slice()) + weights + floats
     }
 
     /// Lanes of an input block.

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Trains our finished runs once more with PyTorch and the authors' neurons, and compares accuracies and firing rates over seeds.
+
+Needs Python 3.11, nothing else: PyTorch goes into `--venv`, the authors' code into `--official`. Each record of MNIST or N-MNIST under
+`--records` is one run on either side: network, T, schedule, epochs and batch are the record's; initial weights, order and dropout are each side's
+own draws, so that only distributions can agree. `--output` gets agreement.json, run by run as they finish, and agreement.md.
+"""
+
+import argparse
+import concurrent.futures
+import itertools
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from run import OFFICIAL, PACKAGES, cpu_model, run
+
+HERE = Path(__file__).resolve().parent
+MEASURES = {"accuracy": "accuracy, last epoch, %", "best_test": "accuracy, best test epoch, %", "firing_rate": "firing rate"}
+RESAMPLES = 10_000
+
+
+def main() -> int:
+    options = parse()
+    python = options.venv / "bin" / "python"
+    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(PACKAGES)}"]).returncode:
+        run([sys.executable, "-m", "venv", options.venv])
+        run([python, "-m", "pip", "install", *PACKAGES])
+    if not options.official.exists():
+        run(["git", "clone", OFFICIAL, options.official])
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "agreement.json"
+    content = json.loads(path.read_text()) if path.exists() else {"runs": {}}
+    content |= {"cpu": cpu_model(), "python": platform.python_version()}
+
+    records = {record["run_id"]: (file, record) for file, record in read(options)}
+    missing = [run_id for run_id in records if run_id not in content["runs"]]
+
+    def train(run_id: str) -> tuple[str, dict]:
+        command = [python, HERE / "agreement_peer.py", "--record", records[run_id][0], "--data", options.data]
+        command += ["--official", options.official, "--threads", "1"]
+        finished = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        if finished.returncode:
+            raise SystemExit(f"PyTorch failed at {records[run_id][0]}:\n{finished.stderr[-3000:]}")
+        return run_id, json.loads(finished.stdout.splitlines()[-1])
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for run_id, peer in pool.map(train, missing):
+            ours = summary(records[run_id][1])
+            content["runs"][run_id] = {"configuration": configuration(records[run_id][1]), "ours": ours, "peer": peer}
+            write(path, json.dumps(content, indent=1) + "\n")
+            print(f"{run_id}: {name(content['runs'][run_id]['configuration'])}", file=sys.stderr)
+    text, agrees = render(content)
+    write(options.output / "agreement.md", text)
+    print(text)
+    return 0 if agrees else 1
+
+
+def parse() -> argparse.Namespace:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=Path, nargs="+", required=True, help="results/ARTEFACT/PROFILE/records, or a run store")
+    parser.add_argument("--dataset", nargs="+", choices=["mnist", "nmnist"], default=["mnist", "nmnist"])
+    parser.add_argument("--width", nargs="+", type=float, default=[0.125])
+    parser.add_argument("--time-steps", nargs="+", type=int, default=[4, 8])
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where `cargo xtask data import` put them")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs side by side, a thread each")
+    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
+    parser.add_argument("--official", type=Path, default=cache / "official", help=f"a clone of {OFFICIAL}; made if missing")
+    parser.add_argument("--output", type=Path, required=True, help="folder of agreement.json and agreement.md")
+    return parser.parse_args()
+
+
+def read(options: argparse.Namespace):
+    """The records that are asked for, the seeds of all rules side by side, so that a stopped call has seen each rule."""
+    found = []
+    for folder in options.records:
+        for file in [*folder.glob("*.json"), *folder.glob("*/record.json")]:
+            record = json.loads(file.read_text())
+            wanted = record["dataset"] in options.dataset and record["width"] in options.width
+            if wanted and record["time_steps"] in options.time_steps and not record["synthetic"]:
+                found.append((file, record))
+    return sorted(found, key=lambda one: (one[1]["dataset"], one[1]["time_steps"], one[1]["seed"], one[1]["rule"]))
+
+
+def configuration(record: dict) -> dict:
+    keys = ["dataset", "data", "network", "width", "time_steps", "rule"]
+    return {key: record[key] for key in keys} | {"epochs": record["config"]["epochs"], "seed": record["seed"]}
+
+
+def name(one: dict) -> str:
+    text = f"{one['data']}; {one['network']} width {one['width']:g}, T = {one['time_steps']}, {one['epochs']} epochs, {one['rule']}"
+    return f"{text}, seed {one['seed']}"
+
+
+def summary(record: dict) -> dict:
+    accuracy = record["accuracy"]
+    return {"accuracy": accuracy["last"], "best_test": accuracy["best_test"], "firing_rate": record["firing_rate"]}
+
+
+def render(content: dict) -> tuple[str, bool]:
+    """The tables, and whether all intervals overlap."""
+    versions = sorted({one["peer"]["torch"] for one in content["runs"].values()})
+    text = [
+        "# Our runs beside PyTorch's",
+        "",
+        f"The same networks, data, schedule and number of seeds, trained by our CPU engine and by PyTorch {', '.join(versions)} with the authors'",
+        "neurons, dropout, vote and loss (`temporal`: their baseline's node and the paper's Equation 10). Mean over seeds with the 95 % interval of the mean",
+        f"by the percentile bootstrap ({RESAMPLES:,} resamples). The draws of initial weights, order and dropout are each side's own. Narrow networks, and",
+        "subsets where the heading says so: the numbers compare the two programs, and say nothing about the paper's.",
+        "",
+    ]
+    agrees = True
+    group = lambda one: tuple(one["configuration"][key] for key in ["data", "network", "width", "time_steps", "epochs"])
+    runs = sorted(content["runs"].values(), key=group)
+    for (data, network, width, steps, epochs), of_group in itertools.groupby(runs, key=group):
+        text += [f"## {data}; {network} width {width:g}, T = {steps}, {epochs} epochs", ""]
+        text += ["| rule | seeds | measure | ours | PyTorch | difference | overlap |", "|---|---|---|---|---|---|---|"]
+        of_group = list(of_group)
+        for rule in ["baseline", "spatial", "temporal", "both"]:
+            of_rule = [one for one in of_group if one["configuration"]["rule"] == rule]
+            for key, words in MEASURES.items() if of_rule else []:
+                ours, peer = ([one[side][key] for one in of_rule] for side in ["ours", "peer"])
+                a, b = interval(ours), interval(peer)
+                low, high = difference(ours, peer)
+                overlap = a[0] <= b[1] and b[0] <= a[1]
+                agrees &= overlap
+                digits = 4 if key == "firing_rate" else 2
+                form = lambda values, of: f"{statistics.mean(values):.{digits}f} ({of[0]:.{digits}f} to {of[1]:.{digits}f})"
+                apart = f"{statistics.mean(ours) - statistics.mean(peer):+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+                verdict = "yes" if overlap else "NO"
+                text.append(f"| {rule} | {len(ours)} | {words} | {form(ours, a)} | {form(peer, b)} | {apart} | {verdict} |")
+        text.append("")
+    return "\n".join(text), agrees
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """95 % of the mean."""
+    draw = random.Random(2110)
+    means = sorted(statistics.fmean(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return means[RESAMPLES // 40], means[-RESAMPLES // 40 - 1]
+
+
+def difference(ours: list[float], peer: list[float]) -> tuple[float, float]:
+    """95 % of the difference of means; the sides are drawn apart, since their seeds share nothing."""
+    draw = random.Random(2110)
+    mean = lambda values: statistics.fmean(draw.choices(values, k=len(values)))
+    apart = sorted(mean(ours) - mean(peer) for _ in range(RESAMPLES))
+    return apart[RESAMPLES // 40], apart[-RESAMPLES // 40 - 1]
+
+
+def write(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+//! What a plan will take: its time by a few steps of each configuration on this machine, its memory, and its disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use bpsta_datasets::Store;
+use bpsta_spiking::{AdamW, Engine, Mode, Parameters, Streams};
+
+use crate::engine::Setup;
+use crate::stimuli::Stimuli;
+use crate::train::{held_back, median};
+use crate::{Plan, PlannedCell, Result, RunConfig, RunStore};
+
+/// A step of calibration takes about so long, unless one of a single sample takes longer.
+const STEP_SECONDS: f64 = 0.05;
+/// Timed steps, behind one that is not.
+const STEPS: usize = 3;
+/// Record and curves of a run, in bytes.
+const RECORD_BYTES: u64 = 64 << 10;
+
+/// What the cells of a plan that are not finished will take on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Seconds by run id, of one cell after the other.
+    seconds: BTreeMap<String, f64>,
+    /// Bytes of memory of the largest cell: samples, weights and what a batch needs; none where the engine does not tell.
+    pub memory: Option<u64>,
+    /// Bytes that finished runs take on disk, with frame caches that are still to be built before their compression.
+    pub disk: u64,
+    /// Seconds that the calibration itself took.
+    pub calibration: f64,
+}
+
+impl Estimate {
+    /// Trains and tests each configuration of the missing cells for a few steps, on made-up samples and on this process's threads.
+    ///
+    /// # Errors
+    /// Those of the store, of networks and of engines.
+    pub fn of(plan: &Plan, runs: &RunStore, data: &Store) -> Result<Self> {
+        let clock = Instant::now();
+        let mut estimate = Self { seconds: BTreeMap::new(), memory: Some(0), disk: 0, calibration: 0.0 };
+        let mut known: BTreeMap<String, Calibration> = BTreeMap::new();
+        let mut framed = BTreeSet::new();
+        for cell in plan.missing(runs)? {
+            let config = &cell.config;
+            let key = serde_json::to_string(&calibrated_by(config)).unwrap_or_default();
+            let calibration = match known.get(&key) {
+                Some(known) => *known,
+                None => *known.entry(key).or_insert(Calibration::of(config)?),
+            };
+            estimate.seconds.insert(cell.run_id.clone(), calibration.seconds(cell));
+            let needs = data.needs(&cell.manifest, cell.framing)?;
+            let memory = calibration.memory.map(|bytes| bytes + needs.memory);
+            estimate.memory = estimate.memory.zip(memory).map(|(most, memory)| most.max(memory));
+            let spec = config.spec()?;
+            estimate.disk += 4 * spec.parameter_count()? as u64 + RECORD_BYTES;
+            if framed.insert((config.manifest_hash.clone(), config.framing.clone())) {
+                estimate.disk += needs.disk;
+            }
+        }
+        estimate.calibration = clock.elapsed().as_secs_f64();
+        Ok(estimate)
+    }
+
+    /// How many cells there are to run.
+    pub fn cells(&self) -> usize {
+        self.seconds.len()
+    }
+
+    /// Seconds of one cell; none if it was finished before.
+    pub fn seconds(&self, run_id: &str) -> Option<f64> {
+        self.seconds.get(run_id).copied()
+    }
+
+    /// Seconds of all cells, one after the other.
+    pub fn total(&self) -> f64 {
+        self.seconds.values().sum()
+    }
+}
+
+impl Plan {
+    /// The cells that have no record yet.
+    ///
+    /// # Errors
+    /// [`crate::HarnessError::BadRecord`].
+    pub fn missing(&self, runs: &RunStore) -> Result<Vec<&PlannedCell>> {
+        let mut missing = Vec::new();
+        for cell in &self.cells {
+            if runs.finished(&cell.run_id)?.is_none() {
+                missing.push(cell);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Weighs the cells by an estimate, so that the time left is told by it.
+    pub fn weigh(&mut self, estimate: &Estimate) {
+        for cell in &mut self.cells {
+            cell.work = estimate.seconds(&cell.run_id).unwrap_or(cell.work);
+        }
+    }
+
+    /// Keeps the most informative of the missing cells that together take no longer than `seconds`, and puts them in that order: all rules
+    /// of a configuration with one seed before any with the next, since only whole sets of rules can be compared; and of one seed, the
+    /// cheapest set first. Gives back the cells that are left out.
+    pub fn limit(&mut self, estimate: &Estimate, seconds: f64) -> Vec<PlannedCell> {
+        let (missing, mut kept): (Vec<PlannedCell>, Vec<PlannedCell>) = std::mem::take(&mut self.cells)
+            .into_iter()
+            .partition(|cell| estimate.seconds(&cell.run_id).is_some());
+        let mut sets: Vec<(f64, Vec<PlannedCell>)> = Vec::new();
+        for cell in missing {
+            let takes = estimate.seconds(&cell.run_id).unwrap_or_default();
+            match sets.iter_mut().find(|(_, set)| but_neuron(&set[0].config) == but_neuron(&cell.config)) {
+                Some((sum, set)) => {
+                    *sum += takes;
+                    set.push(cell);
+                }
+                None => sets.push((takes, vec![cell])),
+            }
+        }
+        sets.sort_by(|a, b| {
+            (a.1[0].config.seed, a.0)
+                .partial_cmp(&(b.1[0].config.seed, b.0))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let (mut left, mut left_out) = (seconds, Vec::new());
+        for (takes, set) in sets {
+            if takes <= left {
+                left -= takes;
+                kept.extend(set);
+            } else {
+                left_out.extend(set);
+            }
+        }
+        self.cells = kept;
+        left_out
+    }
+}
+
+/// What cells have in common that are compared with each other.
+fn but_neuron(config: &RunConfig) -> RunConfig {
+    RunConfig { neuron: bpsta_spiking::Neuron::paper(bpsta_spiking::Rule::Baseline), ..config.clone() }
+}
+
+/// What the time of a step depends on, and what it does not set to one value.
+fn calibrated_by(config: &RunConfig) -> RunConfig {
+    RunConfig {
+        seed: 0,
+        epochs: 1,
+        validation: None,
+        manifest_hash: String::new(),
+        subset: None,
+        augmentation: String::new(),
+        ..config.clone()
+    }
+}
+
+/// What one configuration takes.
+#[derive(Debug, Clone, Copy)]
+struct Calibration {
+    spiking: PerSample,
+    /// In an epoch of ANN warm-up; none where there are none.
+    analogue: Option<PerSample>,
+    /// Bytes of the engine with a whole batch.
+    memory: Option<u64>,
+}
+
+/// Seconds a sample.
+#[derive(Debug, Clone, Copy)]
+struct PerSample {
+    train: f64,
+    test: f64,
+}
+
+impl Calibration {
+    fn of(config: &RunConfig) -> Result<Self> {
+        let spec = config.spec()?;
+        let setup = Setup { spec, neuron: config.neuron, device: config.device, engine: config.engine };
+        let (spiking, memory) = time(&setup, config, Mode::Spiking)?;
+        let analogue =
+            (config.ann_warm_up_epochs > 0).then(|| time(&setup, config, Mode::Analogue)).transpose()?;
+        Ok(Self { spiking, analogue: analogue.map(|(analogue, _)| analogue), memory })
+    }
+
+    fn seconds(&self, cell: &PlannedCell) -> f64 {
+        let (config, samples) = (&cell.config, &cell.manifest.samples);
+        let validation = config.validation.map_or(0, |share| held_back(samples.train, share));
+        let batch = config.batch_size;
+        let train = ((samples.train - validation) / batch * batch) as f64;
+        let test = (samples.test + validation) as f64;
+        let epoch = |each: PerSample| train * each.train + test * each.test;
+        let warm_up = self.analogue.map_or(0, |_| config.ann_warm_up_epochs.min(config.epochs));
+        // The closer look behind the last epoch is one more pass over the test samples.
+        (config.epochs - warm_up) as f64 * epoch(self.spiking)
+            + self.analogue.map_or(0.0, |analogue| warm_up as f64 * epoch(analogue))
+            + samples.test as f64 * self.spiking.test
+    }
+}
+
+/// Seconds a sample, and the bytes that the engine holds with a whole batch.
+fn time(setup: &Setup, config: &RunConfig, mode: Mode) -> Result<(PerSample, Option<u64>)> {
+    let streams = Streams::new(1);
+    let parameters = Parameters::initial(&setup.spec, &streams, &config.device.open()?)?;
+    let mut training = setup.start(parameters, AdamW::new(config.weight_decay), mode == Mode::Analogue)?;
+    let engine = training.engine();
+    let time_steps = if mode == Mode::Analogue { 1 } else { config.time_steps };
+    let frames = if config.framing.is_some() { time_steps } else { 1 };
+    let samples =
+        |count| Stimuli::new(config.input, frames, config.framing.is_none(), count, config.classes, &streams);
+    let mut dropout = streams.stream("dropout/0");
+    let rate = config.schedule.learning_rate;
+
+    let one = samples(1);
+    engine.train_step(&one.batch(time_steps), mode, &mut dropout, rate)?;
+    let clock = Instant::now();
+    engine.train_step(&one.batch(time_steps), mode, &mut dropout, rate)?;
+    let of_one = clock.elapsed().as_secs_f64();
+    let memory_of_one = engine.memory();
+
+    let count = ((STEP_SECONDS / of_one) as usize).clamp(2.min(config.batch_size), config.batch_size);
+    let several = samples(count);
+    let batch = several.batch(time_steps);
+    let mut seconds_of = |step: &mut dyn FnMut(&mut dyn Engine) -> Result<()>| -> Result<f64> {
+        step(engine)?;
+        let mut seconds = Vec::new();
+        for _ in 0..STEPS {
+            let clock = Instant::now();
+            step(engine)?;
+            seconds.push(clock.elapsed().as_secs_f64() / count as f64);
+        }
+        Ok(median(seconds.into_iter()))
+    };
+    let train = seconds_of(&mut |engine| {
+        engine.train_step(&batch, mode, &mut dropout, rate)?;
+        Ok(())
+    })?;
+    let test = seconds_of(&mut |engine| {
+        engine.evaluate(&batch, mode)?;
+        Ok(())
+    })?;
+    // What a sample adds is the same for each.
+    let memory = memory_of_one.zip(engine.memory()).map(|(one, several)| {
+        let of_sample = several.saturating_sub(one) as f64 / (count - 1).max(1) as f64;
+        (one as f64 + of_sample * (config.batch_size - 1) as f64) as u64
+    });
+    Ok((PerSample { train, test }, memory))
+}
