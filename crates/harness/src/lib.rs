@@ -27,6 +27,7 @@ mod evaluate;
 mod experiment;
 mod files;
 mod grid;
+mod maps;
 mod order;
 mod plan;
 mod record;
@@ -56,6 +57,7 @@ pub use experiment::{
     Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source, View,
 };
 pub use grid::{FrameBy, NeuronGrid};
+pub use maps::{LayerMaps, Maps, RunFiles};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,

@@ -78,7 +78,7 @@ pub(super) struct Limit {
 
 /// What is less than the paper's protocol, by data set, with the seeds, and the data sets that were not run.
 pub(super) fn limit(chapter: &Chapter) -> Limit {
-    let Chapter { experiment, profile, records } = chapter;
+    let Chapter { experiment, profile, records, .. } = chapter;
     let mut items = Vec::new();
     let mut not_run = Vec::new();
     for entry in &experiment.dataset {
