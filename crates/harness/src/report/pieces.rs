@@ -112,10 +112,10 @@ pub(super) fn map_figure(
     maps: &MapsByRun,
 ) -> Result<Option<Figure>> {
     let Some(drawing) = maps::Drawing::of(groups, maps) else { return Ok(None) };
-    let marks = marks(experiment, drawing.records()).join(", ");
+    let (first, marks) = (drawing.first(), marks(experiment, drawing.records()).join(", "));
     Ok(Some(Figure {
         svg: drawing.svg(&experiment.title, None)?,
-        caption: format!("{} {}, {marks}.", maps::ABOUT_FIGURE, drawing.about()),
+        caption: format!("{} {}; {}, {marks}.", maps::ABOUT_FIGURE, first.data, first.network),
         legend: Vec::new(),
         wide: true,
     }))

@@ -119,7 +119,8 @@ impl<'a> Drawing<'a> {
         rows.max_by_key(|rows| (rows.len(), rows[0].first().time_steps)).map(|rows| Self { rows })
     }
 
-    fn first(&self) -> &'a Record {
+    /// A run whose data, network and T are those of all.
+    pub(crate) fn first(&self) -> &'a Record {
         self.rows[0].first()
     }
 
@@ -129,7 +130,7 @@ impl<'a> Drawing<'a> {
     }
 
     /// Data, network, width and T.
-    pub(crate) fn about(&self) -> String {
+    fn about(&self) -> String {
         let Record { data, network, width, time_steps, .. } = self.first();
         format!("{data}; {network} network, width {width}, T = {time_steps}")
     }
