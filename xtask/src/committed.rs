@@ -16,7 +16,7 @@ pub(crate) fn check(results: &Path, artefact: Option<&str>, write: bool) -> anyh
     let drifted = checked.drift.iter().filter(|drift| !drift.written).count();
     anyhow::ensure!(
         drifted == 0,
-        "{} to put right: restore the records, or render the tables from them with `cargo xtask reproduce --check --write`",
+        "{} to put right: restore the records and the maps beside them, or render the tables from them with `cargo xtask reproduce --check --write`",
         print::counted(drifted, "place")
     );
     let folders: Vec<String> = checked.folders.iter().map(|folder| folder.display().to_string()).collect();

@@ -23,7 +23,7 @@ use crate::progress::{GridProgress, duration};
 const CHECKPOINT_SECONDS: &str = "BPSTA_CHECKPOINT_SECONDS";
 
 /// The artefacts of the paper that there is an experiment file of, in the order in which `all` runs them.
-const ARTEFACTS: [&str; 8] = ["table1", "table2", "table4", "table5", "table6", "fig1", "fig3", ALL];
+const ARTEFACTS: [&str; 9] = ["table1", "table2", "table4", "table5", "table6", "fig1", "fig2", "fig3", ALL];
 const ALL: &str = "all";
 const DEFAULT: &str = "table2";
 

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::committed::{records, tables};
-use crate::files::write_whole;
-use crate::{HarnessError, Plan, Record, Result, RunConfig, RunStore};
+use crate::files::{remove_if_there, write_whole};
+use crate::{HarnessError, Plan, Record, Result, RunConfig, RunFiles, RunStore};
 
-/// Writes the records of the finished runs that a plan's table shows to `results/ARTEFACT/PROFILE/`, and the tables over all records
+/// Writes the records of the finished runs that a plan's table shows to `results/ARTEFACT/PROFILE/`, with their maps if its view shows
+/// them, and the tables over all records
 /// there; returns that folder and how many records it took. What stood there of the same configuration by an older code version
 /// goes: git keeps it.
 ///
@@ -14,7 +15,7 @@ use crate::{HarnessError, Plan, Record, Result, RunConfig, RunStore};
 ///
 /// # Errors
 /// [`HarnessError::NothingToAccept`] where no run of the plan is finished, [`HarnessError::RefusedRecord`] for a record there that is
-/// none, and those of reading and writing.
+/// none, [`HarnessError::BadMaps`], and those of reading and writing.
 pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<(PathBuf, usize)> {
     let mut accepted: Vec<Record> = Vec::new();
     for run_id in &plan.table {
@@ -26,9 +27,15 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<(PathBuf, 
             folder: runs.root().to_owned(),
         });
     }
+    // Before anything is written: maps that are not their run's stop it.
+    let maps = RunFiles::Store(runs).needed(&plan.experiment, &accepted)?;
     let folder = results.join(&plan.experiment.artefact).join(plan.profile.id());
     let path = |record: &Record| folder.join("records").join(format!("{}.json", record.run_id));
+    let committed = RunFiles::Committed(&folder);
     for record in &accepted {
+        if let Some(maps) = maps.get(&record.run_id) {
+            maps.write(&committed.maps_path(&record.run_id), record)?;
+        }
         let mut json = serde_json::to_vec_pretty(record).unwrap_or_default();
         json.push(b'\n');
         write_whole(&path(record), &json)?;
@@ -38,6 +45,7 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<(PathBuf, 
         let by_other_code = |new: &Record| new.run_id != old.run_id && but_code(new) == but_code(&old);
         if accepted.iter().any(by_other_code) {
             std::fs::remove_file(path(&old)).map_err(HarnessError::io(&path(&old)))?;
+            remove_if_there(&committed.maps_path(&old.run_id))?;
         }
     }
     for (path, bytes) in tables(&plan.experiment, plan.profile, &folder)? {

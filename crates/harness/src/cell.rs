@@ -7,7 +7,7 @@ use bpsta_datasets::{Dataset, Store};
 
 use crate::claim::{Claim, Failure};
 use crate::environment::Code;
-use crate::train::Run;
+use crate::train::{Run, Trained};
 use crate::{EpochRecord, PlannedCell, Record, Result, RunStore};
 
 /// What became of a cell.
@@ -57,9 +57,9 @@ impl<'a> Grid<'a> {
         tell: &mut dyn FnMut(Step<'_>),
     ) -> Result<End> {
         let end = self.train(cell, &claim, stop, tell).and_then(|trained| match trained {
-            Some((record, parameters)) => {
-                let path = claim.finish(&record, &parameters)?;
-                Ok(End::Finished(Box::new(record), path))
+            Some(trained) => {
+                let path = claim.finish(&trained)?;
+                Ok(End::Finished(Box::new(trained.record), path))
             }
             None => Ok(End::Stopped),
         });
@@ -72,14 +72,14 @@ impl<'a> Grid<'a> {
         }
     }
 
-    /// Its record and what it has learnt; none if it was stopped.
+    /// What it leaves behind; none if it was stopped.
     fn train(
         &mut self,
         cell: &PlannedCell,
         claim: &Claim,
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Step<'_>),
-    ) -> Result<Option<(Record, bpsta_spiking::Parameters)>> {
+    ) -> Result<Option<Trained>> {
         let config = &cell.config;
         let spec = config.spec()?;
         let mut notice = |text| tell(Step::Notice(text));

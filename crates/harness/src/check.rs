@@ -41,25 +41,26 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
         .or_else(|| against_counts(record)))
 }
 
-/// What came with schema 2 is all there from then on, and was not there before.
+/// What came with a schema is all there from then on, and was not there before.
 fn of_schema(record: &Record) -> Option<String> {
     let new = [
-        ("split_rule", record.split_rule.is_some()),
-        ("streams", record.streams.is_some()),
-        ("classes", record.classes.is_some()),
-        ("anytime", record.anytime.is_some()),
-        ("operations", record.operations.is_some()),
-        ("environment", record.environment.is_some()),
-        ("code", record.code.is_some()),
-        ("timing", record.timing.is_some()),
+        (2, "split_rule", record.split_rule.is_some()),
+        (2, "streams", record.streams.is_some()),
+        (2, "classes", record.classes.is_some()),
+        (2, "anytime", record.anytime.is_some()),
+        (2, "operations", record.operations.is_some()),
+        (2, "environment", record.environment.is_some()),
+        (2, "code", record.code.is_some()),
+        (2, "timing", record.timing.is_some()),
         (
+            2,
             "epochs[..].layer_firing_rates",
             record.epochs.iter().all(|epoch| epoch.layer_firing_rates.is_some()),
         ),
+        (3, "maps_hash", record.maps_hash.is_some()),
     ];
-    let expected = record.schema > 1;
-    let (key, _) = new.into_iter().find(|(_, there)| *there != expected)?;
-    let found = if expected { "is not there" } else { "is there" };
+    let (_, key, there) = new.into_iter().find(|(since, _, there)| *there != (record.schema >= *since))?;
+    let found = if there { "is there" } else { "is not there" };
     Some(format!("key `{key}` {found}, in a record of schema {}", record.schema))
 }
 

@@ -5,14 +5,15 @@ use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use bpsta_spiking::{NetworkSpec, Parameters};
+use bpsta_spiking::NetworkSpec;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::files::{UNFINISHED, read_if_there, remove_if_there, write_whole};
 use crate::tensors::{self, Tensors};
-use crate::{HarnessError, Record, Result, RunConfig, RunStore};
+use crate::train::Trained;
+use crate::{HarnessError, Result, RunConfig, RunFiles, RunStore};
 
 /// A run's folder while this process works on it. The operating system lets go of the lock when the process ends, however it
 /// ends; the empty lock file stays.
@@ -119,12 +120,13 @@ impl Claim {
         }
     }
 
-    /// Writes what the run has learnt and seen: weights, curves and, last, the record, which is what makes it finished. Then the
+    /// Writes what the run has learnt and seen: weights, maps, curves and, last, the record, which is what makes it finished. Then the
     /// checkpoint goes. Gives the record's path.
     ///
     /// # Errors
     /// Those of [`RunStore::finish`].
-    pub(crate) fn finish(&self, record: &Record, parameters: &Parameters) -> Result<PathBuf> {
+    pub(crate) fn finish(&self, trained: &Trained) -> Result<PathBuf> {
+        let Trained { record, parameters, maps } = trained;
         self.store.check(record)?;
         let folder = self.store.run_folder(&self.run_id);
         let tensors: Tensors = parameters.trainable.iter().chain(&parameters.buffers).map(own).collect();
@@ -136,6 +138,7 @@ impl Claim {
         ]);
         let note = note.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect();
         tensors::write(&folder.join("final.safetensors"), &tensors, serde_json::Value::Object(note))?;
+        maps.write(&RunFiles::Store(&self.store).maps_path(&self.run_id), record)?;
         write_whole(&folder.join("curves.parquet"), &crate::curves::parquet(record)?)?;
         let path = self.store.finish(record)?;
         self.store.clear_behind(&self.run_id)?;

@@ -6,7 +6,7 @@ use crate::files::write_whole;
 use crate::order::in_order;
 use crate::store::parse;
 use crate::views::render;
-use crate::{Experiment, HarnessError, Profile, Record, Result};
+use crate::{Experiment, HarnessError, Profile, Record, Result, RunFiles};
 
 /// A committed file that does not follow from the records beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub fn check_tables(
             if !folder.join("records").is_dir() {
                 continue;
             }
+            let drift = |path: &Path, why| Drift { path: path.to_owned(), why, written: false };
+            let damaged = damaged(&folder, experiments).unwrap_or_default();
+            checked.drift.extend(damaged.iter().map(|(path, why)| drift(path, why.clone())));
             match rendered(&folder, experiments) {
                 Ok(files) => {
                     for (path, bytes) in files {
@@ -61,13 +64,9 @@ pub fn check_tables(
                         }
                     }
                 }
-                Err(error) => {
-                    checked.drift.push(Drift {
-                        path: folder.clone(),
-                        why: error.to_string(),
-                        written: false,
-                    });
-                }
+                // Those are named already, each by its file.
+                Err(_) if !damaged.is_empty() => {}
+                Err(error) => checked.drift.push(drift(&folder, error.to_string())),
             }
             checked.folders.push(folder);
         }
@@ -83,6 +82,19 @@ pub fn check_tables(
 fn rendered(folder: &Path, experiments: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let (experiment, profile) = named(folder, experiments)?;
     tables(&experiment, profile, folder)
+}
+
+/// The files beside the records of `results/ARTEFACT/PROFILE` that are not what the records name, each with what is wrong.
+fn damaged(folder: &Path, experiments: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let (experiment, profile) = named(folder, experiments)?;
+    let mut damaged = Vec::new();
+    for record in ordered(&experiment, profile, folder)? {
+        match RunFiles::Committed(folder).needed(&experiment, std::slice::from_ref(&record)) {
+            Err(HarnessError::BadMaps { path, why }) => damaged.push((path, why)),
+            other => drop(other?),
+        }
+    }
+    Ok(damaged)
 }
 
 /// The experiment and profile that the folder `results/ARTEFACT/PROFILE` is named by.
@@ -101,7 +113,7 @@ pub(crate) fn tables(
     folder: &Path,
 ) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let records = ordered(experiment, profile, folder)?;
-    let files = render(experiment, profile, &records)?.into_iter();
+    let files = render(experiment, profile, &records, RunFiles::Committed(folder))?.into_iter();
     Ok(files.map(|file| (folder.join(file.name), file.bytes)).collect())
 }
 

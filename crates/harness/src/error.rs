@@ -121,6 +121,17 @@ pub enum HarnessError {
         /// What is wrong, with its key.
         why: String,
     },
+    /// Maps of a run that are missing, damaged or another's.
+    #[error(
+        "{}: not the maps of its run: {why}; restore the file as it was written, or move the run's record away and run it again",
+        path.display()
+    )]
+    BadMaps {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// Committed results that are not there.
     #[error(
         "no records to check in {}: expected ARTEFACT/PROFILE/records/RUN_ID.json, as `cargo xtask accept` writes them",

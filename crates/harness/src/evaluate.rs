@@ -5,6 +5,7 @@ use std::time::Instant;
 use bpsta_datasets::Split;
 use bpsta_spiking::{Batch, Engine, Examination, Mode, NetworkSpec, Operations};
 
+use crate::maps::{MapCount, Maps};
 use crate::{ClassCount, LayerOperations, LayerSpikes, Result};
 
 /// How samples enter the network.
@@ -70,14 +71,16 @@ pub(crate) struct Examined {
     /// Accuracy in % after each time step.
     pub(crate) anytime: Vec<f64>,
     pub(crate) operations: Vec<LayerOperations>,
+    pub(crate) maps: Maps,
 }
 
 /// Looks closer at a split: see [`Engine::examine`].
 pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Result<Examined> {
     let mut correct = vec![0; form.time_steps];
     let mut sums: Vec<Operations> = Vec::new();
+    let mut counts: Vec<MapCount> = Vec::new();
     for_each_batch(split, form, |batch| {
-        let Examination { predictions, operations, .. } = engine.examine(batch)?;
+        let Examination { predictions, operations, frequencies } = engine.examine(batch)?;
         for (correct, predictions) in correct.iter_mut().zip(predictions) {
             *correct += predictions.iter().zip(batch.labels).filter(|(found, label)| found == label).count();
         }
@@ -90,6 +93,10 @@ pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Res
                 sum.dense += of_batch.dense;
             }
         }
+        if counts.is_empty() {
+            counts = frequencies.iter().map(MapCount::before).collect();
+        }
+        counts.iter_mut().zip(&frequencies).for_each(|(count, of_batch)| count.add(of_batch));
         Ok(())
     })?;
     let samples = split.len() as f64;
@@ -103,6 +110,7 @@ pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Res
     Ok(Examined {
         anytime: correct.into_iter().map(|correct| 100.0 * correct as f64 / samples).collect(),
         operations: sums.into_iter().map(per_sample).collect(),
+        maps: Maps { label: labels(split, &[0])[0], layers: counts.iter().map(MapCount::maps).collect() },
     })
 }
 

@@ -193,6 +193,8 @@ pub enum View {
     Latency,
     /// Test accuracy over epochs (Figures 1 and 3).
     Curves,
+    /// Where the cells behind convolutions fire (Figure 2).
+    Maps,
 }
 
 /// The cells of another experiment.

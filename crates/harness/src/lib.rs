@@ -28,6 +28,7 @@ mod evaluate;
 mod experiment;
 mod files;
 mod grid;
+mod maps;
 mod order;
 mod plan;
 mod record;
@@ -57,6 +58,7 @@ pub use error::HarnessError;
 pub use estimate::Estimate;
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, View};
 pub use grid::{FrameBy, NeuronGrid};
+pub use maps::{LayerMaps, Maps, RunFiles};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,

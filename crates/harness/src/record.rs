@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::RunConfig;
 use crate::environment::{Code, Environment};
 
-/// Version of the record's form; `results/FORMAT.md` describes it. Records of schema 1, which had less, are still read.
-pub const RECORD_SCHEMA: u32 = 2;
+/// Version of the record's form; `results/FORMAT.md` describes it. Records of schemas 1 and 2, which had less, are still read.
+pub const RECORD_SCHEMA: u32 = 3;
 
 /// Accuracy on the test split, in %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -163,7 +163,7 @@ impl Percentiles {
     }
 }
 
-/// The record of one finished run. What came with schema 2 is none in a record of schema 1.
+/// The record of one finished run. What came with a later schema is none in a record of an earlier one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// See [`RECORD_SCHEMA`].
@@ -227,6 +227,9 @@ pub struct Record {
     pub threads: usize,
     /// BLAKE3 over final parameters and running statistics.
     pub parameters_hash: String,
+    /// BLAKE3 over its maps: see [`crate::Maps`]. Since schema 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps_hash: Option<String>,
     /// Training samples per epoch (whole batches) and test samples.
     pub samples: [usize; 2],
     /// Everything that shaped the run.

@@ -11,7 +11,7 @@ use crate::claim::{Claim, Failure};
 use crate::files::write_whole;
 use crate::order::in_order;
 use crate::views::{TABLE, render};
-use crate::{EpochRecord, Plan, PlannedCell, Record, Result, RunStore};
+use crate::{EpochRecord, Plan, PlannedCell, Record, Result, RunFiles, RunStore};
 
 /// How long to wait before looking again whether another process is done with a cell.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -181,7 +181,7 @@ pub fn reproduce(
     };
     let mut shown = of(&mut plan.table.iter());
     in_order(&plan.experiment, plan.profile, &mut shown)?;
-    let mut files = render(&plan.experiment, plan.profile, &shown)?;
+    let mut files = render(&plan.experiment, plan.profile, &shown, RunFiles::Store(runs))?;
     let mut table = String::new();
     let mut written = Vec::new();
     for file in &mut files {

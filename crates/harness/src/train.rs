@@ -9,9 +9,17 @@ use crate::checkpoint::{Checkpoint, Progress};
 use crate::engine::{Setup, Training};
 use crate::environment::{Code, Environment, peak_rss_mb};
 use crate::evaluate::{Form, Tested, evaluate, examine, labels};
+use crate::maps::Maps;
 use crate::record::{Percentiles, Timing};
 use crate::reproducible::stream_names;
 use crate::{Accuracy, EpochRecord, HarnessError, PlannedCell, RECORD_SCHEMA, Record, Result, RunConfig};
+
+/// What a run leaves behind.
+pub(crate) struct Trained {
+    pub(crate) record: Record,
+    pub(crate) parameters: Parameters,
+    pub(crate) maps: Maps,
+}
 
 /// A cell in training.
 pub(crate) struct Run<'a> {
@@ -174,8 +182,8 @@ impl<'a> Run<'a> {
         progress
     }
 
-    /// The record of the run behind its last epoch, and what it has learnt.
-    pub(crate) fn finish(mut self, code: &Code) -> Result<(Record, Parameters)> {
+    /// The record of the run behind its last epoch, what it has learnt, and where it fires.
+    pub(crate) fn finish(mut self, code: &Code) -> Result<Trained> {
         let progress = self.progress_here();
         let simd = self.training.simd();
         let parameters = self.training.engine().parameters()?;
@@ -218,6 +226,7 @@ impl<'a> Run<'a> {
             wall_seconds: progress.wall_seconds,
             threads: rayon::current_num_threads(),
             parameters_hash: parameters.hash()?,
+            maps_hash: Some(examined.maps.hash()?),
             samples: [self.steps() * config.batch_size, self.data.test.len()],
             config: config.clone(),
             epochs,
@@ -231,7 +240,7 @@ impl<'a> Run<'a> {
                 resumed: progress.resumed,
             }),
         };
-        Ok((record, parameters))
+        Ok(Trained { record, parameters, maps: examined.maps })
     }
 }
 

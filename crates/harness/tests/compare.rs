@@ -63,6 +63,7 @@ fn of_schema_1(record: &Record) -> Record {
         environment: None,
         code: None,
         timing: None,
+        maps_hash: None,
         ..record.clone()
     };
     record.epochs.iter_mut().for_each(|epoch| epoch.layer_firing_rates = None);

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use bpsta_datasets::{DatasetId, Store};
 use bpsta_harness::{
-    Experiment, HarnessError, Options, Plan, Profile, Record, RunStore, accept, reproduce, table_markdown,
+    Experiment, HarnessError, Options, Plan, Profile, Record, RunFiles, RunStore, accept, reproduce,
+    table_markdown,
 };
 use bpsta_spiking::Rule;
 
@@ -92,10 +93,12 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 25] = [
-        (|record| record["schema"] = 3.into(), "key `schema` is 3"),
+    let edits: [(Edit, &str); 27] = [
+        (|record| record["schema"] = 4.into(), "key `schema` is 4"),
+        (|record| record["schema"] = 2.into(), "key `maps_hash` is there, in a record of schema 2"),
+        (|record| record["maps_hash"] = ().into(), "key `maps_hash` is not there, in a record of schema 3"),
         (|record| record["schema"] = 1.into(), "key `split_rule` is there, in a record of schema 1"),
-        (|record| record["timing"] = ().into(), "key `timing` is not there, in a record of schema 2"),
+        (|record| record["timing"] = ().into(), "key `timing` is not there, in a record of schema 3"),
         (|record| record["classes"] = ().into(), "key `classes` is not there"),
         (|record| record["classes"] = serde_json::json!([]), "key `classes` is a list of 0, expected 10"),
         (
@@ -173,19 +176,22 @@ fn a_record_says_what_it_was_made_by_and_leaves_that_out_of_what_must_be_equal()
     for key in ["environment", "code", "timing", "threads", "wall_seconds", "train_ms_per_sample"] {
         assert!(equal.get(key).is_none(), "{key}");
     }
-    for key in ["run_id", "accuracy", "classes", "layer_spikes", "parameters_hash", "config", "streams"] {
+    for key in
+        ["run_id", "accuracy", "classes", "layer_spikes", "parameters_hash", "maps_hash", "config", "streams"]
+    {
         assert!(equal.get(key).is_some(), "{key}");
     }
     assert!(equal["epochs"][0].get("test_ms_per_sample").is_none());
 }
 
 #[test]
-fn accepted_records_of_schema_1_are_read_and_stay_as_they_are() {
+fn accepted_records_of_older_schemas_are_read_and_stay_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::new(folder.path());
     let mut count = 0;
-    for artefact in ["table1", "table2"] {
-        for entry in std::fs::read_dir(root().join("results").join(artefact).join("cpu/records")).unwrap() {
+    let mut schemas = std::collections::BTreeSet::new();
+    for place in ["table1/cpu", "table2/cpu", "table2/quick"] {
+        for entry in std::fs::read_dir(root().join("results").join(place).join("records")).unwrap() {
             let path = entry.unwrap().path();
             let run_id = path.file_stem().unwrap().to_str().unwrap();
             let bytes = std::fs::read(&path).unwrap();
@@ -198,12 +204,18 @@ fn accepted_records_of_schema_1_are_read_and_stay_as_they_are() {
                     "what is missing is not invented"
                 );
             }
+            if record.schema < 3 {
+                assert_eq!(record.maps_hash, None);
+                assert_eq!(RunFiles::Store(&store).maps(&record).unwrap(), None, "no maps are no error");
+            }
+            schemas.insert(record.schema);
             let again = serde_json::to_string_pretty(&record).unwrap() + "\n";
             assert_eq!(again, String::from_utf8(bytes).unwrap(), "{run_id}");
             count += 1;
         }
     }
-    assert!(count >= 19, "{count}");
+    assert!(count >= 31, "{count}");
+    assert!(schemas.contains(&1) && schemas.contains(&2), "{schemas:?}");
 }
 
 #[test]
@@ -247,7 +259,7 @@ fn records_have_the_rights_of_any_new_file() {
     std::fs::write(folder.path().join("new"), "").unwrap();
     let rights = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
     let run = folder.path().join("runs").join(&outcome.records[0].run_id);
-    for file in ["record.json", "curves.parquet", "final.safetensors"] {
+    for file in ["record.json", "curves.parquet", "final.safetensors", "maps.safetensors"] {
         assert_eq!(rights(&run.join(file)), rights(&folder.path().join("new")), "{file}");
     }
     assert_eq!(rights(&outcome.written[0]), rights(&folder.path().join("new")));

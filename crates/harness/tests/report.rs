@@ -32,6 +32,9 @@ fn records() -> Vec<(PathBuf, Record)> {
         let folder = folder.join("records");
         for entry in std::fs::read_dir(root().join("results").join(&folder)).into_iter().flatten() {
             let entry = entry.unwrap();
+            if entry.path().extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
             let record = serde_json::from_slice(&std::fs::read(entry.path()).unwrap()).unwrap();
             records.push((folder.join(entry.file_name()), record));
         }

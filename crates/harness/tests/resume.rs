@@ -91,10 +91,12 @@ fn a_run_that_is_stopped_behind_each_epoch_comes_to_the_same_bits() {
         let (stopped, whole) = (stopped.timing.unwrap(), whole.timing.unwrap());
         assert_eq!((stopped.resumed, whole.resumed), (2, 0), "{name}");
         assert_eq!(stopped.steps, whole.steps, "{name}");
-        let weights = |runs: &str| {
-            std::fs::read(folder.path().join(runs).join(&plan.cells[0].run_id).join("final.safetensors"))
-        };
-        assert_eq!(weights(name).unwrap(), weights(&format!("{name}, whole")).unwrap(), "{name}");
+        for file in ["final.safetensors", "maps.safetensors"] {
+            let left = |runs: &str| {
+                std::fs::read(folder.path().join(runs).join(&plan.cells[0].run_id).join(file)).unwrap()
+            };
+            assert_eq!(left(name), left(&format!("{name}, whole")), "{name}: {file}");
+        }
     }
 }
 

@@ -91,6 +91,11 @@ fn a_run_is_the_same_bits_on_one_and_two_threads_and_again() {
     assert_eq!(one.parameters_hash, two.parameters_hash);
     assert_eq!(two.parameters_hash, again.parameters_hash);
     assert_eq!((one.accuracy, one.firing_rate), (two.accuracy, two.firing_rate));
+    assert!(one.maps_hash.is_some() && one.maps_hash == two.maps_hash && two.maps_hash == again.maps_hash);
+    let maps = |name: &str| {
+        std::fs::read(folder.path().join(name).join(&one.run_id).join("maps.safetensors")).unwrap()
+    };
+    assert_eq!(maps("one"), maps("two"));
     assert_eq!((one.threads, two.threads), (1, 2));
 }
 
@@ -155,6 +160,6 @@ fn a_record_that_is_none_stops_the_call_and_is_not_overwritten() {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, "{\"schema\": 1").unwrap();
     let error = reproduce(&plan, &store, &runs, &|| false, &mut |_| ()).unwrap_err().to_string();
-    assert!(error.contains("record.json: not a record of schema 2"), "{error}");
+    assert!(error.contains("record.json: not a record of schema 3"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"schema\": 1");
 }

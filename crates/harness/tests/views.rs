@@ -4,12 +4,12 @@
 mod common;
 
 use bpsta_datasets::DatasetId;
-use bpsta_harness::{Experiment, Options, Profile, Record, View, render};
+use bpsta_harness::{Experiment, Options, Profile, Record, RunFiles, RunStore, View, render};
 use bpsta_spiking::Rule;
 
 use crate::common::{options, root, run};
 
-const ARTEFACTS: [&str; 7] = ["table1", "table2", "table4", "table5", "table6", "fig1", "fig3"];
+const ARTEFACTS: [&str; 8] = ["table1", "table2", "table4", "table5", "table6", "fig1", "fig2", "fig3"];
 
 fn records(folder: &std::path::Path) -> Vec<Record> {
     let grid = Options {
@@ -23,9 +23,12 @@ fn records(folder: &std::path::Path) -> Vec<Record> {
     run(&grid, &folder.join("runs"), 2).0.records
 }
 
+/// A file of a view over records; what lies beside records is looked for in an empty store.
 fn text(view: View, records: &[Record], name: &str) -> String {
     let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
-    let files = render(&Experiment { view, ..experiment }, Profile::Quick, records).unwrap();
+    let empty = RunStore::new("no runs are here".as_ref());
+    let experiment = Experiment { view, ..experiment };
+    let files = render(&experiment, Profile::Quick, records, RunFiles::Store(&empty)).unwrap();
     assert_eq!(files[0].name, "table.md");
     let file = files.into_iter().find(|file| file.name == name).unwrap();
     String::from_utf8(file.bytes).unwrap()

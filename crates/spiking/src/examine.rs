@@ -19,19 +19,21 @@ pub struct Operations {
     pub real: bool,
 }
 
-/// How often the cells behind a convolution fired.
-#[derive(Debug, Clone, PartialEq)]
+/// How often the cells behind a convolution fired. Counts, so that sums over samples are exact.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frequencies {
     /// Index of the layer of cells.
     pub layer: usize,
     /// H and W.
     pub map: [usize; 2],
-    /// Spikes over time steps and channels, `[N, H, W]`, 0 to 1.
-    pub values: Vec<f32>,
+    /// Cells of a position times time steps: as many spikes as it can have.
+    pub most: u32,
+    /// Spikes over all time steps and channels, `[N, H, W]`, 0 to [`Self::most`].
+    pub spikes: Vec<u32>,
 }
 
 /// What an examination saw.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examination {
     /// The class with the largest vote after each time step, as if it were the last, `[T][N]`; the first of equals.
     pub predictions: Vec<Vec<u32>>,

@@ -28,7 +28,7 @@ pub use examine::{Examination, Frequencies, Operations};
 pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant};
 pub use neuron::{Neuron, Reset, Rule};
 pub use optimizer::AdamW;
-pub use parameters::Parameters;
+pub use parameters::{Parameters, hash_tensors};
 pub use random::{Streams, below};
 pub use schedule::{CosineGranularity, Schedule};
 pub use stimuli::Stimuli;

@@ -92,16 +92,24 @@ impl Parameters {
     /// # Errors
     /// The device's, where values cannot be read back.
     pub fn hash(&self) -> Result<String> {
-        let mut hasher = blake3::Hasher::new();
-        for (name, tensor) in self.trainable.iter().chain(&self.buffers) {
-            hasher.update(name.as_bytes());
-            hasher.update(format!("{:?}", tensor.dims()).as_bytes());
-            for value in tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
-                hasher.update(&value.to_le_bytes());
-            }
-        }
-        Ok(hasher.finalize().to_hex().to_string())
+        hash_tensors(self.trainable.iter().chain(&self.buffers))
     }
+}
+
+/// BLAKE3 over names, shapes and little-endian f32 values of tensors, in the order in which they come.
+///
+/// # Errors
+/// The device's, where values cannot be read back.
+pub fn hash_tensors<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for (name, tensor) in tensors {
+        hasher.update(name.as_bytes());
+        hasher.update(format!("{:?}", tensor.dims()).as_bytes());
+        for value in tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Refuses tensors that are not exactly those of the wanted names and shapes.

@@ -46,12 +46,13 @@ pub struct Difference {
 }
 
 /// What a record measured: all that must be the same bits under one configuration. Times are not among it.
-const MEASURED: [&str; 9] = [
+const MEASURED: [&str; 10] = [
     "accuracy",
     "anytime",
     "classes",
     "firing_rate",
     "layer_spikes",
+    "maps_hash",
     "operations",
     "parameters_hash",
     "samples",

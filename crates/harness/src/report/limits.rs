@@ -79,7 +79,7 @@ pub(super) struct Limit {
 
 /// What is less than the paper's protocol, by data set, with the seeds, and the data sets that were not run.
 pub(super) fn limit(chapter: &Chapter) -> Limit {
-    let Chapter { experiment, profile, records } = chapter;
+    let Chapter { experiment, profile, records, .. } = chapter;
     let mut items = Vec::new();
     let sets = by_data(experiment, records);
     for (_, ours) in &sets {

@@ -13,7 +13,8 @@ use std::path::Path;
 use askama::Template;
 
 use crate::committed::{folders, named, ordered};
-use crate::{Experiment, HarnessError, Profile, Record, Result};
+use crate::maps::MapsByRun;
+use crate::{Experiment, HarnessError, Profile, Record, Result, RunFiles};
 
 const RUN_STORE: &str = "it is a run store, whose runs belong to no artefact yet; `cargo xtask accept ARTEFACT` takes them into results/, \
                          which is then reported";
@@ -35,12 +36,15 @@ struct Chapter {
     experiment: Experiment,
     profile: Profile,
     records: Vec<Record>,
+    /// Those that its view shows.
+    maps: MapsByRun,
 }
 
 /// The page over all records in `results/ARTEFACT/PROFILE/records`, with what the files in `experiments` say of the artefacts.
 ///
 /// # Errors
-/// [`HarnessError::NothingToReport`] where there are no such records, [`HarnessError::RefusedRecord`] for one that is none, and those of
+/// [`HarnessError::NothingToReport`] where there are no such records, [`HarnessError::RefusedRecord`] for one that is none,
+/// [`HarnessError::BadMaps`], and those of
 /// the experiment files.
 pub fn report(results: &Path, experiments: &Path) -> Result<Report> {
     let chapters = chapters(results, experiments)?;
@@ -58,7 +62,8 @@ fn chapters(results: &Path, experiments: &Path) -> Result<Vec<Chapter>> {
         let (experiment, profile) = named(&folder, experiments)?;
         let records = ordered(&experiment, profile, &folder)?;
         if !records.is_empty() {
-            chapters.push(Chapter { experiment, profile, records });
+            let maps = RunFiles::Committed(&folder).needed(&experiment, &records)?;
+            chapters.push(Chapter { experiment, profile, records, maps });
         }
     }
     if chapters.is_empty() {

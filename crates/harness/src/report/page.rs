@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::Chapter;
 use super::limits::{Limit, lead, limit};
-use super::pieces::{Piece, figures, piece};
+use super::pieces::{Piece, figures, map_figure, piece};
 use super::prose::{Paragraph, paragraphs};
 use crate::block::Block;
 use crate::experiment::View;
@@ -73,7 +73,7 @@ impl Page {
 }
 
 fn part(chapter: &Chapter) -> Result<Part> {
-    let Chapter { experiment, profile, records } = chapter;
+    let Chapter { experiment, profile, records, maps } = chapter;
     let mut sections = Vec::new();
     for (dataset, ours) in by_data(experiment, records) {
         let groups = Group::all(&ours);
@@ -81,7 +81,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
         if experiment.view == View::Energy {
             parts.push(Block::Text(energy::ABOUT.to_owned()));
         }
-        parts.extend(blocks(experiment, dataset, &groups));
+        parts.extend(blocks(experiment, dataset, &groups, maps));
         if experiment.view != View::Accuracy {
             parts.extend(seeds::blocks(&groups));
             parts.extend(table::verdicts(experiment, dataset, &ours));
@@ -94,6 +94,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
             parts.extend(energy::blocks(experiment, dataset, &groups));
         }
         let mut pieces: Vec<Piece> = parts.iter().map(|block| piece(experiment, &ours, block)).collect();
+        pieces.extend(map_figure(experiment, &groups, maps)?.map(Piece::Figure));
         pieces.extend(figures(experiment, &groups)?.into_iter().map(Piece::Figure));
         sections.push(Section { title: ours[0].data.clone(), pieces });
     }

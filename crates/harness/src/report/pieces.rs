@@ -1,16 +1,15 @@
 //! The parts of a section as the template takes them: paragraphs, lists, tables and figures.
 
-use std::collections::BTreeMap;
-
 use bpsta_spiking::Rule;
 
 use super::forms::{Form, forms};
 use super::limits::marks;
 use super::prose::{Span, spans};
 use crate::block::{Block, Grid};
+use crate::maps::MapsByRun;
 use crate::views::curves::{Line, panel};
-use crate::views::{Group, latency};
-use crate::{Experiment, Record, Result, RunConfig};
+use crate::views::{Group, by_configuration, latency, maps};
+use crate::{Experiment, Record, Result};
 
 /// Digits of a run's id in a link to it.
 const SHORT: usize = 6;
@@ -55,6 +54,8 @@ pub(super) struct Figure {
     pub(super) svg: String,
     pub(super) caption: String,
     pub(super) legend: Vec<(usize, Rule)>,
+    /// Whether it takes the page's whole width.
+    pub(super) wide: bool,
 }
 
 /// A block of the Markdown tables, with its runs' limits in each row.
@@ -94,25 +95,30 @@ fn sheet(experiment: &Experiment, ours: &[&Record], grid: &Grid) -> Sheet {
 
 /// A drawing for each configuration but for the rule: test accuracy over epochs, and over time steps where runs recorded it.
 pub(super) fn figures(experiment: &Experiment, groups: &[Group<'_>]) -> Result<Vec<Figure>> {
-    let mut by_configuration: BTreeMap<String, Vec<&Group<'_>>> = BTreeMap::new();
-    let mut order: Vec<String> = Vec::new();
-    for group in groups {
-        let mut config = RunConfig { seed: 0, ..group.first().config.clone() };
-        config.neuron.rule = Rule::Baseline;
-        let key = config.run_id();
-        if !order.contains(&key) {
-            order.push(key.clone());
-        }
-        by_configuration.entry(key).or_default().push(group);
-    }
     let mut figures = Vec::new();
-    for groups in order.iter().filter_map(|key| by_configuration.get(key)) {
+    for groups in by_configuration(groups) {
         let over_epochs = groups.iter().map(|group| Line::over_epochs(group)).collect();
-        figures.extend(figure(experiment, groups, "epoch", over_epochs)?);
+        figures.extend(figure(experiment, &groups, "epoch", over_epochs)?);
         let over_steps = groups.iter().filter_map(|group| latency::line(group)).collect();
-        figures.extend(figure(experiment, groups, "time step", over_steps)?);
+        figures.extend(figure(experiment, &groups, "time step", over_steps)?);
     }
     Ok(figures)
+}
+
+/// The drawing of the firing frequencies; none where the chapter shows no maps.
+pub(super) fn map_figure(
+    experiment: &Experiment,
+    groups: &[Group<'_>],
+    maps: &MapsByRun,
+) -> Result<Option<Figure>> {
+    let Some(drawing) = maps::Drawing::of(groups, maps) else { return Ok(None) };
+    let (first, marks) = (drawing.first(), marks(experiment, drawing.records()).join(", "));
+    Ok(Some(Figure {
+        svg: drawing.svg(&experiment.title, None)?,
+        caption: format!("{} {}; {}, {marks}.", maps::ABOUT_FIGURE, first.data, first.network),
+        legend: Vec::new(),
+        wide: true,
+    }))
 }
 
 /// None without lines.
@@ -143,5 +149,6 @@ fn figure(
         svg: panel(&format!("{}{mark}{width}, T = {steps}", first.dataset), x, &lines)?,
         caption,
         legend: lines.iter().map(|line| (line.rule as usize, line.rule)).collect(),
+        wide: false,
     }))
 }

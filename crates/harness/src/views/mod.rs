@@ -1,19 +1,22 @@
-//! What is made of an experiment's runs, besides the accuracy table: energy, latency, curves.
+//! What is made of an experiment's runs, besides the accuracy table: energy, latency, curves, maps.
 
 pub(crate) mod curves;
 pub(crate) mod energy;
 pub(crate) mod latency;
+pub(crate) mod maps;
 
 use std::fmt::Write;
 
 use bpsta_datasets::DatasetId;
+use bpsta_spiking::Rule;
 
 use crate::block::{Block, Grid};
 use crate::experiment::View;
 use crate::grid::peculiar;
+use crate::maps::MapsByRun;
 use crate::order::by_data;
 use crate::table::{self, runs_csv, table_markdown};
-use crate::{Experiment, Profile, Record, Result, RunConfig};
+use crate::{Experiment, Profile, Record, Result, RunConfig, RunFiles};
 
 /// The table in Markdown, by its name in `results/ARTEFACT/PROFILE/`.
 pub(crate) const TABLE: &str = "table.md";
@@ -80,19 +83,41 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Everything that is rendered of an experiment, its table in Markdown first.
+/// Groups that differ by their rule alone, in the order in which they come.
+pub(crate) fn by_configuration<'a, 'b>(groups: &'a [Group<'b>]) -> Vec<Vec<&'a Group<'b>>> {
+    let mut alike: Vec<(RunConfig, Vec<&Group<'_>>)> = Vec::new();
+    for group in groups {
+        let mut config = RunConfig { seed: 0, ..group.first().config.clone() };
+        config.neuron.rule = Rule::Baseline;
+        match alike.iter_mut().find(|(known, _)| *known == config) {
+            Some((_, groups)) => groups.push(group),
+            None => alike.push((config, vec![group])),
+        }
+    }
+    alike.into_iter().map(|(_, groups)| groups).collect()
+}
+
+/// Everything that is rendered of an experiment, its table in Markdown first. What a view shows beside records is read from `files`.
 ///
 /// # Errors
-/// [`crate::HarnessError::NoProfile`] and [`crate::HarnessError::Plot`].
-pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<Vec<Rendered>> {
+/// [`crate::HarnessError::NoProfile`], [`crate::HarnessError::Plot`] and [`crate::HarnessError::BadMaps`].
+pub fn render(
+    experiment: &Experiment,
+    profile: Profile,
+    records: &[Record],
+    files: RunFiles<'_>,
+) -> Result<Vec<Rendered>> {
+    let maps = files.needed(experiment, records)?;
     let markdown = match experiment.view {
         View::Accuracy => table_markdown(experiment, profile, records)?,
-        View::Energy | View::Latency | View::Curves => sections(experiment, profile, records)?,
+        View::Energy | View::Latency | View::Curves | View::Maps => {
+            sections(experiment, profile, records, &maps)?
+        }
     };
     let mut files =
         vec![Rendered::new(TABLE, "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
+    let groups = Group::all(&records.iter().collect::<Vec<_>>());
     if experiment.view == View::Curves {
-        let groups = Group::all(&records.iter().collect::<Vec<_>>());
         let data =
             by_data(experiment, records).iter().map(|(_, ours)| ours[0].data.as_str()).collect::<Vec<_>>();
         let data = if data.is_empty() { "no run is finished".to_owned() } else { data.join("; ") };
@@ -100,15 +125,25 @@ pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> 
         files.push(Rendered::new("curves.csv", "curves.csv", curves::csv(&groups)));
         files.push(Rendered::new("figure.svg", "svg", curves::svg(&title, &groups)?));
     }
+    if let Some(drawing) = maps::Drawing::of(&groups, &maps) {
+        let title = format!("{}: {}", experiment.artefact, experiment.title);
+        files.push(Rendered::new("figure.svg", "svg", drawing.svg(&title, Some(profile))?));
+    }
     Ok(files)
 }
 
-fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<String> {
+fn sections(
+    experiment: &Experiment,
+    profile: Profile,
+    records: &[Record],
+    maps: &MapsByRun,
+) -> Result<String> {
     let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
     let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
     text.push_str(match experiment.view {
         View::Energy => energy::ABOUT,
         View::Latency => "Means over seeds, ± standard deviation.",
+        View::Maps => maps::ABOUT,
         View::Accuracy | View::Curves => {
             "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
              The drawing and its values lie beside this file."
@@ -118,7 +153,7 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
     for (dataset, ours) in by_data(experiment, records) {
         let groups = Group::all(&ours);
         let _ = writeln!(text, "## {}\n", ours[0].data);
-        for block in blocks(experiment, dataset, &groups) {
+        for block in blocks(experiment, dataset, &groups, maps) {
             block.write_markdown(&mut text);
         }
     }
@@ -129,7 +164,12 @@ fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Re
 }
 
 /// What an experiment's view shows of the runs of one data set.
-pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Group<'_>]) -> Vec<Block> {
+pub(crate) fn blocks(
+    experiment: &Experiment,
+    dataset: DatasetId,
+    groups: &[Group<'_>],
+    maps: &MapsByRun,
+) -> Vec<Block> {
     match experiment.view {
         View::Accuracy => {
             let ours: Vec<&Record> =
@@ -138,6 +178,7 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
         }
         View::Energy => energy::blocks(experiment, dataset, groups),
         View::Latency => latency::blocks(experiment, dataset, groups),
+        View::Maps => maps::blocks(groups, maps),
         View::Curves => {
             let mut out = Grid::new(["row", "T", "epochs", "last epoch %", "best test epoch %"], 1);
             for group in groups {

@@ -77,17 +77,16 @@ impl Conv {
 
     fn frequencies(&self, extent: Extent) -> Frequencies {
         let (stage, Extent { samples, steps, .. }) = (&self.stage, extent);
-        let channels = (steps * stage.outputs) as f32;
-        let mut values = vec![0.0; samples * stage.pixels()];
-        values.par_chunks_mut(stage.pixels()).enumerate().for_each(|(sample, map)| {
+        let mut spikes = vec![0; samples * stage.pixels()];
+        spikes.par_chunks_mut(stage.pixels()).enumerate().for_each(|(sample, map)| {
             for (block, t) in (0..stage.blocks()).flat_map(|block| (0..steps).map(move |t| (block, t))) {
                 // Lanes beyond the last channel never fire.
-                for (value, spikes) in map.iter_mut().zip(self.spikes_at(block, sample, t)) {
-                    *value += spikes.count_ones() as f32;
+                for (sum, spikes) in map.iter_mut().zip(self.spikes_at(block, sample, t)) {
+                    *sum += spikes.count_ones();
                 }
             }
-            map.iter_mut().for_each(|value| *value /= channels);
         });
-        Frequencies { layer: stage.cells(), map: [stage.height, stage.width], values }
+        let most = (steps * stage.outputs) as u32;
+        Frequencies { layer: stage.cells(), map: [stage.height, stage.width], most, spikes }
     }
 }

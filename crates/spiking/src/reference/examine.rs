@@ -18,9 +18,13 @@ impl Reference {
         let votes = self.run(stimuli, Mode::Spiking, |index, shards| {
             let [channels, height, width] = shapes[index];
             if let (Some(cells), true) = (self.cells_before(index), height * width > 1) {
-                let values =
-                    shards.iter().map(|trace| frequency(trace, steps)).collect::<Result<Vec<_>>>()?;
-                frequencies.push(Frequencies { layer: cells, map: [height, width], values: values.concat() });
+                let spikes = shards.iter().map(|trace| spikes(trace, steps)).collect::<Result<Vec<_>>>()?;
+                frequencies.push(Frequencies {
+                    layer: cells,
+                    map: [height, width],
+                    most: (steps * channels) as u32,
+                    spikes: spikes.concat(),
+                });
             }
             let samples: usize =
                 shards.iter().map(|trace| trace.at(0).dim(1)).sum::<candle_core::Result<_>>()?;
@@ -65,14 +69,13 @@ impl Reference {
     }
 }
 
-/// Spikes of one shard over time steps and channels, `[n, H, W]`.
-fn frequency(trace: &Trace, steps: usize) -> Result<Vec<f32>> {
-    let channels = trace.at(0).dim(0)?;
+/// Spikes of one shard over time steps and channels, `[n, H, W]`. Sums of whole numbers below 2^24 are exact in f32.
+fn spikes(trace: &Trace, steps: usize) -> Result<Vec<u32>> {
     let mut sum = trace.at(0).sum(0)?;
     for t in 1..steps {
         sum = (sum + trace.at(t).sum(0)?)?;
     }
-    Ok((sum / (steps * channels) as f64)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    Ok(sum.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }
 
 /// The class with the largest vote of the first `steps` time steps, per sample.
