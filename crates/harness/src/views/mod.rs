@@ -91,7 +91,8 @@ pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> 
     let mut files =
         vec![Rendered::new(TABLE, "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
     if experiment.view == View::Curves {
-        let groups = Group::all(&records.iter().collect::<Vec<_>>());
+        let of_rules: Vec<&Record> = records.iter().filter(|record| !record.config.ann).collect();
+        let groups = Group::all(&of_rules);
         let data = records.first().map_or("no run is finished", |record| &record.data);
         let title = format!("{}: {}\n{data}; profile {profile}", experiment.artefact, experiment.title);
         files.push(Rendered::new("curves.csv", "curves.csv", curves::csv(&groups)));
@@ -103,12 +104,13 @@ pub fn render(experiment: &Experiment, profile: Profile, records: &[Record]) -> 
 fn sections(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<String> {
     let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
     let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
-    text.push_str(match experiment.view {
-        View::Energy => energy::ABOUT,
-        View::Latency => "Means over seeds, ± standard deviation.",
+    text.push_str(&match experiment.view {
+        View::Energy => energy::about(experiment),
+        View::Latency => "Means over seeds, ± standard deviation.".to_owned(),
         View::Accuracy | View::Curves => {
             "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
              The drawing and its values lie beside this file."
+                .to_owned()
         }
     });
     text.push_str("\n\n");
