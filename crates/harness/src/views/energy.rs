@@ -3,7 +3,7 @@
 //! The paper's: E_ANN / E_SNN = 4.6 / (rate x 0.1 x T), where a multiplication with addition of 32-bit floats costs 4.6 pJ, an addition of
 //! 32-bit integers 0.1 pJ, and every layer's inputs are taken to be spikes at the network's mean rate. Counted: an input that is not zero
 //! is one operation with each weight it meets, an addition where it is a spike, a multiplication where it is a real number (NeuroBench's
-//! effective operations). The ANN multiplies all inputs once, or, where its twin was trained, those that are not zero.
+//! effective operations). The ANN multiplies all inputs once; its trained twin is also counted, by its inputs that are not zero.
 
 use bpsta_datasets::DatasetId;
 
@@ -14,14 +14,14 @@ use crate::{Experiment, Record, RunConfig};
 
 /// What the columns are.
 const ABOUT: &str = "Means over seeds, ± standard deviation. Additions and multiplications are those that an input which is not zero causes with each weight \
-     it meets, counted on the test split over all time steps; an ANN of the same layers that skips no zero multiplies every input once \
-     (dense). Energy: of these operations alone, 4.6 pJ a multiplication with addition, 0.1 pJ an addition, as the paper takes them; no \
-     memory access, no neuron updates. E_ANN/E_SNN: by the paper's formula, which takes neither from a network; then with the counted \
-     E_SNN and the dense E_ANN.";
+     it meets, counted on the test split over all time steps; dense are the multiplications of an ANN of the same layers that skips no zero. \
+     Energy: of the counted operations alone, 4.6 pJ a multiplication with addition, 0.1 pJ an addition, as the paper takes them; no memory \
+     access, no neuron updates. E_ANN/E_SNN: by the paper's formula, from the firing rate alone; and, as \"dense ANN\", the energy of the \
+     dense multiplications over the row's own.";
 /// What the columns are that an ANN twin adds.
-const TWIN: &str = "The row `ann` is the ANN twin: the same layers on the same data, trained as long with the same schedule and seeds, but its cells pass their \
-     input on and it runs once; it sees all events of a sample in one frame. \"- twin\" is the accuracy less the twin's, and \"skipping ANN\" \
-     E_ANN/E_SNN with the counted energy of the twin, which skips zeros as the SNN does: both seed by seed, over the seeds that both have.";
+const TWIN: &str = "The row `ann` is the ANN twin: the same layers trained on the same data with the same epochs, schedule and seeds, but its cells pass their \
+     input on and it runs once; recordings enter it as one frame of all events. \"- twin\" is the accuracy less the twin's, and \"skipping \
+     ANN\" the twin's counted energy, which skips zeros as the SNN does, over the row's own: both seed by seed, over the seeds that both have.";
 /// Stands below a table where some of its rows have no twin.
 const NO_TWIN: &str = "No ANN twin was run of the rows where \"- twin\" and \"skipping ANN\" are empty.";
 
@@ -181,7 +181,8 @@ impl Count {
         let layers = record.operations.as_ref()?;
         let sum = |real: bool| {
             let of = layers.iter().filter(|layer| layer.real == real);
-            of.map(|layer| layer.operations_per_sample).sum::<f64>()
+            // Not `sum`, which over no layer is -0.
+            of.map(|layer| layer.operations_per_sample).fold(0.0, |sum, of_layer| sum + of_layer)
         };
         let dense = layers.iter().map(|layer| layer.dense_per_sample).sum::<f64>();
         // Counted over all time steps; a network without spikes runs once.
