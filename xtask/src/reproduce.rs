@@ -10,7 +10,7 @@ use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
     DeviceKind, EngineKind, Estimate, Experiment, HarnessError, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS,
-    Options, Outcome, Plan, PlannedCell, Profile, RunStore, reproduce,
+    Options, Outcome, Plan, PlannedCell, Profile, RunConfig, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 use clap::Args;
@@ -88,7 +88,7 @@ pub(crate) struct CellArgs {
     /// Only this data set (may be repeated): mnist, cifar10, nmnist, dvsgesture, dvscifar10
     #[arg(long, value_name = "D")]
     dataset: Vec<DatasetId>,
-    /// Only this rule (may be repeated): baseline, spatial, temporal, both
+    /// Only this rule (may be repeated): baseline, spatial, temporal, both. Leaves the ANN twin out
     #[arg(long, value_name = "R")]
     rule: Vec<Rule>,
     /// Time steps in place of the profile's (may be repeated)
@@ -349,6 +349,8 @@ fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
             let parameters = spec.parameter_count().unwrap_or_default();
             print::line(format_args!("    network   {network}: {spec}, {parameters} parameters"))?;
         }
+        let (twins, of_rules): (Vec<&PlannedCell>, Vec<&PlannedCell>) =
+            cells.iter().partition(|cell| cell.config.ann);
         let unique = |values: Vec<String>| {
             let mut seen: Vec<String> = Vec::new();
             values.into_iter().for_each(|value| {
@@ -358,16 +360,23 @@ fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
             });
             seen.join(", ")
         };
-        let each = |f: fn(&bpsta_harness::RunConfig) -> String| {
+        let each = |cells: &[&PlannedCell], f: fn(&RunConfig) -> String| {
             unique(cells.iter().map(|cell| f(&cell.config)).collect())
         };
+        let seed = |config: &RunConfig| config.seed.to_string();
         print::line(format_args!(
             "    cells     {}: rules {}; T = {}; seeds {}",
-            cells.len(),
-            each(|config| config.neuron.rule.to_string()),
-            each(|config| config.time_steps.to_string()),
-            each(|config| config.seed.to_string())
+            of_rules.len(),
+            each(&of_rules, |config| config.rule_id().to_owned()),
+            each(&of_rules, |config| config.time_steps.to_string()),
+            each(&of_rules, seed)
         ))?;
+        if let Some(twin) = twins.first() {
+            let (count, seeds, engine) = (twins.len(), each(&twins, seed), twin.config.engine);
+            print::line(format_args!(
+                "    ANN twin  {count}: no spikes, one time step, engine {engine}; seeds {seeds}"
+            ))?;
+        }
         print::line(format_args!(
             "    training  {}, batches of {}, augmentation: {}, device {}, engine {}, {}",
             print::counted(config.epochs, "epoch"),

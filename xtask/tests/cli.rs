@@ -67,6 +67,18 @@ fn the_plan_names_cells_networks_and_stand_ins() {
 }
 
 #[test]
+fn the_plan_names_ann_twins_unless_rules_were_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = ["reproduce", "table5", "--dry-run", "--dataset", "nmnist", "--data"];
+    let plan = [&plan[..], &[folder.path().to_str().unwrap()]].concat();
+    let line = "\n    ANN twin  1: no spikes, one time step, engine reference; seeds 1\n";
+    let of_all = out(&xtask(&plan));
+    assert!(of_all.contains(line) && of_all.contains("    cells     4: rules baseline,"), "{of_all}");
+    let of_rule = out(&xtask(&[&plan[..], &["--rule", "both"]].concat()));
+    assert!(!of_rule.contains("ANN twin") && of_rule.contains("    cells     1: rules both;"), "{of_rule}");
+}
+
+#[test]
 fn one_thread_and_one_epoch_are_no_plural() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();

@@ -14,7 +14,7 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
     let fields = [
         ("run_id", record.run_id.clone(), config.run_id()),
         ("dataset", record.dataset.clone(), config.dataset.to_string()),
-        ("rule", record.rule.clone(), config.neuron.rule.to_string()),
+        ("rule", record.rule.clone(), config.rule_id().to_owned()),
         ("time_steps", record.time_steps.to_string(), config.time_steps.to_string()),
         ("seed", record.seed.to_string(), config.seed.to_string()),
         ("profile", record.profile.clone(), config.profile.to_string()),
@@ -36,6 +36,7 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
         return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
     }
     Ok(of_schema(record)
+        .or_else(|| of_twin(record))
         .or_else(|| not_finite(record))
         .or_else(|| against_epochs(record))
         .or_else(|| against_counts(record)))
@@ -62,6 +63,27 @@ fn of_schema(record: &Record) -> Option<String> {
     let (_, key, there) = new.into_iter().find(|(since, _, there)| *there != (record.schema >= *since))?;
     let found = if there { "is there" } else { "is not there" };
     Some(format!("key `{key}` {found}, in a record of schema {}", record.schema))
+}
+
+/// The ANN twin has one form, and no spikes in any place.
+fn of_twin(record: &Record) -> Option<String> {
+    let config = &record.config;
+    if !config.ann {
+        return None;
+    }
+    if *config != config.twin() {
+        return Some("key `config` is not that of an ANN twin, whose `ann` is true".to_owned());
+    }
+    let without_spikes = [
+        ("firing_rate", record.firing_rate == 0.0),
+        ("spikes_per_sample", record.spikes_per_sample == 0.0),
+        ("layer_spikes", record.layer_spikes.is_empty()),
+        ("operations[..].real", record.operations.iter().flatten().all(|of| of.real)),
+        ("epochs[..].ann_warm_up", record.epochs.iter().all(|epoch| epoch.ann_warm_up)),
+        ("epochs[..].firing_rate", record.epochs.iter().all(|epoch| epoch.firing_rate == 0.0)),
+    ];
+    let (key, _) = without_spikes.into_iter().find(|(_, without)| !without)?;
+    Some(format!("key `{key}` has spikes, and by its `config` it is an ANN twin"))
 }
 
 fn not_finite(record: &Record) -> Option<String> {
@@ -163,9 +185,10 @@ fn against_counts(record: &Record) -> Option<String> {
         }
     }
     if let Some(anytime) = &record.anytime {
-        let spiking = record.epochs.last().is_some_and(|epoch| !epoch.ann_warm_up);
+        // The closer look is at spikes, whatever the last epoch was, but at the twin.
+        let alike = record.config.ann || record.epochs.last().is_some_and(|epoch| !epoch.ann_warm_up);
         let (found, expected) = (anytime.last(), record.accuracy.last);
-        if anytime.len() != record.time_steps || (spiking && found != Some(&expected)) {
+        if anytime.len() != record.time_steps || (alike && found != Some(&expected)) {
             return Some(format!(
                 "key `anytime` is a list of {} that ends in {found:?}, expected {} that end in `accuracy.last`, {expected}",
                 anytime.len(),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use bpsta_datasets::{DatasetId, Subset};
-use bpsta_spiking::{Architecture, Input, NetworkSpec, Neuron, Schedule, SpikingError, Variant};
+use bpsta_events::Framing;
+use bpsta_spiking::{Architecture, Input, NetworkSpec, Neuron, Rule, Schedule, SpikingError, Variant};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use crate::{Profile, Result};
 
 /// Raised whenever the code gives other numbers than before for one configuration: older runs are then no longer reused.
 pub const CODE_VERSION: u32 = 3;
+
+/// What stands in place of a rule's id for the ANN twin.
+const ANN: &str = "ann";
 
 /// What computes a run. Both engines run the same networks, and sum in different orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +161,9 @@ pub struct RunConfig {
     pub schedule: Schedule,
     /// Epochs of ANN warm-up.
     pub ann_warm_up_epochs: usize,
+    /// Whether it is the ANN twin: see [`RunConfig::twin`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ann: bool,
     /// The device.
     pub device: DeviceKind,
     /// What computes it there.
@@ -175,8 +182,37 @@ impl RunConfig {
         let data = if self.synthetic { " (synthetic stand-in)" } else { "" };
         format!(
             "{}{data} {} width {} T={} seed {}",
-            self.dataset, self.neuron.rule, self.width, self.time_steps, self.seed
+            self.dataset,
+            self.rule_id(),
+            self.width,
+            self.time_steps,
+            self.seed
         )
+    }
+
+    /// The gradient rule of its cells; none of the ANN twin, whose cells do not spike.
+    pub fn rule(&self) -> Option<Rule> {
+        (!self.ann).then_some(self.neuron.rule)
+    }
+
+    /// The rule's id, or `ann`.
+    pub fn rule_id(&self) -> &'static str {
+        self.rule().map_or(ANN, Rule::id)
+    }
+
+    /// The run's ANN twin: the same layers on the same data with the same training and seed, but cells pass their input on in all epochs,
+    /// and the network runs once. It sees all events of a sample in one frame. What plays no part in it (rule and constants of the cells,
+    /// T, warm-up, an engine that cannot run it) has one value, so that all rules and T of a group of cells have one twin.
+    pub fn twin(&self) -> Self {
+        Self {
+            framing: self.framing.as_ref().map(|_| Framing::ByNumber { frames: 1 }.to_string()),
+            neuron: Neuron::paper(Rule::Baseline),
+            time_steps: 1,
+            ann_warm_up_epochs: 0,
+            ann: true,
+            engine: EngineKind::Reference,
+            ..self.clone()
+        }
     }
 
     /// The network.

@@ -158,9 +158,9 @@ fn calibrated_by(config: &RunConfig) -> RunConfig {
 /// What one configuration takes.
 #[derive(Debug, Clone, Copy)]
 struct Calibration {
-    spiking: PerSample,
+    each: PerSample,
     /// In an epoch of ANN warm-up; none where there are none.
-    analogue: Option<PerSample>,
+    warm_up: Option<PerSample>,
     /// Bytes of the engine with a whole batch.
     memory: Option<u64>,
 }
@@ -176,10 +176,11 @@ impl Calibration {
     fn of(config: &RunConfig) -> Result<Self> {
         let spec = config.spec()?;
         let setup = Setup { spec, neuron: config.neuron, device: config.device, engine: config.engine };
-        let (spiking, memory) = time(&setup, config, Mode::Spiking)?;
-        let analogue =
-            (config.ann_warm_up_epochs > 0).then(|| time(&setup, config, Mode::Analogue)).transpose()?;
-        Ok(Self { spiking, analogue: analogue.map(|(analogue, _)| analogue), memory })
+        let mode = if config.ann { Mode::Analogue } else { Mode::Spiking };
+        let (each, memory) = time(&setup, config, mode)?;
+        let warms_up = config.ann_warm_up_epochs > 0;
+        let warm_up = warms_up.then(|| time(&setup, config, Mode::Analogue)).transpose()?;
+        Ok(Self { each, warm_up: warm_up.map(|(warm_up, _)| warm_up), memory })
     }
 
     fn seconds(&self, cell: &PlannedCell) -> f64 {
@@ -189,11 +190,11 @@ impl Calibration {
         let train = ((samples.train - validation) / batch * batch) as f64;
         let test = (samples.test + validation) as f64;
         let epoch = |each: PerSample| train * each.train + test * each.test;
-        let warm_up = self.analogue.map_or(0, |_| config.ann_warm_up_epochs.min(config.epochs));
+        let warm_up = self.warm_up.map_or(0, |_| config.ann_warm_up_epochs.min(config.epochs));
         // The closer look behind the last epoch is one more pass over the test samples.
-        (config.epochs - warm_up) as f64 * epoch(self.spiking)
-            + self.analogue.map_or(0.0, |analogue| warm_up as f64 * epoch(analogue))
-            + samples.test as f64 * self.spiking.test
+        (config.epochs - warm_up) as f64 * epoch(self.each)
+            + self.warm_up.map_or(0.0, |each| warm_up as f64 * epoch(each))
+            + samples.test as f64 * self.each.test
     }
 }
 

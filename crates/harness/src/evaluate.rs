@@ -80,7 +80,7 @@ pub(crate) fn examine(engine: &mut dyn Engine, split: &Split, form: Form) -> Res
     let mut sums: Vec<Operations> = Vec::new();
     let mut counts: Vec<MapCount> = Vec::new();
     for_each_batch(split, form, |batch| {
-        let Examination { predictions, operations, frequencies } = engine.examine(batch)?;
+        let Examination { predictions, operations, frequencies } = engine.examine(batch, form.mode)?;
         for (correct, predictions) in correct.iter_mut().zip(predictions) {
             *correct += predictions.iter().zip(batch.labels).filter(|(found, label)| found == label).count();
         }
@@ -145,7 +145,8 @@ impl Tested {
     }
 
     fn total_spikes(&self) -> f64 {
-        self.spikes.iter().map(|(_, spikes)| *spikes as f64).sum()
+        // Of integers, whose sum over no layer is 0; that of floats is -0.
+        self.spikes.iter().map(|(_, spikes)| spikes).sum::<u64>() as f64
     }
 
     /// Spikes over cells and time steps, of all LIF layers.

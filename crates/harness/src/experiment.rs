@@ -239,6 +239,9 @@ pub struct Experiment {
     pub view: View,
     /// The rules to run.
     pub rules: Vec<Rule>,
+    /// Whether to train the ANN twin of the cells beside them: see [`crate::RunConfig::twin`].
+    #[serde(default)]
+    pub ann_twin: bool,
     /// Constants of the cells to try; the paper's alone if none are named.
     #[serde(default)]
     pub neuron: NeuronGrid,

@@ -6,7 +6,7 @@ use bpsta_datasets::DatasetId;
 use crate::{Experiment, Profile, Record, Result, RunConfig};
 
 /// Sorts records as the experiment file lists their cells: by data set, group of cells, time steps and rule, and the seeds of a
-/// configuration together. What no group asks for, such as a run with other epochs, stands behind its group.
+/// configuration together; the ANN twin behind its group's rules. What no group asks for, such as a run with other epochs, stands behind its group.
 ///
 /// # Errors
 /// [`crate::HarnessError::NoProfile`].
@@ -22,13 +22,15 @@ pub(crate) fn in_order(experiment: &Experiment, profile: Profile, records: &mut 
         });
         let own = groups.clone().find(|(_, group)| {
             group.epochs == config.epochs
-                && group.time_steps.contains(&config.time_steps)
+                && (config.ann || group.time_steps.contains(&config.time_steps))
                 && config.validation.is_none()
         });
-        let rule = experiment.rules.iter().position(|rule| *rule == config.neuron.rule);
+        let rule = experiment.rules.iter().position(|rule| Some(*rule) == config.rule());
         let (at, steps) = own
             .or_else(|| groups.next())
-            .map(|(at, group)| (at, group.time_steps.iter().position(|steps| *steps == config.time_steps)))
+            .map(|(at, group)| {
+                (at, group.time_steps.iter().position(|steps| !config.ann && *steps == config.time_steps))
+            })
             .unwrap_or((usize::MAX, None));
         let of = |place: Option<usize>| place.unwrap_or(usize::MAX);
         let but_seed = RunConfig { seed: 0, ..config.clone() };

@@ -24,7 +24,7 @@ pub struct Options {
     pub profile: Profile,
     /// Data sets to keep.
     pub datasets: Vec<DatasetId>,
-    /// Rules to keep.
+    /// Rules to keep. Any leaves the ANN twin out.
     pub rules: Vec<Rule>,
     /// Time steps in place of the profile's.
     pub time_steps: Vec<usize>,
@@ -177,7 +177,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Everything that the options leave of the group, the data set aside.
+    /// Everything that the options leave of the group, the data set aside: its cells, and then their ANN twins if the experiment asks
+    /// for them and the options for no rule. Cells share twins: they come as often as the cells.
     fn configs(&self, options: &Options) -> Vec<RunConfig> {
         let time_steps = match options.time_steps.as_slice() {
             [] => &self.group.time_steps,
@@ -205,6 +206,10 @@ impl Planner<'_> {
                     }
                 }
             }
+        }
+        if self.experiment.ann_twin && options.rules.is_empty() {
+            let twins: Vec<RunConfig> = configs.iter().map(RunConfig::twin).collect();
+            configs.extend(twins);
         }
         configs
     }
@@ -247,6 +252,7 @@ impl Planner<'_> {
             weight_decay: self.settings.weight_decay,
             schedule,
             ann_warm_up_epochs: self.group.ann_warm_up_epochs,
+            ann: false,
             device: options.device,
             engine: options.engine.unwrap_or(EngineKind::of(options.device)),
         }

@@ -65,7 +65,7 @@ fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
     ];
     let mut table = Grid::new(header, 1);
     for a in groups {
-        for (_, against) in PAIRS.iter().filter(|(rule, _)| *rule == a.first().config.neuron.rule) {
+        for (_, against) in PAIRS.iter().filter(|(rule, _)| Some(*rule) == a.first().config.rule()) {
             let Some(b) = groups.iter().find(|b| differ_by_rule(a, b, *against)) else { continue };
             let difference = |value: fn(&Record) -> f64| {
                 let by_seed = |group: &Group<'_>| -> Vec<(u64, f64)> {
@@ -133,5 +133,5 @@ fn differ_by_rule(a: &Group<'_>, b: &Group<'_>, against: Rule) -> bool {
         }
         RunConfig { neuron, seed: 0, ..config.clone() }
     };
-    b.neuron.rule == against && shared(a) == shared(b)
+    b.rule() == Some(against) && shared(a) == shared(b)
 }

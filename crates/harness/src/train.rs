@@ -62,7 +62,11 @@ impl<'a> Run<'a> {
         progress.resumed += u32::from(done > 0);
         let setup =
             Setup { spec: spec.clone(), neuron: config.neuron, device: config.device, engine: config.engine };
-        let warm_up_epochs = if data.time_steps == 1 { config.ann_warm_up_epochs } else { 0 };
+        let warm_up_epochs = match (config.ann, data.time_steps) {
+            (true, _) => config.epochs,
+            (false, 1) => config.ann_warm_up_epochs,
+            (false, _) => 0,
+        };
         let training = setup.start(parameters, optimizer, done < warm_up_epochs)?;
         let (train, validation) = match config.validation {
             Some(share) => hold_back(&data.train, share, &streams)?,
@@ -191,7 +195,7 @@ impl<'a> Run<'a> {
         let form = Form {
             frames: self.data.time_steps,
             time_steps: config.time_steps,
-            mode: Mode::Spiking,
+            mode: if config.ann { Mode::Analogue } else { Mode::Spiking },
             batch_size: config.batch_size,
             classes: config.classes,
         };
@@ -201,7 +205,7 @@ impl<'a> Run<'a> {
             schema: RECORD_SCHEMA,
             run_id: self.cell.run_id.clone(),
             dataset: config.dataset.to_string(),
-            rule: config.neuron.rule.to_string(),
+            rule: config.rule_id().to_owned(),
             time_steps: config.time_steps,
             seed: config.seed,
             profile: config.profile.to_string(),

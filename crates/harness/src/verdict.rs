@@ -45,7 +45,7 @@ pub(crate) fn verdict(experiment: &Experiment, value: &PaperValue, records: &[&R
     let rule = value.rule?;
     let ours = records.iter().copied().filter(|record| {
         record.config.dataset == value.dataset
-            && record.config.neuron.rule == rule
+            && record.config.rule() == Some(rule)
             && value.time_steps.is_none_or(|steps| record.time_steps == steps)
     });
     let ours: Vec<(&Record, Vec<String>)> = ours.map(|record| (record, less(experiment, record))).collect();
@@ -74,6 +74,9 @@ pub(crate) fn verdict(experiment: &Experiment, value: &PaperValue, records: &[&R
 pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     let config = &record.config;
     let mut why = Vec::new();
+    if config.ann {
+        why.push("an ANN, of which the paper reports none".to_owned());
+    }
     if config.synthetic {
         why.push("synthetic stand-in".to_owned());
     }
@@ -97,7 +100,7 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     if config.epochs != cell.epochs {
         why.push(format!("{} of {} epochs", config.epochs, cell.epochs));
     }
-    if !cell.time_steps.contains(&config.time_steps) {
+    if !config.ann && !cell.time_steps.contains(&config.time_steps) {
         let paper = cell.time_steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         why.push(format!("T = {} in place of {paper}", config.time_steps));
     }

@@ -16,10 +16,17 @@ fn plan(experiment: Experiment, options: &Options) -> (Plan, Store) {
 #[test]
 fn the_example_is_every_combination_once() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = Experiment::load_file(&root().join("experiments/example.toml")).unwrap();
-    let (plan, _) = plan(experiment, &options(folder.path()));
+    let example = root().join("experiments/example.toml");
+    let (plain, _) = plan(Experiment::load_file(&example).unwrap(), &options(folder.path()));
     // One baseline, which does not use alpha, and three each of the other two, at two T, with two seeds.
-    assert_eq!(plan.cells.len(), (1 + 3 + 3) * 2 * 2);
+    assert_eq!(plain.cells.len(), (1 + 3 + 3) * 2 * 2);
+
+    let text = std::fs::read_to_string(example).unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, text.replace("# ann_twin = true", "ann_twin = true")).unwrap();
+    let (with_twins, _) = plan(Experiment::load_file(&path).unwrap(), &options(folder.path()));
+    let twins = with_twins.cells.iter().filter(|cell| cell.config.ann).count();
+    assert_eq!((twins, with_twins.cells.len() - twins), (2, plain.cells.len()), "a twin a seed");
 }
 
 #[test]

@@ -95,11 +95,12 @@ pub trait Engine {
     /// Those of [`Batch::check`], and the device's.
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation>;
 
-    /// Evaluates with a closer look: votes after each time step, operations, and where cells fired.
+    /// Evaluates with a closer look: votes after each time step, operations, and where cells fired. In analogue mode no cell fires, and every
+    /// operation is a multiplication.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
-    fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination>;
+    fn examine(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Examination>;
 
     /// Bytes it holds: weights, AdamW's moments, and what the largest batch so far needs; without what each thread keeps. None where
     /// that is not known.

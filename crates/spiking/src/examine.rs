@@ -11,7 +11,8 @@ pub struct Operations {
     pub layer: usize,
     /// Inputs that are not zero.
     pub inputs: u64,
-    /// Weights they meet. With spikes they are added up; real numbers (images, event counts, averages) are multiplied first.
+    /// Weights they meet. With spikes they are added up; real numbers (images, event counts, averages, and all
+    /// that cells pass on in analogue mode) are multiplied first.
     pub operations: u64,
     /// Weights that all inputs, zero or not, would meet: the multiplications of a network without spikes, at every time step.
     pub dense: u64,

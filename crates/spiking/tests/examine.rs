@@ -4,9 +4,10 @@
 use bpsta_spiking::cpu::{self, Cpu};
 use bpsta_spiking::reference::{Reference, Trainer};
 use bpsta_spiking::{
-    AdamW, Batch, Engine, Examination, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, Streams,
+    AdamW, Batch, Engine, Examination, Input, Layer, Mode, NetworkSpec, Neuron, Operations, Parameters, Rule,
+    Streams,
 };
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 const STEPS: usize = 5;
 const SAMPLES: usize = 3;
@@ -52,9 +53,9 @@ fn examine(frames: usize) -> (Examination, Examination, Vec<(usize, u64)>) {
     let mut reference = Trainer::new(reference, AdamW::new(0.0));
     let spikes = cpu.evaluate(&batch, Mode::Spiking).unwrap();
     assert_eq!(spikes.spikes, reference.evaluate(&batch, Mode::Spiking).unwrap().spikes);
-    let seen = cpu.examine(&batch).unwrap();
+    let seen = cpu.examine(&batch, Mode::Spiking).unwrap();
     assert_eq!(seen.predictions[STEPS - 1], spikes.predictions, "the last vote is the evaluation's");
-    (seen, reference.examine(&batch).unwrap(), spikes.spikes)
+    (seen, reference.examine(&batch, Mode::Spiking).unwrap(), spikes.spikes)
 }
 
 #[test]
@@ -99,4 +100,47 @@ fn operations_are_inputs_times_the_weights_they_meet() {
         assert_eq!(sum, fired(map.layer), "layer {}", map.layer);
         assert!(map.spikes.iter().all(|spikes| *spikes <= map.most), "layer {}", map.layer);
     }
+}
+
+/// A map of 2x2 pixels through an identity, into two outputs: 3, 0, -1 and 0.3 leave 3 and 0.3 behind the ReLU.
+#[test]
+fn in_analogue_mode_what_the_cells_pass_on_is_multiplied() {
+    let input = Input { channels: 1, height: 2, width: 2, stride: 1 };
+    let layers = [Layer::Conv { out: 1 }, Layer::BatchNorm, Layer::Relu, Layer::Lif, Layer::Flatten];
+    let outputs = [Layer::Linear { out: 2 }, Layer::Lif, Layer::Vote { voters: 1 }];
+    let spec = NetworkSpec { input, layers: [&layers[..], &outputs].concat() };
+    let mut parameters = Parameters::initial(&spec, &Streams::new(1), &Device::Cpu).unwrap();
+    let mut set = |name: &str, values: &[f32]| {
+        let tensor = parameters.trainable.get_mut(name).unwrap();
+        *tensor = Tensor::from_slice(values, tensor.dims(), &Device::Cpu).unwrap();
+    };
+    set("0.weight", &[0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    set("0.bias", &[0.0]);
+    set("1.weight", &[1.0]);
+    set("1.bias", &[0.0]);
+    set("5.weight", &[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    set("5.bias", &[0.0, 4.0]);
+    let batch = Batch { values: &[3.0, 0.0, -1.0, 0.3], frames: 1, time_steps: 1, labels: &[0] };
+    let neuron = Neuron::paper(Rule::Both);
+    let path = cpu::Path::from_environment().unwrap();
+    let mut cpu = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(0.0), path).unwrap();
+    assert!(cpu.examine(&batch, Mode::Analogue).unwrap_err().to_string().contains("reference engine"));
+    let reference = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
+    let mut reference = Trainer::new(reference, AdamW::new(0.0));
+
+    // Each of the four pixels meets the four weights that lie on the map; each feature meets both outputs.
+    let image = Operations { layer: 0, inputs: 3, operations: 12, dense: 16, real: true };
+    let seen = reference.examine(&batch, Mode::Analogue).unwrap();
+    let features = Operations { layer: 5, inputs: 2, operations: 4, dense: 8, real: true };
+    assert_eq!(seen.operations, [image, features]);
+    assert_eq!(seen.predictions, [[1]], "3.3 against 4");
+    assert_eq!(seen.frequencies, [], "no cell fires");
+    let evaluated = reference.evaluate(&batch, Mode::Analogue).unwrap();
+    assert_eq!((evaluated.predictions, evaluated.spikes), (vec![1], vec![]));
+
+    // As spikes, 0.3 does not enter, and what enters is added.
+    let seen = reference.examine(&batch, Mode::Spiking).unwrap();
+    let spikes = Operations { inputs: 1, operations: 2, real: false, ..features };
+    assert_eq!(seen.operations, [image, spikes]);
+    assert_eq!(seen.predictions, [[0]], "both outputs fire, and the first of equals wins");
 }

@@ -58,7 +58,7 @@ impl Pair {
 
 /// Whether one configuration gives both runs the same bits: always on the CPU engine; with candle's operations, whose matrix kernels
 /// choose by instruction set, on one CPU model; on a GPU nobody has seen it yet. ANN warm-up is the reference engine's, whatever the
-/// engine that goes on after it.
+/// engine that goes on after it, and the ANN twin names that engine itself.
 fn same_bits(base: &Run, new: &Run) -> bool {
     let config = &base.record.config;
     let one_cpu_model = base.cpu_model().is_some() && base.cpu_model() == new.cpu_model();
@@ -118,5 +118,5 @@ pub(super) fn matched<'a>(base: &'a [Run], new: &'a [Run]) -> Matched<'a> {
 fn key(run: &Run) -> impl PartialEq {
     let config = &run.record.config;
     let network = (config.network, config.variant, config.width.to_bits());
-    (config.profile, config.dataset, network, config.time_steps, config.neuron.rule)
+    (config.profile, config.dataset, network, config.time_steps, config.rule_id())
 }

@@ -46,7 +46,7 @@ impl Run {
             config.network,
             variant.as_str().unwrap_or_default(),
             config.width,
-            config.neuron.rule,
+            config.rule_id(),
             config.time_steps
         )
     }

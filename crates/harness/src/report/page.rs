@@ -79,7 +79,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
         let groups = Group::all(&ours);
         let mut parts = Vec::new();
         if experiment.view == View::Energy {
-            parts.push(Block::Text(energy::ABOUT.to_owned()));
+            parts.push(Block::Text(energy::about(experiment)));
         }
         parts.extend(blocks(experiment, dataset, &groups, maps));
         if experiment.view != View::Accuracy {
@@ -90,7 +90,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
             parts.extend(latency::early(&groups));
         }
         if experiment.view != View::Energy && ours.iter().any(|record| record.operations.is_some()) {
-            parts.push(Block::Text(energy::ABOUT.to_owned()));
+            parts.push(Block::Text(energy::about(experiment)));
             parts.extend(energy::blocks(experiment, dataset, &groups));
         }
         let mut pieces: Vec<Piece> = parts.iter().map(|block| piece(experiment, &ours, block)).collect();

@@ -93,11 +93,11 @@ fn sheet(experiment: &Experiment, ours: &[&Record], grid: &Grid) -> Sheet {
     }
 }
 
-/// A drawing for each configuration but for the rule: test accuracy over epochs, and over time steps where runs recorded it.
+/// A drawing for each configuration but for the rule, the ANN twin left out: test accuracy over epochs, and over time steps where runs recorded it.
 pub(super) fn figures(experiment: &Experiment, groups: &[Group<'_>]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for groups in by_configuration(groups) {
-        let over_epochs = groups.iter().map(|group| Line::over_epochs(group)).collect();
+        let over_epochs = groups.iter().filter_map(|group| Line::over_epochs(group)).collect();
         figures.extend(figure(experiment, &groups, "epoch", over_epochs)?);
         let over_steps = groups.iter().filter_map(|group| latency::line(group)).collect();
         figures.extend(figure(experiment, &groups, "time step", over_steps)?);

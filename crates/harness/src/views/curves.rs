@@ -45,9 +45,9 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Test accuracy over epochs.
-    pub(crate) fn over_epochs(group: &Group<'_>) -> Self {
-        Self { rule: group.first().config.neuron.rule, points: points(group) }
+    /// Test accuracy over epochs; none of the ANN twin, which follows no rule.
+    pub(crate) fn over_epochs(group: &Group<'_>) -> Option<Self> {
+        Some(Self { rule: group.first().config.rule()?, points: points(group) })
     }
 }
 
@@ -127,7 +127,7 @@ fn draw(
         head.draw(&Text::new(rule.to_string(), (x + 28, 61), ("sans-serif", 13)))?;
     }
     for (panel, (name, groups)) in body.split_evenly(grid).iter().zip(panels) {
-        let lines: Vec<Line> = groups.iter().map(|group| Line::over_epochs(group)).collect();
+        let lines: Vec<Line> = groups.iter().filter_map(|group| Line::over_epochs(group)).collect();
         chart(panel, name, "epoch", &lines)?;
     }
     area.present()?;

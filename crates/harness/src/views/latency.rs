@@ -51,8 +51,9 @@ pub(super) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
     blocks
 }
 
-/// The accuracy if the vote were taken after each time step.
+/// The accuracy if the vote were taken after each time step; the ANN twin has but one.
 pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
+    let groups: Vec<&Group<'_>> = groups.iter().filter(|group| !group.first().config.ann).collect();
     let longest = groups.iter().map(|group| group.first().time_steps).max().unwrap_or(0);
     if groups.iter().all(|group| group.first().anytime.is_none()) {
         return vec![Block::Text("No run recorded its votes after each time step.".to_owned())];
@@ -72,14 +73,14 @@ pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
     vec![Block::Text(about.to_owned()), Block::Grid(out)]
 }
 
-/// The accuracy after each time step, where each seed recorded it.
+/// The accuracy after each time step, where each seed recorded it; none of the ANN twin.
 pub(crate) fn line(group: &Group<'_>) -> Option<Line> {
     let after = |t: usize| -> Option<Vec<f64>> {
         group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect()
     };
     let points = (0..group.first().time_steps).map(|t| Some(Point::of(t + 1, &after(t)?)));
     let points = points.collect::<Option<Vec<_>>>()?;
-    Some(Line { rule: group.first().config.neuron.rule, points })
+    Some(Line { rule: group.first().config.rule()?, points })
 }
 
 fn names(groups: &[Group<'_>]) -> Vec<String> {

@@ -83,10 +83,10 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Groups that differ by their rule alone, in the order in which they come.
+/// Groups that differ by their rule alone, in the order in which they come; without ANN twins, which have none.
 pub(crate) fn by_configuration<'a, 'b>(groups: &'a [Group<'b>]) -> Vec<Vec<&'a Group<'b>>> {
     let mut alike: Vec<(RunConfig, Vec<&Group<'_>>)> = Vec::new();
-    for group in groups {
+    for group in groups.iter().filter(|group| !group.first().config.ann) {
         let mut config = RunConfig { seed: 0, ..group.first().config.clone() };
         config.neuron.rule = Rule::Baseline;
         match alike.iter_mut().find(|(known, _)| *known == config) {
@@ -118,6 +118,8 @@ pub fn render(
         vec![Rendered::new(TABLE, "md", markdown), Rendered::new("runs.csv", "csv", runs_csv(records)?)];
     let groups = Group::all(&records.iter().collect::<Vec<_>>());
     if experiment.view == View::Curves {
+        let of_rules: Vec<&Record> = records.iter().filter(|record| !record.config.ann).collect();
+        let groups = Group::all(&of_rules);
         let data =
             by_data(experiment, records).iter().map(|(_, ours)| ours[0].data.as_str()).collect::<Vec<_>>();
         let data = if data.is_empty() { "no run is finished".to_owned() } else { data.join("; ") };
@@ -140,13 +142,14 @@ fn sections(
 ) -> Result<String> {
     let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
     let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
-    text.push_str(match experiment.view {
-        View::Energy => energy::ABOUT,
-        View::Latency => "Means over seeds, ± standard deviation.",
-        View::Maps => maps::ABOUT,
+    text.push_str(&match experiment.view {
+        View::Energy => energy::about(experiment),
+        View::Latency => "Means over seeds, ± standard deviation.".to_owned(),
+        View::Maps => maps::ABOUT.to_owned(),
         View::Accuracy | View::Curves => {
             "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
              The drawing and its values lie beside this file."
+                .to_owned()
         }
     });
     text.push_str("\n\n");

@@ -490,7 +490,8 @@ impl Engine for Cpu {
         Ok(Evaluation { loss, predictions, spikes: convs.chain(linears).collect() })
     }
 
-    fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination> {
+    fn examine(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Examination> {
+        refuse_analogue(mode)?;
         in_pool(|| {
             self.pass(batch, Statistics::Running, None)?;
             Ok(self.look())
@@ -555,7 +556,7 @@ fn refuse_analogue(mode: Mode) -> Result<()> {
         Mode::Analogue => Err(SpikingError::Range {
             key: "mode",
             found: "analogue".to_owned(),
-            expected: "spiking cells on the CPU engine; the reference engine runs the ANN warm-up",
+            expected: "spiking cells on the CPU engine; the reference engine runs networks without spikes",
         }),
     }
 }

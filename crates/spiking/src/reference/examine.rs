@@ -7,17 +7,18 @@ use crate::examine::{Examination, Frequencies, Operations, largest, reach, reach
 use crate::{Layer, Mode, Result, Stimuli};
 
 impl Reference {
-    /// Evaluates with a closer look: votes after each time step, operations, and where cells fired.
+    /// Evaluates with a closer look: votes after each time step, operations, and where cells fired (nowhere in analogue mode).
     ///
     /// # Errors
     /// The device's.
-    pub fn examine(&self, stimuli: &Stimuli) -> Result<Examination> {
+    pub fn examine(&self, stimuli: &Stimuli, mode: Mode) -> Result<Examination> {
         let steps = stimuli.time_steps;
         let shapes = self.spec.shapes()?;
         let (mut operations, mut frequencies) = (Vec::new(), Vec::new());
-        let votes = self.run(stimuli, Mode::Spiking, |index, shards| {
+        let votes = self.run(stimuli, mode, |index, shards| {
             let [channels, height, width] = shapes[index];
-            if let (Some(cells), true) = (self.cells_before(index), height * width > 1) {
+            let fired = self.cells_before(index).filter(|_| mode == Mode::Spiking);
+            if let (Some(cells), true) = (fired, height * width > 1) {
                 let spikes = shards.iter().map(|trace| spikes(trace, steps)).collect::<Result<Vec<_>>>()?;
                 frequencies.push(Frequencies {
                     layer: cells,
@@ -53,7 +54,7 @@ impl Reference {
                 inputs: inputs as u64,
                 operations: met as u64 * outputs,
                 dense: dense * outputs,
-                real: self.is_real(index),
+                real: mode == Mode::Analogue || self.is_real(index),
             });
             Ok(())
         })?;
@@ -61,7 +62,7 @@ impl Reference {
         Ok(Examination { predictions, operations, frequencies })
     }
 
-    /// Whether real numbers enter a layer: those of the input, or of an average pool.
+    /// Whether real numbers enter a layer though cells spike: those of the input, or of an average pool.
     fn is_real(&self, index: usize) -> bool {
         let before = self.spec.layers[..index].iter().rev();
         let source = before.copied().find(|layer| matches!(layer, Layer::Lif | Layer::AvgPool { .. }));

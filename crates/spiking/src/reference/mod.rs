@@ -431,8 +431,8 @@ impl Engine for Trainer {
         self.engine.evaluate(&self.stimuli(batch)?, batch.labels, mode)
     }
 
-    fn examine(&mut self, batch: &Batch<'_>) -> Result<Examination> {
-        self.engine.examine(&self.stimuli(batch)?)
+    fn examine(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Examination> {
+        self.engine.examine(&self.stimuli(batch)?, mode)
     }
 
     fn parameters(&self) -> Result<Parameters> {
