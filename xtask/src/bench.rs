@@ -77,7 +77,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         Some(What::Layers(settings)) => (Task::Step, settings),
         Some(What::Events(args)) => return crate::bench_events::run(&args),
     };
-    crate::use_threads(settings.threads)?;
+    crate::use_threads(settings.threads, 1)?;
     let bench = Bench {
         task,
         network: settings.network,

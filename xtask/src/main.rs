@@ -9,6 +9,8 @@ mod committed;
 mod compare;
 mod data;
 mod interrupt;
+mod launch;
+mod plan;
 mod print;
 mod progress;
 mod report;
@@ -80,10 +82,10 @@ fn registry(path: &Path) -> anyhow::Result<Registry> {
     Ok(Registry::load(path)?)
 }
 
-/// Sets the threads that everything is shared out over; all cores if none are given.
-fn use_threads(threads: Option<std::num::NonZeroUsize>) -> anyhow::Result<usize> {
-    let threads =
-        threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, std::num::NonZeroUsize::get);
+/// Sets the threads that everything is shared out over: of those that are given, or of all cores, what each of so many processes gets.
+fn use_threads(threads: Option<std::num::NonZeroUsize>, processes: usize) -> anyhow::Result<usize> {
+    let all = threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = all.map_or(1, std::num::NonZeroUsize::get).div_ceil(processes);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     Ok(threads)
 }

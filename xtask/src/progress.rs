@@ -22,15 +22,17 @@ pub(crate) struct GridProgress {
     said: Instant,
     /// Whether Ctrl-C was answered.
     answered: bool,
+    /// Processes that share the grid.
+    jobs: usize,
 }
 
 impl GridProgress {
-    /// Nothing has happened yet.
-    pub(crate) fn new(interrupt: Interrupt) -> anyhow::Result<Self> {
+    /// Nothing has happened yet; so many processes share the grid.
+    pub(crate) fn new(interrupt: Interrupt, jobs: usize) -> anyhow::Result<Self> {
         let bar = ProgressBar::new(1000);
         bar.set_style(ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")?);
         let said = Instant::now();
-        Ok(Self { bar, interrupt, cell: String::new(), epoch: String::new(), said, answered: false })
+        Ok(Self { bar, interrupt, cell: String::new(), epoch: String::new(), said, answered: false, jobs })
     }
 
     /// Shows an event.
@@ -77,7 +79,7 @@ impl GridProgress {
             self.answered = true;
             self.say("Ctrl-C: stops behind this epoch and keeps it; Ctrl-C again stops at once");
         }
-        let left = duration(seconds_left);
+        let left = duration(seconds_left / self.jobs as f64);
         self.bar.set_position((done * 1000.0) as u64);
         self.bar.set_message(format!("{}{}, {left} left", self.cell, self.epoch));
         if self.bar.is_hidden() && self.said.elapsed() >= LINE_EVERY {

@@ -1,7 +1,6 @@
 //! `cargo xtask reproduce`: the plan, the progress, the table.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,14 +9,15 @@ use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
     DeviceKind, EngineKind, Estimate, Experiment, HarnessError, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS,
-    Options, Outcome, Plan, PlannedCell, Profile, RunConfig, RunStore, reproduce,
+    Options, Plan, Profile, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 use clap::Args;
 
 use crate::interrupt::{self, Interrupt};
-use crate::print;
+use crate::launch::{self, Launcher, Workers};
 use crate::progress::{GridProgress, duration};
+use crate::{plan, print};
 
 /// Names the seconds of training between two checkpoints.
 const CHECKPOINT_SECONDS: &str = "BPSTA_CHECKPOINT_SECONDS";
@@ -59,6 +59,21 @@ struct RunningArgs {
     /// Run only what fits into so many hours, by the plan's estimate: all rules with the first seed before any with the second
     #[arg(long, value_name = "H", value_parser = hours)]
     max_hours: Option<f64>,
+    /// Processes that share the cells; the threads are shared out over them
+    #[arg(long, value_name = "N", default_value = "1")]
+    jobs: std::num::NonZeroUsize,
+    /// Who starts them: slurm writes a batch script of N tasks with --threads threads each, and submits it where there is a Slurm
+    #[arg(long, value_enum, default_value_t = Launcher::Local)]
+    launcher: Launcher,
+    /// Of the cells, these runs; without plan and table: what --jobs starts
+    #[arg(long, value_name = "RUN_ID", hide = true)]
+    only: Vec<String>,
+}
+
+impl RunningArgs {
+    fn jobs(&self) -> usize {
+        if self.launcher == Launcher::Local { self.jobs.get() } else { 1 }
+    }
 }
 
 /// An ablation of one's own.
@@ -112,7 +127,7 @@ pub(crate) struct CellArgs {
 }
 
 /// What says how cells are run, and nothing to a check of what was. Without --data, which the environment may give.
-const OF_RUNS: [&str; 12] = [
+const OF_RUNS: [&str; 15] = [
     "profile",
     "dataset",
     "rule",
@@ -125,6 +140,9 @@ const OF_RUNS: [&str; 12] = [
     "threads",
     "dry_run",
     "max_hours",
+    "jobs",
+    "launcher",
+    "only",
 ];
 
 #[derive(Debug, Args)]
@@ -147,6 +165,24 @@ impl CellArgs {
     /// The run store.
     pub(crate) fn runs(&self) -> &Path {
         self.results.as_deref().unwrap_or(Path::new("runs"))
+    }
+
+    /// The command line that asks for the same of one file.
+    fn again(&self, file: &Path) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["run".into(), file.into()];
+        let mut add = |name: &str, value: OsString| words.extend([name.into(), value]);
+        add("--profile", self.profile.to_string().into());
+        add("--data", self.data.clone().into());
+        add("--results", self.runs().into());
+        self.dataset.iter().for_each(|id| add("--dataset", id.to_string().into()));
+        self.rule.iter().for_each(|rule| add("--rule", rule.to_string().into()));
+        self.time_steps.iter().for_each(|steps| add("--time-steps", steps.to_string().into()));
+        self.seeds.iter().for_each(|seeds| add("--seeds", seeds.to_string().into()));
+        self.epochs.iter().for_each(|epochs| add("--epochs", epochs.to_string().into()));
+        self.validation.iter().for_each(|share| add("--validation", share.to_string().into()));
+        add("--device", self.device.to_string().into());
+        self.engine.iter().for_each(|engine| add("--engine", engine.to_string().into()));
+        words
     }
 
     /// The plan that these options ask for, and the data it needs.
@@ -203,7 +239,7 @@ pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::Result<ExitCode> {
-    let threads = crate::use_threads(running.threads)?;
+    let threads = crate::use_threads(running.threads, running.jobs())?;
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     let mut failed = Vec::new();
@@ -216,25 +252,50 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             }
             plan => plan?,
         };
-        print_plan(&plan, threads)?;
         let runs = run_store(cells.runs())?;
+        if !running.only.is_empty() {
+            plan.cells.retain(|cell| running.only.contains(&cell.run_id));
+            reproduce(&plan, &store, &runs, &|| interrupt.pressed(), &mut |_| {})?;
+            continue;
+        }
+        plan::plan(&plan, threads)?;
         let estimate = Estimate::of(&plan, &runs, &store)?;
-        print_estimate(&estimate, plan.cells.len())?;
+        plan::estimate(&estimate, plan.cells.len(), running.jobs())?;
         plan.weigh(&estimate);
         if let Some(hours) = running.max_hours {
             let left = 3600.0 * hours - started.elapsed().as_secs_f64();
-            print_left_out(&plan.limit(&estimate, left), &estimate, hours)?;
+            let left_out = plan.limit(&estimate, left * running.jobs() as f64);
+            plan::left_out(&left_out, &estimate, hours)?;
         }
         if running.dry_run {
             continue;
         }
-        let mut progress = GridProgress::new(interrupt.clone())?;
-        let stop = || interrupt.pressed();
+        let mut workers = match missing(&plan, &runs, cells.again(file))? {
+            Some(arguments) if running.launcher == Launcher::Slurm => {
+                let (name, jobs) = (&plan.experiment.artefact, running.jobs.get());
+                launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
+                continue;
+            }
+            Some(mut arguments) if running.jobs() > 1 => {
+                arguments.extend(["--threads".into(), threads.to_string().into()]);
+                Workers::start(running.jobs() - 1, &arguments)?
+            }
+            _ => Workers::default(),
+        };
+        let mut progress = GridProgress::new(interrupt.clone(), running.jobs())?;
+        let stop = || {
+            let pressed = interrupt.pressed();
+            if pressed {
+                workers.stop();
+            }
+            pressed
+        };
         let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
         progress.finish();
         let outcome = outcome?;
+        workers.wait();
         if outcome.stopped {
-            let (done, all) = (outcome.records.len(), plan.cells.len());
+            let (done, all) = (plan.cells.len() - plan.missing(&runs)?.len(), plan.cells.len());
             print::note(format_args!(
                 "stopped: {done} of {all} cells of {} are finished; the same command goes on with the others",
                 plan.experiment.artefact
@@ -242,11 +303,14 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
         print::line(format_args!("\n{}", outcome.table))?;
-        print_fact(&estimate, &outcome)?;
+        plan::fact(&estimate, &outcome)?;
         for path in &outcome.written {
             print::line(format_args!("written: {}", path.display()))?;
         }
         failed.extend(outcome.failed);
+    }
+    if !running.only.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
     if !running.dry_run {
         print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
@@ -264,6 +328,17 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
     Ok(ExitCode::FAILURE)
 }
 
+/// The command line of a process that runs the cells that are not finished; none where all are.
+fn missing(
+    plan: &Plan,
+    runs: &RunStore,
+    mut command: Vec<OsString>,
+) -> anyhow::Result<Option<Vec<OsString>>> {
+    let missing = plan.missing(runs)?;
+    command.extend(missing.iter().flat_map(|cell| ["--only".into(), cell.run_id.clone().into()]));
+    Ok((!missing.is_empty()).then_some(command))
+}
+
 fn is_empty(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(HarnessError::NothingPlanned { .. }))
 }
@@ -276,122 +351,4 @@ fn run_store(folder: &Path) -> anyhow::Result<RunStore> {
     let every = every
         .with_context(|| format!("{CHECKPOINT_SECONDS} is {seconds:?}, expected seconds, such as 20"))?;
     Ok(runs.with_checkpoint_every(every))
-}
-
-fn print_estimate(estimate: &Estimate, cells: usize) -> io::Result<()> {
-    let (missing, finished) = (estimate.cells(), cells - estimate.cells());
-    if missing == 0 {
-        return print::line(format_args!("  all {} finished before", print::counted(cells, "cell")));
-    }
-    let before = if finished > 0 { format!(", {finished} finished before") } else { String::new() };
-    let memory = estimate.memory.map_or_else(|| "not known".to_owned(), bytes);
-    print::line(format_args!(
-        "  to run    {}{before}: about {}, by a calibration of {} on this machine; memory {memory}, disk at most {}\n",
-        print::counted(missing, "cell"),
-        duration(estimate.total()),
-        duration(estimate.calibration),
-        bytes(estimate.disk)
-    ))
-}
-
-fn print_left_out(left_out: &[PlannedCell], estimate: &Estimate, hours: f64) -> io::Result<()> {
-    if left_out.is_empty() {
-        return print::line(format_args!("  all of it fits into {hours} h\n"));
-    }
-    print::line(format_args!("  left out, since {hours} h are not enough:"))?;
-    for cell in left_out {
-        let takes = estimate.seconds(&cell.run_id).unwrap_or_default();
-        print::line(format_args!("    {}, about {}", cell.config.name(), duration(takes)))?;
-    }
-    print::line("")
-}
-
-/// What this call estimated of the cells that it ran from their beginning, and what they took.
-fn print_fact(estimate: &Estimate, outcome: &Outcome) -> io::Result<()> {
-    let of_call = outcome.records.iter().filter_map(|record| {
-        let resumed = record.timing.is_some_and(|timing| timing.resumed > 0);
-        estimate.seconds(&record.run_id).filter(|_| !resumed).map(|seconds| (seconds, record.wall_seconds))
-    });
-    let (cells, estimated, took) =
-        of_call.fold((0, 0.0, 0.0), |(cells, a, b), (estimated, took)| (cells + 1, a + estimated, b + took));
-    if cells == 0 {
-        return Ok(());
-    }
-    print::line(format_args!(
-        "{} of this call: estimated {}, took {} ({:.2} times)",
-        print::counted(cells, "cell"),
-        duration(estimated),
-        duration(took),
-        took / estimated
-    ))
-}
-
-fn bytes(count: u64) -> String {
-    let mib = count as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{:.0} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
-}
-
-fn print_plan(plan: &Plan, threads: usize) -> io::Result<()> {
-    let experiment = &plan.experiment;
-    print::line(format_args!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile))?;
-    let mut groups: BTreeMap<(usize, String, String), Vec<&PlannedCell>> = BTreeMap::new();
-    for cell in &plan.cells {
-        let place = experiment.dataset.iter().position(|entry| entry.id == cell.config.dataset);
-        let config = &cell.config;
-        let network = format!("{}, width {}", config.network, config.width);
-        let key = (place.unwrap_or_default(), cell.manifest.describe(), network);
-        groups.entry(key).or_default().push(cell);
-    }
-    for ((_, data, network), cells) in &groups {
-        let config = &cells[0].config;
-        print::line(format_args!("\n  {data}"))?;
-        if let Ok(spec) = config.spec() {
-            let parameters = spec.parameter_count().unwrap_or_default();
-            print::line(format_args!("    network   {network}: {spec}, {parameters} parameters"))?;
-        }
-        let (twins, of_rules): (Vec<&PlannedCell>, Vec<&PlannedCell>) =
-            cells.iter().partition(|cell| cell.config.ann);
-        let unique = |values: Vec<String>| {
-            let mut seen: Vec<String> = Vec::new();
-            values.into_iter().for_each(|value| {
-                if !seen.contains(&value) {
-                    seen.push(value);
-                }
-            });
-            seen.join(", ")
-        };
-        let each = |cells: &[&PlannedCell], f: fn(&RunConfig) -> String| {
-            unique(cells.iter().map(|cell| f(&cell.config)).collect())
-        };
-        let seed = |config: &RunConfig| config.seed.to_string();
-        print::line(format_args!(
-            "    cells     {}: rules {}; T = {}; seeds {}",
-            of_rules.len(),
-            each(&of_rules, |config| config.rule_id().to_owned()),
-            each(&of_rules, |config| config.time_steps.to_string()),
-            each(&of_rules, seed)
-        ))?;
-        if let Some(twin) = twins.first() {
-            let (count, seeds, engine) = (twins.len(), each(&twins, seed), twin.config.engine);
-            print::line(format_args!(
-                "    ANN twin  {count}: no spikes, one time step, engine {engine}; seeds {seeds}"
-            ))?;
-        }
-        print::line(format_args!(
-            "    training  {}, batches of {}, augmentation: {}, device {}, engine {}, {}",
-            print::counted(config.epochs, "epoch"),
-            config.batch_size,
-            config.augmentation,
-            config.device,
-            config.engine,
-            print::counted(threads, "thread")
-        ))?;
-    }
-    for id in &plan.absent {
-        print::line(format_args!(
-            "\n  {id}: its official files are not there, and cells that need them are left out; \
-             `cargo xtask data import {id} --from DIR` takes them in"
-        ))?;
-    }
-    print::line("")
 }

@@ -215,3 +215,40 @@ fn a_cell_that_fails_is_named_and_the_command_says_so_by_its_code() {
     let table = std::fs::read_to_string(runs.join("tables/table2.quick.md")).unwrap();
     assert!(table.contains("No row for nmnist (synthetic stand-in) both width 0.125 T=2"), "{table}");
 }
+
+#[test]
+fn processes_share_a_grid_and_come_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = ["--rule", "both", "--rule", "temporal", "--time-steps", "2", "--epochs", "3", "--seeds", "3"];
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    assert!(command(&data(), &one, &grid).output().unwrap().status.success());
+    let shared = command(&data(), &two, &[&grid[..], &["--jobs", "2"]].concat()).output().unwrap();
+    assert!(shared.status.success(), "{}", message(&shared));
+    let (one, two) = (records(&one), records(&two));
+    assert_eq!(one.len(), 6);
+    assert!(one.keys().eq(two.keys()));
+    for (run_id, record) in &one {
+        assert_eq!(record.parameters_hash, two[run_id].parameters_hash);
+    }
+    assert!(message(&shared).contains("another process runs it"), "{}", message(&shared));
+}
+
+#[test]
+fn without_a_slurm_the_batch_script_is_written_and_runs_the_missing_cells() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs of slurm");
+    let arguments =
+        ["--rule", "both", "--time-steps", "2", "--epochs", "1", "--launcher", "slurm", "--jobs", "3"];
+    let mut command = command(&data(), &runs, &arguments);
+    let output = command.env("PATH", "").stdout(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{}", message(&output));
+    let path = runs.join("slurm/table2.sbatch");
+    assert!(String::from_utf8(output.stdout).unwrap().contains(&format!("written: {}", path.display())));
+    assert!(records(&runs).is_empty());
+    let script = std::fs::read_to_string(&path).unwrap();
+    for line in ["#SBATCH --array=1-3", "#SBATCH --cpus-per-task=1"] {
+        assert!(script.lines().any(|of| of == line), "{script}");
+    }
+    assert!(Command::new("bash").arg(&path).output().unwrap().status.success());
+    assert_eq!(records(&runs).len(), 1);
+}

@@ -140,6 +140,7 @@ pub fn reproduce(
             };
             let Some(claim) = claim else {
                 if !waited_for {
+                    work.leave_out(cell.work);
                     tell(Event::Elsewhere { cell });
                 }
                 elsewhere.push((index, cell, true));
@@ -147,10 +148,15 @@ pub fn reproduce(
             };
             // Another process may have finished it before it was this one's.
             if let Some(record) = runs.finished(&cell.run_id)? {
-                work.leave_out(cell.work);
+                if !waited_for {
+                    work.leave_out(cell.work);
+                }
                 tell(Event::AlreadyFinished { record: &record });
                 finished.insert(&cell.run_id, record);
                 continue;
+            }
+            if waited_for {
+                work.take_back(cell.work);
             }
             tell(Event::Started { cell, number: index + 1, of: missing.len() });
             let end = grid.run(cell, claim, stop, &mut |step| match step {
@@ -246,6 +252,10 @@ impl Work {
     /// What need not be done here says nothing about how long the rest takes.
     fn leave_out(&mut self, work: f64) {
         self.all -= work;
+    }
+
+    fn take_back(&mut self, work: f64) {
+        self.all += work;
     }
 
     fn advance(&mut self, work: f64) -> Event<'static> {

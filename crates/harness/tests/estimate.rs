@@ -1,0 +1,89 @@
+//! What a plan says of itself before it is run, and what it leaves out where time is short.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bpsta_datasets::DatasetId;
+use bpsta_harness::{Estimate, Options, Plan, RunStore, reproduce};
+use bpsta_spiking::Rule;
+
+use crate::common::{options, plan, plan_of};
+
+fn few(folder: &std::path::Path) -> Options {
+    Options {
+        datasets: vec![DatasetId::NMNIST],
+        rules: vec![Rule::Baseline, Rule::Both],
+        time_steps: vec![2, 3],
+        epochs: Some(1),
+        seeds: Some(2),
+        ..options(folder)
+    }
+}
+
+/// Rule, T and seed of each cell, in their order.
+fn names(plan: &Plan) -> Vec<(Rule, usize, u64)> {
+    let name = |cell: &bpsta_harness::PlannedCell| {
+        (cell.config.neuron.rule, cell.config.time_steps, cell.config.seed)
+    };
+    plan.cells.iter().map(name).collect()
+}
+
+#[test]
+fn what_is_finished_costs_nothing_and_the_rest_is_estimated() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let options = few(folder.path());
+    let (one, data) = plan(&Options { seeds: Some(1), time_steps: vec![2], ..options.clone() });
+    reproduce(&one, &data, &runs, &|| false, &mut |_| {}).unwrap();
+
+    let (plan, _) = plan(&options);
+    let estimate = Estimate::of(&plan, &runs, &data).unwrap();
+    assert_eq!((plan.cells.len(), estimate.cells()), (8, 6));
+    for cell in &plan.cells {
+        let finished = one.cells.iter().any(|of| of.run_id == cell.run_id);
+        let seconds = estimate.seconds(&cell.run_id);
+        assert_eq!(seconds.is_none(), finished);
+        assert!(seconds.is_none_or(|seconds| seconds.is_finite() && seconds > 0.0));
+    }
+    let sum: f64 = plan.cells.iter().filter_map(|cell| estimate.seconds(&cell.run_id)).sum();
+    assert!((estimate.total() - sum).abs() <= 1e-9 * sum);
+    // 500 frames of 2x34x34 bytes pairs for T = 3 are still to be cached, those of T = 2 are there; six runs' weights and records.
+    let weights = plan.cells[0].config.spec().unwrap().parameter_count().unwrap() as u64;
+    let frames = 500 * 3 * 2 * 34 * 34 * 2;
+    assert_eq!(estimate.disk, frames + 6 * (4 * weights + (64 << 10)));
+    assert!(estimate.memory.unwrap() > frames);
+}
+
+#[test]
+fn short_of_time_all_rules_with_one_seed_go_before_another_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let (mut whole, data) = plan(&few(folder.path()));
+    let estimate = Estimate::of(&whole, &runs, &data).unwrap();
+    let of_set = |steps, seed| -> f64 {
+        let of =
+            |cell: &&bpsta_harness::PlannedCell| cell.config.seed == seed && cell.config.time_steps == steps;
+        whole.cells.iter().filter(of).filter_map(|cell| estimate.seconds(&cell.run_id)).sum()
+    };
+    let first_seed = of_set(2, 1) + of_set(3, 1);
+    let mut short = whole.clone();
+    let left_out = short.limit(&estimate, first_seed * (1.0 + 1e-9));
+    assert_eq!(left_out.len(), 4);
+    assert!(names(&short).iter().all(|(_, _, seed)| *seed == 1), "{:?}", names(&short));
+    let rules = |steps| names(&short).iter().filter(|(_, of, _)| *of == steps).count();
+    assert_eq!([rules(2), rules(3)], [2, 2]);
+
+    assert!(whole.limit(&estimate, 0.0).len() == 8 && whole.cells.is_empty());
+}
+
+#[test]
+fn an_ann_twin_and_a_warm_up_are_estimated_in_their_own_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let options = Options { datasets: vec![DatasetId::CIFAR10], ..options(folder.path()) };
+    let (plan, data) = plan_of("table5", &options);
+    let estimate = Estimate::of(&plan, &runs, &data).unwrap();
+    assert!(plan.cells.iter().any(|cell| cell.config.ann));
+    assert_eq!(estimate.cells(), plan.cells.len());
+    assert_eq!(estimate.memory, None, "the reference engine does not tell");
+}
