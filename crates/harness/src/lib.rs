@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod artefacts;
 pub mod bench;
 mod block;
 mod cell;
@@ -24,7 +25,9 @@ mod engine;
 mod environment;
 mod error;
 mod evaluate;
+mod evaluation;
 mod experiment;
+mod export;
 mod files;
 mod grid;
 mod order;
@@ -35,12 +38,14 @@ mod reproduce;
 mod reproducible;
 mod seeds;
 mod statistics;
+mod status;
 mod store;
 mod table;
 mod tensors;
 mod train;
 mod verdict;
 mod views;
+mod weights;
 
 pub use accept::accept;
 pub use claim::Failure;
@@ -52,22 +57,26 @@ pub use compare::{
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use environment::{Code, Environment};
 pub use error::HarnessError;
+pub use evaluation::{Evaluated, Latency, Mismatch, evaluate_weights};
 pub use experiment::{
     Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, Source, View,
 };
+pub use export::{export_torch, nir_refusal};
 pub use grid::{FrameBy, NeuronGrid};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,
     Record, Timing,
 };
-pub use report::{Report, report};
+pub use report::{Report, TableFile, report};
 pub use reproduce::{Event, Outcome, reproduce};
 pub use statistics::{Spread, paired};
+pub use status::{RunState, StoredRun};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
 pub use verdict::Verdict;
 pub use views::{Rendered, render};
+pub use weights::Weights;
 
 /// What this crate returns.
 pub type Result<T> = std::result::Result<T, HarnessError>;
