@@ -3,7 +3,7 @@
 
     python3 load_export.py FILE [FRAMES.h5]
 
-FRAMES.h5 is the data set's cache, DATA/.../frames/KEY.h5 (event data). Needs torch, safetensors and h5py, nothing of this repository.
+FRAMES.h5 is the data set's cache, DATA/.../frames/KEY.h5, of event data; images have none, and enter as pixel / 255. Needs torch, safetensors and h5py, nothing of this repository.
 Prints accuracy, and spikes per sample and LIF layer. A tie goes to the lower class. Sums are taken in another order than by the
 engine that trained it, so that a cell whose potential lies on the threshold may fire here and not there.
 """

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use bpsta_datasets::Store;
 use bpsta_harness::{DeviceKind, EngineKind, Evaluated, RunStore, Weights, evaluate_weights};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::print;
 
@@ -22,14 +22,13 @@ Exit codes:
 
 /// Which weights, on what.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
-#[group(id = "which", required = true, multiple = true, args = ["weights", "run"])]
+#[command(after_help = EXIT_CODES, group = ArgGroup::new("which").required(true).multiple(true))]
 pub(crate) struct EvaluateArgs {
     /// The weights: a run's final.safetensors, beside its record.json; with --run, a file from anywhere
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "which")]
     weights: Option<PathBuf>,
     /// The run of the run store, by its id or enough of its first digits
-    #[arg(long, value_name = "RUN_ID")]
+    #[arg(long, value_name = "RUN_ID", group = "which")]
     run: Option<String>,
     /// The run store
     #[arg(long, value_name = "DIR", default_value = "runs")]

@@ -142,7 +142,7 @@ pub enum HarnessError {
     #[error("cannot render the report: {0}; please report this")]
     Page(#[from] askama::Error),
     /// A run that the store has no record of.
-    #[error("{}: there is no finished run {run}: `cargo xtask status --results DIR` says what a run store holds", folder.display())]
+    #[error("{}: there is no finished run {run}, or several whose ids begin so: `cargo xtask status --results DIR` says what a run store holds", folder.display())]
     NoRun {
         /// The run, as it was asked for.
         run: String,
@@ -161,17 +161,14 @@ pub enum HarnessError {
     },
     /// A run whose data are not there.
     #[error(
-        "{dataset}: the data of run {run_id} ({data}; manifest {manifest}) are not in {}: name the data folder with --data, import them,          or have `cargo xtask reproduce` make the stand-in", folder.display()
+        "run {run_id}: its data ({data}) are not in {}: name the data folder with --data, import them, or have `cargo xtask reproduce` \
+         make the stand-in", folder.display()
     )]
     OtherData {
-        /// The data set.
-        dataset: DatasetId,
         /// The run.
         run_id: String,
-        /// The data in words.
+        /// The data in words, with the hash of their manifest.
         data: String,
-        /// Hash of their manifest.
-        manifest: String,
         /// The data folder.
         folder: PathBuf,
     },

@@ -132,10 +132,8 @@ fn load(record: &Record, data: &Store, folder: &Path) -> Result<Dataset> {
     };
     let manifest = there.into_iter().find(|manifest| manifest.hash() == config.manifest_hash);
     let manifest = manifest.ok_or_else(|| HarnessError::OtherData {
-        dataset: config.dataset,
         run_id: record.run_id.clone(),
-        data: record.data.clone(),
-        manifest: config.manifest_hash.clone(),
+        data: format!("{}; manifest {}", record.data, config.manifest_hash),
         folder: folder.to_owned(),
     })?;
     Ok(data.load(&manifest, config.framing.as_ref().and_then(|framing| framing.parse().ok()))?)

@@ -29,6 +29,7 @@ pub fn export_torch(weights: &Weights, output: &Path) -> Result<()> {
         "classes": config.classes,
         "time_steps": config.time_steps,
         "framing": config.framing,
+        "values": if config.framing.is_some() { "event counts" } else { "pixel / 255" },
         "neuron": config.neuron,
         "neuron_equations": "u[t] = v[t-1] + I[t]; s[t] = 1 if u[t] >= threshold else 0; v[t] = decay * u[t] * (1 - s[t]); v[0] = 0",
         "readout": "mean over time steps of the votes, each the mean of a group of cells; the class is the lowest of those with the most",

@@ -78,7 +78,7 @@ fn record(runs: &RunStore, run: &str) -> Result<Record> {
     let none = || HarnessError::NoRun { run: run.to_owned(), folder: runs.root().to_owned() };
     let names = folders(runs.root())?.into_iter().filter(|folder| is_run(folder));
     let names = names.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
-    let found: Vec<String> = names.filter(|name| name.starts_with(run)).collect();
+    let found: Vec<String> = names.filter(|name| !run.is_empty() && name.starts_with(run)).collect();
     let [run_id] = found.as_slice() else { return Err(none()) };
     runs.finished(run_id)?.ok_or_else(none)
 }
