@@ -8,6 +8,8 @@ mod bench_events;
 mod committed;
 mod compare;
 mod data;
+mod evaluate;
+mod export;
 mod interrupt;
 mod launch;
 mod plan;
@@ -15,6 +17,7 @@ mod print;
 mod progress;
 mod report;
 mod reproduce;
+mod status;
 mod tidy;
 
 use std::path::Path;
@@ -41,7 +44,13 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
     Compare(compare::CompareArgs),
-    /// Render one page of HTML over the committed results: tables, curves, limits, provenance
+    /// Say what a run store holds: finished runs, runs under way, stopped and failed ones
+    Status(status::StatusArgs),
+    /// Evaluate a finished run's weights once more: exit code 0 if accuracy and spikes equal its record, 1 if not
+    Evaluate(evaluate::EvaluateArgs),
+    /// Write a finished run's network for PyTorch
+    Export(export::ExportArgs),
+    /// Render one page of HTML over accepted results or a run store: tables, curves, limits, provenance
     Report(report::ReportArgs),
     /// Time the kernels, training steps and evaluations of the paper's networks, or event files
     Bench(bench::BenchArgs),
@@ -57,6 +66,9 @@ fn main() -> ExitCode {
         Command::Run(args) => reproduce::run_file(&args),
         Command::Accept(args) => accept::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => Ok(compare::run(&args)),
+        Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-//! `cargo xtask report`: one page over the committed results.
+//! `cargo xtask report`: one page over accepted results, or over a run store.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,12 +12,15 @@ use crate::print;
 /// From where, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Accepted results: ARTEFACT/PROFILE/records
+    /// Accepted results (ARTEFACT/PROFILE/records) or a run store such as runs (RUN_ID/record.json)
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
     /// The page to write
     #[arg(long, value_name = "FILE.html", default_value = "report.html")]
     output: PathBuf,
+    /// Write each table there too, as Markdown, CSV and LaTeX (booktabs): ARTEFACT-PROFILE-DATASET-N.md, .csv, .tex
+    #[arg(long, value_name = "DIR")]
+    tables: Option<PathBuf>,
     /// Show it in the browser
     #[arg(long)]
     open: bool,
@@ -37,12 +40,26 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
     let report = report(&args.results, "experiments".as_ref())?;
     std::fs::write(&args.output, &report.html)
         .with_context(|| format!("{} cannot be written", args.output.display()))?;
+    print::line(report.about)?;
     let runs = print::counted(report.runs, "run");
+    let left_out = match report.left_out {
+        0 => String::new(),
+        count => format!(", {} named but not shown", print::counted(count, "run")),
+    };
     print::line(format_args!(
-        "{runs} of {}: {}",
+        "{runs} of {}{left_out}: {}",
         print::counted(report.chapters, "table"),
         args.output.display()
     ))?;
+    if let Some(folder) = &args.tables {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        for file in &report.tables {
+            let path = folder.join(&file.name);
+            std::fs::write(&path, &file.text)
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        print::line(format_args!("{}: {}", print::counted(report.tables.len(), "file"), folder.display()))?;
+    }
     if args.open {
         let shown = Command::new(OPENER[0]).args(&OPENER[1..]).arg(&args.output).status();
         let shown =

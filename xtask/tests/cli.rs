@@ -41,6 +41,9 @@ fn help_is_as_it_was() {
     insta::assert_snapshot!("help_reproduce", out(&xtask(&["reproduce", "--help"])));
     insta::assert_snapshot!("help_compare", out(&xtask(&["compare", "--help"])));
     insta::assert_snapshot!("help_report", out(&xtask(&["report", "--help"])));
+    insta::assert_snapshot!("help_status", out(&xtask(&["status", "--help"])));
+    insta::assert_snapshot!("help_evaluate", out(&xtask(&["evaluate", "--help"])));
+    insta::assert_snapshot!("help_export", out(&xtask(&["export", "--help"])));
     insta::assert_snapshot!("help_data", out(&xtask(&["data", "--help"])));
     insta::assert_snapshot!("help_data_preview", out(&xtask(&["data", "preview", "--help"])));
     insta::assert_snapshot!("help_data_stats", out(&xtask(&["data", "stats", "--help"])));
@@ -55,6 +58,27 @@ fn the_report_is_written_where_it_should_be() {
     assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!doctype html>"));
     let empty = folder.path().to_str().unwrap();
     fails(&["report", "--results", empty, "--output", "never.html"], &[empty, "cargo xtask accept"]);
+    let tables = folder.path().join("tables");
+    let page = page.to_str().unwrap();
+    assert!(xtask(&["report", "--output", page, "--tables", tables.to_str().unwrap()]).status.success());
+    let latex = std::fs::read_to_string(tables.join("table2-quick-nmnist-1.tex")).unwrap();
+    assert!(latex.contains("\\toprule") && latex.contains("synthetic stand-in"), "{latex}");
+}
+
+#[test]
+fn what_has_no_runs_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    assert!(out(&xtask(&["status", "--results", empty])).ends_with(": no runs\n"));
+    assert_eq!(out(&xtask(&["status", "--json", "--results", empty])), "[]\n");
+    fails(&["evaluate"], &["--weights", "--run"]);
+    fails(
+        &["evaluate", "--run", "0123", "--results", empty],
+        &["no finished run 0123", "cargo xtask status"],
+    );
+    let export = ["export", "0123", "--to", "nir", "--output", "never.nir", "--results", empty];
+    fails(&export, &["no finished run 0123"]);
+    fails(&["evaluate", "--weights", "README.md", "--results", empty], &["README.md", "--run RUN_ID"]);
 }
 
 #[test]

@@ -22,6 +22,15 @@ fn command(data: &Path, runs: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// What `status` says of a store; it never fails.
+fn status(runs: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let output = command.args(["status", "--results"]).arg(runs).output().unwrap();
+    assert!(output.status.success(), "{}", message(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Stand-ins that all tests here share, for none of them writes to them.
 fn data() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("data")
@@ -143,10 +152,17 @@ fn ctrl_c_keeps_the_epoch_and_a_second_one_does_not_wait_for_it() {
         "{said}"
     );
     assert_eq!(files(&runs, "checkpoint.safetensors"), 1);
+    let said = status(&runs);
+    assert!(
+        said.contains("stopped: 1") && said.contains(" of 200 epochs") && said.contains("table2"),
+        "{said}"
+    );
 
     let mut child = command(&data(), &runs, &SLOW).spawn().unwrap();
     wait_for(&mut child, || files(&runs, ".lock") > 1);
     std::thread::sleep(Duration::from_millis(1000));
+    let said = status(&runs);
+    assert!(said.contains("under way: 1") && said.contains("stopped: 1"), "{said}");
     interrupt(&child);
     std::thread::sleep(Duration::from_millis(100));
     interrupt(&child);
@@ -212,6 +228,15 @@ fn a_cell_that_fails_is_named_and_the_command_says_so_by_its_code() {
         assert!(said.contains(part), "`{part}`: {said}");
     }
     assert_eq!((records(&runs).len(), files(&runs, "failed.json")), (1, 1));
+    let found = status(&runs);
+    for part in [
+        "failed: 1",
+        "nmnist (synthetic stand-in) both",
+        "finished: 1",
+        "dvscifar10, profile quick (synthetic stand-in)",
+    ] {
+        assert!(found.contains(part), "`{part}`: {found}");
+    }
     let table = std::fs::read_to_string(runs.join("tables/table2.quick.md")).unwrap();
     assert!(table.contains("No row for nmnist (synthetic stand-in) both width 0.125 T=2"), "{table}");
 }

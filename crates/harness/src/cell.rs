@@ -103,7 +103,7 @@ impl<'a> Grid<'a> {
             }
             let stop = stop();
             if stop || saved.elapsed() >= self.runs.checkpoint_every() {
-                claim.save(&run.checkpoint()?)?;
+                claim.save(&run.checkpoint()?, config)?;
                 saved = Instant::now();
             }
             if stop {

@@ -42,6 +42,9 @@ pub(crate) struct Checkpoint {
 struct Note {
     schema: u32,
     run_id: String,
+    /// For those who look at the run store; the run itself knows its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config: Option<RunConfig>,
     adam_steps: u32,
     progress: Progress,
 }
@@ -58,7 +61,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`crate::HarnessError::Io`], and the device's.
-    pub(crate) fn write(&self, path: &Path, run_id: &str) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, config: &RunConfig) -> Result<()> {
         let mut tensors = Tensors::new();
         let mut put = |kind: &str, name: &str, tensor: &Tensor| {
             tensors.insert(format!("{kind}{name}"), tensor.clone());
@@ -73,11 +76,20 @@ impl Checkpoint {
         put(STEP_MS, "", &Tensor::new(step_ms, &Device::Cpu).map_err(bpsta_spiking::SpikingError::from)?);
         let note = Note {
             schema: CHECKPOINT_SCHEMA,
-            run_id: run_id.to_owned(),
+            run_id: config.run_id(),
+            config: Some(config.clone()),
             adam_steps: self.optimizer.steps(),
             progress: self.progress.clone(),
         };
         tensors::write(path, &tensors, serde_json::to_value(&note).unwrap_or_default())
+    }
+
+    /// The configuration in a checkpoint and the epochs behind it, from the file's head alone: whether a run can go on from the rest
+    /// is not looked at. None where there is no file; the error says why it is none.
+    pub(crate) fn glance(path: &Path) -> std::result::Result<Option<(Option<RunConfig>, usize)>, String> {
+        let Some(note) = tensors::note(path)? else { return Ok(None) };
+        let note: Note = serde_json::from_value(note).map_err(|error| error.to_string())?;
+        Ok(Some((note.config, note.progress.epochs.len())))
     }
 
     /// Reads a run's checkpoint from a file's bytes; the error says why the run cannot go on from it.

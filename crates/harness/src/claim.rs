@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::files::{UNFINISHED, read_if_there, remove_if_there, write_whole};
-use crate::tensors::{self, Tensors};
+use crate::tensors;
 use crate::train::Trained;
+use crate::weights::FINAL;
 use crate::{HarnessError, Result, RunConfig, RunFiles, RunStore};
 
 /// A run's folder while this process works on it. The operating system lets go of the lock when the process ends, however it
@@ -62,6 +63,24 @@ impl RunStore {
         Ok(Some(Claim { store: self.clone(), run_id: run_id.to_owned(), _lock: lock }))
     }
 
+    /// Whether a process has the run now. Takes its lock for a moment: a process that asks for it just then waits a little.
+    ///
+    /// # Errors
+    /// [`HarnessError::Io`].
+    pub(crate) fn is_claimed(&self, run_id: &str) -> Result<bool> {
+        let path = self.run_folder(run_id).join(".lock");
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(HarnessError::io(&path)(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(HarnessError::io(&path)(error)),
+        }
+    }
+
     /// Why a run failed when it was last tried; none if it did not fail, or is finished by now, or the file says nothing.
     ///
     /// # Errors
@@ -84,15 +103,15 @@ impl RunStore {
         self.run_folder(run_id).join("failed.json")
     }
 
-    fn checkpoint_path(&self, run_id: &str) -> PathBuf {
+    pub(crate) fn checkpoint_path(&self, run_id: &str) -> PathBuf {
         self.run_folder(run_id).join("checkpoint.safetensors")
     }
 }
 
 impl Claim {
     /// Writes what the run goes on from if it is stopped.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint.write(&self.store.checkpoint_path(&self.run_id), &self.run_id)
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, config: &RunConfig) -> Result<()> {
+        checkpoint.write(&self.store.checkpoint_path(&self.run_id), config)
     }
 
     /// What the run goes on from, if it was stopped. A file that it cannot go on from is set aside, and `notice` is told why.
@@ -129,7 +148,6 @@ impl Claim {
         let Trained { record, parameters, maps } = trained;
         self.store.check(record)?;
         let folder = self.store.run_folder(&self.run_id);
-        let tensors: Tensors = parameters.trainable.iter().chain(&parameters.buffers).map(own).collect();
         let note = BTreeMap::from([
             ("run_id", serde_json::to_value(&record.run_id)),
             ("parameters_hash", serde_json::to_value(&record.parameters_hash)),
@@ -137,7 +155,7 @@ impl Claim {
             ("config", serde_json::to_value(&record.config)),
         ]);
         let note = note.into_iter().map(|(key, value)| (key.to_owned(), value.unwrap_or_default())).collect();
-        tensors::write(&folder.join("final.safetensors"), &tensors, serde_json::Value::Object(note))?;
+        tensors::write(&folder.join(FINAL), &tensors::of(parameters), serde_json::Value::Object(note))?;
         maps.write(&RunFiles::Store(&self.store).maps_path(&self.run_id), record)?;
         write_whole(&folder.join("curves.parquet"), &crate::curves::parquet(record)?)?;
         let path = self.store.finish(record)?;
@@ -159,8 +177,4 @@ impl Claim {
         write_whole(&self.store.failure_path(&self.run_id), &json)?;
         Ok(failure)
     }
-}
-
-fn own((name, tensor): (&String, &candle_core::Tensor)) -> (String, candle_core::Tensor) {
-    (name.clone(), tensor.clone())
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bpsta_datasets::{DatasetId, Subset};
 use bpsta_events::Framing;
-use bpsta_spiking::{Architecture, Input, NetworkSpec, Neuron, Rule, Schedule, SpikingError, Variant};
+use bpsta_spiking::{Architecture, Input, Mode, NetworkSpec, Neuron, Rule, Schedule, SpikingError, Variant};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
@@ -198,6 +198,11 @@ impl RunConfig {
     /// The rule's id, or `ann`.
     pub fn rule_id(&self) -> &'static str {
         self.rule().map_or(ANN, Rule::id)
+    }
+
+    /// How its cells behave once trained.
+    pub(crate) fn mode(&self) -> Mode {
+        if self.ann { Mode::Analogue } else { Mode::Spiking }
     }
 
     /// The run's ANN twin: the same layers on the same data with the same training and seed, but cells pass their input on in all epochs,

@@ -152,6 +152,48 @@ pub enum HarnessError {
     /// A page that the template refuses.
     #[error("cannot render the report: {0}; please report this")]
     Page(#[from] askama::Error),
+    /// A run that the store has no record of.
+    #[error("{}: there is no finished run {run}, or several whose ids begin so: `cargo xtask status --results DIR` says what a run store holds", folder.display())]
+    NoRun {
+        /// The run, as it was asked for.
+        run: String,
+        /// The run store.
+        folder: PathBuf,
+    },
+    /// Weights that are not those of a run's network.
+    #[error("{}: no weights of run {run_id}'s network: {why}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run_id: String,
+        /// What is wrong, with the tensor's name and shapes.
+        why: String,
+    },
+    /// A run whose data are not there.
+    #[error(
+        "run {run_id}: its data ({data}) are not in {}: name the data folder with --data, import them, or have `cargo xtask reproduce` \
+         make the stand-in", folder.display()
+    )]
+    OtherData {
+        /// The run.
+        run_id: String,
+        /// The data in words, with the hash of their manifest.
+        data: String,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// A network that NIR has no nodes for.
+    #[error(
+        "run {run_id}: NIR cannot hold this network: it has no rectifier, which these layers are: {layers}; without them currents below 0 would reach the \
+         cells, and the graph would be another network, so none is written; use --to torch"
+    )]
+    NoNir {
+        /// The run.
+        run_id: String,
+        /// The layers, by index and name.
+        layers: String,
+    },
     /// A name that gives no runs to compare.
     #[error(
         "{name}: {why}; name a folder with RUN_ID/record.json or records/RUN_ID.json somewhere under it, or a git revision \

@@ -176,8 +176,7 @@ impl Calibration {
     fn of(config: &RunConfig) -> Result<Self> {
         let spec = config.spec()?;
         let setup = Setup { spec, neuron: config.neuron, device: config.device, engine: config.engine };
-        let mode = if config.ann { Mode::Analogue } else { Mode::Spiking };
-        let (each, memory) = time(&setup, config, mode)?;
+        let (each, memory) = time(&setup, config, config.mode())?;
         let warms_up = config.ann_warm_up_epochs > 0;
         let warm_up = warms_up.then(|| time(&setup, config, Mode::Analogue)).transpose()?;
         Ok(Self { each, warm_up: warm_up.map(|(warm_up, _)| warm_up), memory })

@@ -32,19 +32,20 @@ pub(crate) struct Tested {
     pub(crate) seconds: f64,
 }
 
-/// Evaluates a split; `seen` is told of each batch how many samples it had.
+/// Evaluates a split; `seen` is told of each batch how many samples it had and the seconds that the engine took for it.
 pub(crate) fn evaluate(
     engine: &mut dyn Engine,
     split: &Split,
     form: Form,
-    seen: &mut dyn FnMut(usize),
+    seen: &mut dyn FnMut(usize, f64),
 ) -> Result<Tested> {
     let classes = vec![ClassCount { correct: 0, total: 0 }; form.classes];
     let mut all = Tested { samples: split.len(), classes, ..Tested::default() };
     for_each_batch(split, form, |batch| {
         let clock = Instant::now();
         let found = engine.evaluate(batch, form.mode)?;
-        all.seconds += clock.elapsed().as_secs_f64();
+        let seconds = clock.elapsed().as_secs_f64();
+        all.seconds += seconds;
         all.loss += found.loss * batch.labels.len() as f64 / split.len() as f64;
         // The engine has refused labels that are no class.
         for (predicted, label) in found.predictions.iter().zip(batch.labels) {
@@ -60,7 +61,7 @@ pub(crate) fn evaluate(
                 total.1 += spikes;
             }
         }
-        seen(batch.labels.len());
+        seen(batch.labels.len(), seconds);
         Ok(())
     })?;
     Ok(all)

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod artefacts;
 pub mod bench;
 mod block;
 mod cell;
@@ -25,7 +26,9 @@ mod environment;
 mod error;
 mod estimate;
 mod evaluate;
+mod evaluation;
 mod experiment;
+mod export;
 mod files;
 mod grid;
 mod maps;
@@ -37,6 +40,7 @@ mod reproduce;
 mod reproducible;
 mod seeds;
 mod statistics;
+mod status;
 mod stimuli;
 mod store;
 mod table;
@@ -44,6 +48,7 @@ mod tensors;
 mod train;
 mod verdict;
 mod views;
+mod weights;
 
 pub use accept::accept;
 pub use claim::Failure;
@@ -56,7 +61,9 @@ pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};
 pub use environment::{Code, Environment};
 pub use error::HarnessError;
 pub use estimate::Estimate;
+pub use evaluation::{Evaluated, Latency, Mismatch, evaluate_weights};
 pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, PaperValue, Profile, View};
+pub use export::{export_torch, nir_refusal};
 pub use grid::{FrameBy, NeuronGrid};
 pub use maps::{LayerMaps, Maps, RunFiles};
 pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
@@ -64,13 +71,15 @@ pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,
     Record, Timing,
 };
-pub use report::{Report, report};
+pub use report::{Report, TableFile, report};
 pub use reproduce::{Event, Outcome, reproduce};
 pub use statistics::{Spread, paired};
+pub use status::{RunState, StoredRun};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
 pub use verdict::Verdict;
 pub use views::{Rendered, render};
+pub use weights::Weights;
 
 /// What this crate returns.
 pub type Result<T> = std::result::Result<T, HarnessError>;

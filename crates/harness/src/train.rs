@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
         }
         let form = Form { frames, time_steps, mode, batch_size: config.batch_size, classes: config.classes };
         let mut test =
-            |split: &Split| evaluate(engine, split, form, &mut |samples| advanced(share * samples as f64));
+            |split: &Split| evaluate(engine, split, form, &mut |samples, _| advanced(share * samples as f64));
         let validated = self.validation.as_ref().map(&mut test).transpose()?;
         let tested = test(&self.data.test)?;
         // Not left to the record: in a checkpoint a loss that is no number would be read back as none.
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         let form = Form {
             frames: self.data.time_steps,
             time_steps: config.time_steps,
-            mode: if config.ann { Mode::Analogue } else { Mode::Spiking },
+            mode: config.mode(),
             batch_size: config.batch_size,
             classes: config.classes,
         };

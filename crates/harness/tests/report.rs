@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bpsta_datasets::DatasetId;
-use bpsta_harness::{HarnessError, Options, Record, Report, RunStore, accept, report};
+use bpsta_harness::{HarnessError, Options, Record, Report, RunState, RunStore, accept, report};
 use bpsta_spiking::Rule;
 
 use crate::common::{options, plan, root, run};
@@ -81,7 +81,7 @@ fn the_page_stands_alone_and_is_the_same_each_time() {
 
 #[test]
 fn every_run_is_named_and_every_row_says_what_it_is_less_than_the_protocol() {
-    let Report { html, chapters, runs } = committed();
+    let Report { html, chapters, runs, .. } = committed();
     let records = records();
     let different =
         |of: fn(&(PathBuf, Record)) -> String| records.iter().map(of).collect::<BTreeSet<_>>().len();
@@ -171,6 +171,77 @@ fn what_newer_records_have_is_shown() {
     assert!(!html.contains("not recorded"));
 }
 
+/// The same runs before they are accepted: every artefact that asks for them, and by name what no table shows.
+#[test]
+fn a_run_store_is_shown_as_one_and_what_is_not_finished_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        datasets: vec![DatasetId::NMNIST],
+        rules: vec![Rule::Both],
+        epochs: Some(1),
+        ..options(folder.path())
+    };
+    let runs = folder.path().join("runs");
+    run(&options, &runs, 2);
+    let stopped = runs.join("00000000000000aa");
+    std::fs::create_dir(&stopped).unwrap();
+    let refused = runs.join("00000000000000bb");
+    std::fs::create_dir(&refused).unwrap();
+    std::fs::write(refused.join("record.json"), "{}").unwrap();
+
+    let page = report(&runs, &root().join("experiments")).unwrap();
+    assert_balanced(&page.html);
+    assert!(page.about.contains("run store") && page.html.contains(page.about));
+    assert_eq!((page.runs, page.left_out), (1, 2));
+    for part in
+        ["id=\"table2-quick\"", "00000000000000aa: a run without", "00000000000000bb: ", "record is refused"]
+    {
+        assert!(page.html.contains(part), "the page lacks {part:?}");
+    }
+    assert!(!page.html.contains("id=\"table1-quick\""), "which asks for no N-MNIST");
+
+    let found = RunStore::new(&runs).runs(&root().join("experiments")).unwrap();
+    let states: Vec<(RunState, usize)> = found.iter().map(|run| (run.state, run.epochs)).collect();
+    assert_eq!(states, [(RunState::Stopped, 0), (RunState::Refused, 0), (RunState::Finished, 1)]);
+    assert!(found[2].artefacts.contains(&"table2".to_owned()) && found[2].bytes > 0, "{:?}", found[2]);
+}
+
+/// What stands in LaTeX between two columns, or ends a row.
+fn columns(line: &str) -> usize {
+    let bytes = line.as_bytes();
+    1 + (1..bytes.len()).filter(|at| bytes[*at] == b'&' && bytes[*at - 1] != b'\\').count()
+}
+
+#[test]
+fn each_table_of_the_page_is_a_file_in_three_forms_that_say_what_it_is_of() {
+    let Report { html, tables, .. } = committed();
+    let names: BTreeSet<&str> = tables.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!((names.len(), tables.len()), (html.matches("<pre>").count(), html.matches("<pre>").count()));
+    assert_eq!(html.matches("<pre>").count(), 3 * html.matches("<table>").count());
+    for file in &tables {
+        let words = file.text.contains("synthetic stand-in");
+        let quick = file.name.contains("-quick-");
+        assert!(words || !quick, "{} says nowhere that it is of stand-ins", file.name);
+        assert!(!quick || file.text.contains("width 0."), "{} names no width", file.name);
+        assert!(!file.name.contains("cpu-nmnist") || file.text.contains("subset of 1,000"), "{}", file.name);
+        if !file.name.ends_with(".tex") {
+            continue;
+        }
+        assert!(file.text.is_ascii(), "{}", file.name);
+        let begin = file.text.split("\\begin{tabular}{").nth(1).unwrap();
+        let wanted = begin.split('}').next().unwrap().len();
+        let rows: Vec<&str> = begin.lines().filter(|line| line.ends_with(" \\\\")).collect();
+        assert!(rows.len() > 1, "{}", file.name);
+        for row in rows {
+            assert_eq!(columns(row), wanted, "{}: {row}", file.name);
+            for letter in ['%', '#', '_'] {
+                let alone = row.match_indices(letter).find(|(at, _)| !row[..*at].ends_with('\\'));
+                assert_eq!(alone, None, "{}: {row}", file.name);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_run_store_and_an_empty_folder_are_told_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -180,9 +251,12 @@ fn a_run_store_and_an_empty_folder_are_told_what_to_do() {
         assert!(error.to_string().contains(expected), "{error}");
     };
     refused("ARTEFACT/PROFILE/records/RUN_ID.json");
+    refused("RUN_ID/record.json");
     std::fs::create_dir(folder.path().join("0123456789abcdef")).unwrap();
     std::fs::write(folder.path().join("0123456789abcdef/record.json"), "{}").unwrap();
-    refused("cargo xtask accept ARTEFACT");
+    refused("cargo xtask status");
+    std::fs::create_dir_all(folder.path().join("table2/quick/records")).unwrap();
+    refused("side by side");
 }
 
 /// Headings, names of columns and rows, and captions: what the page says, without its numbers.

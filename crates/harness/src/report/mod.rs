@@ -1,4 +1,4 @@
-//! The report: one page of HTML over committed results, which asks nothing of a network and runs no script.
+//! The report: one page of HTML over finished runs, which asks nothing of a network and runs no script.
 //!
 //! It follows from the records and the experiment files alone, and has no date of its own: the same records give the same bytes.
 
@@ -7,28 +7,39 @@ mod limits;
 mod page;
 mod pieces;
 mod prose;
+mod source;
 
 use std::path::Path;
 
 use askama::Template;
 
-use crate::committed::{folders, named, ordered};
 use crate::maps::MapsByRun;
-use crate::{Experiment, HarnessError, Profile, Record, Result, RunFiles};
-
-const RUN_STORE: &str = "it is a run store, whose runs belong to no artefact yet; `cargo xtask accept ARTEFACT` takes them into results/, \
-                         which is then reported";
-const NO_RECORDS: &str = "expected ARTEFACT/PROFILE/records/RUN_ID.json, as `cargo xtask accept` writes them";
+use crate::{Experiment, Profile, Record, Result};
 
 /// A page, and what it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The page.
     pub html: String,
+    /// Its tables as files.
+    pub tables: Vec<TableFile>,
+    /// What its runs are: accepted results, or those of a run store.
+    pub about: &'static str,
     /// Its artefacts, each in one profile.
     pub chapters: usize,
     /// Its runs, each counted once.
     pub runs: usize,
+    /// Runs of the folder that it does not show.
+    pub left_out: usize,
+}
+
+/// A table of the page in one form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFile {
+    /// Its name: `ARTEFACT-PROFILE-DATASET-N.EXTENSION`, N its place among the data set's tables; `runs.EXTENSION` for the provenance.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
 }
 
 /// An artefact in one profile, with its records in the order of the table.
@@ -40,36 +51,22 @@ struct Chapter {
     maps: MapsByRun,
 }
 
-/// The page over all records in `results/ARTEFACT/PROFILE/records`, with what the files in `experiments` say of the artefacts.
+/// The page over all finished runs of `folder`, which is accepted results (`ARTEFACT/PROFILE/records`) or a run store
+/// (`RUN_ID/record.json`), with what the files in `experiments` say of the artefacts. Of a run store it shows what they ask for, and names
+/// all others.
 ///
 /// # Errors
-/// [`HarnessError::NothingToReport`] where there are no such records, [`HarnessError::RefusedRecord`] for one that is none,
-/// [`HarnessError::BadMaps`], and those of
-/// the experiment files.
-pub fn report(results: &Path, experiments: &Path) -> Result<Report> {
-    let chapters = chapters(results, experiments)?;
-    let page = page::Page::new(&chapters)?;
-    Ok(Report { html: page.render()?, chapters: chapters.len(), runs: page.runs() })
-}
-
-fn chapters(results: &Path, experiments: &Path) -> Result<Vec<Chapter>> {
-    let mut chapters = Vec::new();
-    let artefacts = folders(results)?;
-    for folder in artefacts.iter().map(|artefact| folders(artefact)).collect::<Result<Vec<_>>>()?.concat() {
-        if !folder.join("records").is_dir() {
-            continue;
-        }
-        let (experiment, profile) = named(&folder, experiments)?;
-        let records = ordered(&experiment, profile, &folder)?;
-        if !records.is_empty() {
-            let maps = RunFiles::Committed(&folder).needed(&experiment, &records)?;
-            chapters.push(Chapter { experiment, profile, records, maps });
-        }
-    }
-    if chapters.is_empty() {
-        let is_store = artefacts.iter().any(|folder| folder.join("record.json").is_file());
-        let why = if is_store { RUN_STORE } else { NO_RECORDS };
-        return Err(HarnessError::NothingToReport { folder: results.to_owned(), why });
-    }
-    Ok(chapters)
+/// [`crate::HarnessError::NothingToReport`] where there are no such records, [`crate::HarnessError::RefusedRecord`] for an accepted one
+/// that is none, [`crate::HarnessError::BadMaps`], and those of the experiment files.
+pub fn report(folder: &Path, experiments: &Path) -> Result<Report> {
+    let source = source::read(folder, experiments)?;
+    let page = page::Page::new(&source)?;
+    Ok(Report {
+        html: page.render()?,
+        tables: page.tables(),
+        about: source.about,
+        chapters: source.chapters.len(),
+        runs: page.runs(),
+        left_out: source.left_out.len(),
+    })
 }

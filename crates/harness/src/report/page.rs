@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 
-use super::Chapter;
+use super::forms::{Form, forms};
 use super::limits::{Limit, lead, limit};
 use super::pieces::{Piece, figures, map_figure, piece};
-use super::prose::{Paragraph, paragraphs};
-use crate::block::Block;
+use super::prose::{Paragraph, Span, paragraphs, spans};
+use super::source::Source;
+use super::{Chapter, TableFile};
+use crate::block::{Block, Grid};
 use crate::experiment::View;
 use crate::order::by_data;
 use crate::views::{Group, blocks, energy, latency};
@@ -19,9 +21,12 @@ use crate::{Record, Result, seeds, table};
 #[template(path = "report.html")]
 pub(super) struct Page {
     lead: [String; 2],
+    about: Vec<Span>,
     chapters: Vec<Part>,
     limits: Vec<Limit>,
+    left_out: Vec<String>,
     runs: Vec<Run>,
+    run_forms: [Form; 3],
 }
 
 /// An artefact in one profile.
@@ -38,6 +43,8 @@ struct Part {
 
 /// The runs on one data set.
 struct Section {
+    /// The data set's id.
+    dataset: String,
     title: String,
     pieces: Vec<Piece>,
 }
@@ -52,23 +59,51 @@ struct Run {
 }
 
 impl Page {
-    pub(super) fn new(chapters: &[Chapter]) -> Result<Self> {
+    pub(super) fn new(source: &Source) -> Result<Self> {
+        let chapters = &source.chapters;
         let mut runs: BTreeMap<&str, &Record> = BTreeMap::new();
         for record in chapters.iter().flat_map(|chapter| &chapter.records) {
             runs.entry(&record.run_id).or_insert(record);
         }
         let records: Vec<&Record> = runs.into_values().collect();
+        let runs: Vec<Run> = records.iter().map(|record| run(record)).collect();
         Ok(Self {
             lead: lead(chapters, &records),
+            about: spans(source.about),
             chapters: chapters.iter().map(part).collect::<Result<_>>()?,
             limits: chapters.iter().map(limit).collect(),
-            runs: records.into_iter().map(run).collect(),
+            left_out: source.left_out.clone(),
+            run_forms: forms(&provenance(&runs)),
+            runs,
         })
     }
 
     /// How many runs it shows.
     pub(super) fn runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Its tables as files, in their order.
+    pub(super) fn tables(&self) -> Vec<TableFile> {
+        let mut files = Vec::new();
+        for part in &self.chapters {
+            for section in &part.sections {
+                let sheets = section.pieces.iter().filter_map(|piece| match piece {
+                    Piece::Table(sheet) => Some(sheet),
+                    _ => None,
+                });
+                for (sheet, number) in sheets.zip(1..) {
+                    let about = format!(
+                        "{}, profile {}: {}. {}.",
+                        part.artefact, part.profile, part.title, section.title
+                    );
+                    let stem = format!("{}-{}-{number}", part.id, section.dataset);
+                    files.extend(sheet.forms.iter().map(|form| form.file(&stem, &about)));
+                }
+            }
+        }
+        files.extend(self.run_forms.iter().map(|form| form.file("runs", "Where the runs come from.")));
+        files
     }
 }
 
@@ -96,7 +131,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
         let mut pieces: Vec<Piece> = parts.iter().map(|block| piece(experiment, &ours, block)).collect();
         pieces.extend(map_figure(experiment, &groups, maps)?.map(Piece::Figure));
         pieces.extend(figures(experiment, &groups)?.into_iter().map(Piece::Figure));
-        sections.push(Section { title: ours[0].data.clone(), pieces });
+        sections.push(Section { dataset: dataset.to_string(), title: ours[0].data.clone(), pieces });
     }
     Ok(Part {
         id: format!("{}-{profile}", experiment.artefact),
@@ -108,6 +143,15 @@ fn part(chapter: &Chapter) -> Result<Part> {
         analysis: paragraphs(&experiment.analysis),
         sections,
     })
+}
+
+fn provenance(runs: &[Run]) -> Grid {
+    let mut grid = Grid::new(["run", "data and cell", "settings", "code", "machine"], 5);
+    for run in runs {
+        let Run { run_id, name, settings, code, machine } = run;
+        grid.add([run_id, name, settings, code, machine].map(Clone::clone), []);
+    }
+    grid
 }
 
 fn run(record: &Record) -> Run {

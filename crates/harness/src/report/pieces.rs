@@ -69,12 +69,14 @@ pub(super) fn piece(experiment: &Experiment, ours: &[&Record], block: &Block) ->
 
 fn sheet(experiment: &Experiment, ours: &[&Record], grid: &Grid) -> Sheet {
     let mut labelled = grid.clone();
-    labelled.header.push("less than the paper's protocol".to_owned());
+    // Beside the names: it is words, and columns of words stand on the left.
+    labelled.header.insert(1, "less than the paper's protocol".to_owned());
+    labelled.words += 1;
     let mut rows = Vec::new();
     for (row, labelled) in grid.rows.iter().zip(&mut labelled.rows) {
         let of_row = ours.iter().copied().filter(|record| row.runs.contains(&record.run_id));
         let marks = marks(experiment, of_row).join(", ");
-        labelled.cells.push(marks.clone());
+        labelled.cells.insert(1, marks.clone());
         let cell = |(at, text): (usize, &String)| Cell { text: text.clone(), number: at >= grid.words };
         let link =
             |run_id: &String| Link { short: run_id.chars().take(SHORT).collect(), run_id: run_id.clone() };
