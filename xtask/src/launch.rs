@@ -15,9 +15,8 @@ use crate::print;
 /// Who starts the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Launcher {
-    /// This process, on this machine
+    // Their descriptions stand in the option's: with any here clap takes three lines an option.
     Local,
-    /// Slurm: an array of `--jobs` tasks
     Slurm,
 }
 

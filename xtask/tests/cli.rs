@@ -87,7 +87,13 @@ fn the_plan_names_cells_networks_and_stand_ins() {
     let data = folder.path().to_str().unwrap();
     let output = xtask(&["reproduce", "table2", "--dry-run", "--threads", "2", "--data", data]);
     assert!(output.status.success());
-    insta::assert_snapshot!("plan_table2_quick", out(&output));
+    let mut plan = out(&output);
+    for (before, behind) in [("about ", ", by"), ("calibration of ", " on this"), ("memory ", ", disk")] {
+        let start = plan.find(before).unwrap() + before.len();
+        let end = start + plan[start..].find(behind).unwrap();
+        plan.replace_range(start..end, "N");
+    }
+    insta::assert_snapshot!("plan_table2_quick", plan);
 }
 
 #[test]
