@@ -28,7 +28,8 @@ impl Weights {
     /// The final weights of a run of the store, by its id or enough of its first digits.
     ///
     /// # Errors
-    /// [`HarnessError::NoRun`], and those of [`Self::of_record`].
+    /// [`HarnessError::NoRun`], [`HarnessError::Weights`] for a file that is none, is damaged, or holds another network's tensors, and
+    /// [`HarnessError::Io`].
     pub fn of_run(runs: &RunStore, run: &str) -> Result<Self> {
         let record = record(runs, run)?;
         Self::of_record(&runs.run_folder(&record.run_id).join(FINAL), record)
@@ -55,9 +56,6 @@ impl Weights {
     }
 
     /// Reads weights for the network of a record.
-    ///
-    /// # Errors
-    /// [`HarnessError::Weights`] for a file that is none, is damaged, or holds another network's tensors, and [`HarnessError::Io`].
     fn of_record(path: &Path, record: Record) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(HarnessError::io(path))?;
         let run_id = record.run_id.clone();
