@@ -43,7 +43,8 @@ pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Reco
         text,
         "Accuracy in % on the test split. \"best test epoch\" is chosen on the test split itself, as the paper chose what it \
          prints; \"last epoch\" is not. Over several seeds: mean ± standard deviation. Firing rate: spikes over cells and \
-         time steps, all LIF layers. Times are this machine's, in batches.\n"
+         time steps, all LIF layers. Times are wall times of batches on the machine of each run; what ran beside it \
+         lengthens them, so they compare no speeds: results/performance/ does.\n"
     );
     for (dataset, ours) in by_data(experiment, records) {
         let _ = writeln!(text, "## {}\n", ours[0].data);
