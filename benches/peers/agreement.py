@@ -23,6 +23,8 @@ from run import OFFICIAL, PACKAGES, cpu_model, run
 HERE = Path(__file__).resolve().parent
 MEASURES = {"accuracy": "accuracy, last epoch, %", "best_test": "accuracy, best test epoch, %", "firing_rate": "firing rate"}
 RESAMPLES = 10_000
+# Seeds below which intervals are shown and not judged.
+FEWEST = 5
 
 
 def main() -> int:
@@ -129,11 +131,12 @@ def render(content: dict) -> tuple[str, bool]:
                 a, b = interval(ours), interval(peer)
                 low, high = difference(ours, peer)
                 overlap = a[0] <= b[1] and b[0] <= a[1]
-                agrees &= overlap
+                enough = len(ours) >= FEWEST
+                agrees &= overlap or not enough
                 digits = 4 if key == "firing_rate" else 2
                 form = lambda values, of: f"{statistics.mean(values):.{digits}f} ({of[0]:.{digits}f} to {of[1]:.{digits}f})"
                 apart = f"{statistics.mean(ours) - statistics.mean(peer):+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
-                verdict = "yes" if overlap else "NO"
+                verdict = ("yes" if overlap else "NO") if enough else "too few seeds"
                 text.append(f"| {rule} | {len(ours)} | {words} | {form(ours, a)} | {form(peer, b)} | {apart} | {verdict} |")
         text.append("")
     return "\n".join(text), agrees

@@ -13,6 +13,8 @@ use crate::{Plan, PlannedCell, Result, RunConfig, RunStore};
 
 /// A step of calibration takes about so long, unless one of a single sample takes longer.
 const STEP_SECONDS: f64 = 0.05;
+/// Samples of such a step at least.
+const SAMPLES: usize = 4;
 /// Timed steps, behind one that is not.
 const STEPS: usize = 3;
 /// Record and curves of a run, in bytes.
@@ -217,7 +219,7 @@ fn time(setup: &Setup, config: &RunConfig, mode: Mode) -> Result<(PerSample, Opt
     let of_one = clock.elapsed().as_secs_f64();
     let memory_of_one = engine.memory();
 
-    let count = ((STEP_SECONDS / of_one) as usize).clamp(2.min(config.batch_size), config.batch_size);
+    let count = ((STEP_SECONDS / of_one) as usize).clamp(SAMPLES.min(config.batch_size), config.batch_size);
     let several = samples(count);
     let batch = several.batch(time_steps);
     let mut seconds_of = |step: &mut dyn FnMut(&mut dyn Engine) -> Result<()>| -> Result<f64> {
@@ -226,18 +228,23 @@ fn time(setup: &Setup, config: &RunConfig, mode: Mode) -> Result<(PerSample, Opt
         for _ in 0..STEPS {
             let clock = Instant::now();
             step(engine)?;
-            seconds.push(clock.elapsed().as_secs_f64() / count as f64);
+            seconds.push(clock.elapsed().as_secs_f64());
         }
         Ok(median(seconds.into_iter()))
     };
-    let train = seconds_of(&mut |engine| {
+    let of_several = seconds_of(&mut |engine| {
         engine.train_step(&batch, mode, &mut dropout, rate)?;
         Ok(())
     })?;
     let test = seconds_of(&mut |engine| {
         engine.evaluate(&batch, mode)?;
         Ok(())
-    })?;
+    })? / count as f64;
+    // A step of a whole batch has more samples, and moves the weights once all the same.
+    let of_sample = (of_several - of_one).max(0.0) / (count - 1).max(1) as f64;
+    let more = (config.batch_size - count) as f64 * of_sample;
+    let train = (of_several + more).min(of_several / count as f64 * config.batch_size as f64)
+        / config.batch_size as f64;
     // What a sample adds is the same for each.
     let memory = memory_of_one.zip(engine.memory()).map(|(one, several)| {
         let of_sample = several.saturating_sub(one) as f64 / (count - 1).max(1) as f64;
