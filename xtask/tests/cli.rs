@@ -44,6 +44,13 @@ fn help_is_as_it_was() {
     insta::assert_snapshot!("help_status", out(&xtask(&["status", "--help"])));
     insta::assert_snapshot!("help_evaluate", out(&xtask(&["evaluate", "--help"])));
     insta::assert_snapshot!("help_export", out(&xtask(&["export", "--help"])));
+    insta::assert_snapshot!("help_run", out(&xtask(&["run", "--help"])));
+    insta::assert_snapshot!("help_accept", out(&xtask(&["accept", "--help"])));
+    insta::assert_snapshot!("help_bench", out(&xtask(&["bench", "--help"])));
+    for command in ["list", "fetch", "import", "verify", "frame", "inspect", "stand-in"] {
+        let help = out(&xtask(&["data", command, "--help"]));
+        insta::assert_snapshot!(format!("help_data_{}", command.replace('-', "_")), help);
+    }
     insta::assert_snapshot!("help_data", out(&xtask(&["data", "--help"])));
     insta::assert_snapshot!("help_data_preview", out(&xtask(&["data", "preview", "--help"])));
     insta::assert_snapshot!("help_data_stats", out(&xtask(&["data", "stats", "--help"])));

@@ -363,3 +363,12 @@ fn a_row_stands_where_the_experiment_lists_it_whatever_order_the_records_come_in
         []
     );
 }
+
+/// What is rendered of the quick runs of each artefact: the test above holds these files to their records.
+#[test]
+fn the_table_of_every_artefact_is_as_it_was() {
+    for artefact in ["table1", "table2", "table4", "table5", "table6", "fig1", "fig2", "fig3"] {
+        let table = root().join("results").join(artefact).join("quick/table.md");
+        insta::assert_snapshot!(format!("quick_{artefact}"), std::fs::read_to_string(table).unwrap());
+    }
+}
