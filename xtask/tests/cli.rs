@@ -92,7 +92,8 @@ fn what_has_no_runs_says_so() {
 fn the_plan_names_cells_networks_and_stand_ins() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let output = xtask(&["reproduce", "table2", "--dry-run", "--threads", "2", "--data", data]);
+    let dry = ["reproduce", "table2", "--dry-run", "--threads", "2"];
+    let output = xtask(&[&dry[..], &["--data", data, "--results", data]].concat());
     assert!(output.status.success());
     let mut plan = out(&output);
     for (before, behind) in [("about ", ", by"), ("calibration of ", " on this"), ("memory ", ", disk")] {
