@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run import OFFICIAL, PACKAGES, cpu_model, run
+from run import OFFICIAL, PACKAGES, cpu_model, make_venv, run
 
 HERE = Path(__file__).resolve().parent
 MEASURES = {"accuracy": "accuracy, last epoch, %", "best_test": "accuracy, best test epoch, %", "firing_rate": "firing rate"}
@@ -30,9 +30,7 @@ FEWEST = 5
 def main() -> int:
     options = parse()
     python = options.venv / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(PACKAGES)}"]).returncode:
-        run([sys.executable, "-m", "venv", options.venv])
-        run([python, "-m", "pip", "install", *PACKAGES])
+    make_venv(options.venv, PACKAGES)
     if not options.official.exists():
         run(["git", "clone", OFFICIAL, options.official])
     options.output.mkdir(parents=True, exist_ok=True)

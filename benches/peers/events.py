@@ -20,6 +20,8 @@ import tempfile
 from array import array
 from pathlib import Path
 
+from run import make_venv
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PACKAGES = ["torch", "torchvision", "spikingjelly", "tonic", "aedat", "numpy"]
@@ -31,9 +33,7 @@ def main() -> int:
     options = parse()
     os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
     python = options.venv / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(PACKAGES)}"]).returncode:
-        subprocess.run([sys.executable, "-m", "venv", options.venv], check=True)
-        subprocess.run([python, "-m", "pip", "install", *PACKAGES], check=True)
+    make_venv(options.venv, PACKAGES)
     subprocess.run(["cargo", "build", "--package", "xtask"], cwd=ROOT, check=True)
     ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
     with tempfile.TemporaryDirectory() as scratch:

@@ -136,9 +136,7 @@ class Sides:
     def __init__(self, options: argparse.Namespace):
         self.threads, self.eager, self.official = options.threads, options.eager, options.official
         self.python = options.venv / "bin" / "python"
-        if not self.python.exists() or subprocess.run([self.python, "-c", f"import {', '.join(PACKAGES)}"]).returncode:
-            run([sys.executable, "-m", "venv", options.venv])
-            run([self.python, "-m", "pip", "install", *PACKAGES])
+        make_venv(options.venv, PACKAGES)
         if not self.official.exists():
             run(["git", "clone", OFFICIAL, self.official])
         run(["cargo", "build", "--package", "xtask"], cwd=ROOT)
@@ -231,6 +229,14 @@ class Results:
         fresh = self.path.with_suffix(".tmp")
         fresh.write_text(json.dumps(self.content, indent=1))
         fresh.replace(self.path)
+
+
+def make_venv(folder: Path, packages: list[str]) -> None:
+    """Makes the virtual environment where it is missing or lacks one of the packages."""
+    python = folder / "bin" / "python"
+    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(packages)}"]).returncode:
+        run([sys.executable, "-m", "venv", folder])
+        run([python, "-m", "pip", "install", *packages])
 
 
 def cpu_seconds() -> tuple[float, float, float]:

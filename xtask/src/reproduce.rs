@@ -270,7 +270,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         if running.dry_run {
             continue;
         }
-        let mut workers = match missing(&plan, &runs, cells.again(file))? {
+        let mut workers = match missing(&plan, &estimate, cells.again(file)) {
             Some(arguments) if running.launcher == Launcher::Slurm => {
                 let (name, jobs) = (&plan.experiment.artefact, running.jobs.get());
                 launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
@@ -329,14 +329,11 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
 }
 
 /// The command line of a process that runs the cells that are not finished; none where all are.
-fn missing(
-    plan: &Plan,
-    runs: &RunStore,
-    mut command: Vec<OsString>,
-) -> anyhow::Result<Option<Vec<OsString>>> {
-    let missing = plan.missing(runs)?;
-    command.extend(missing.iter().flat_map(|cell| ["--only".into(), cell.run_id.clone().into()]));
-    Ok((!missing.is_empty()).then_some(command))
+fn missing(plan: &Plan, estimate: &Estimate, mut command: Vec<OsString>) -> Option<Vec<OsString>> {
+    let begin = command.len();
+    let missing = plan.cells.iter().filter(|cell| estimate.seconds(&cell.run_id).is_some());
+    command.extend(missing.flat_map(|cell| ["--only".into(), cell.run_id.clone().into()]));
+    (command.len() > begin).then_some(command)
 }
 
 fn is_empty(error: &anyhow::Error) -> bool {

@@ -120,11 +120,8 @@ impl Plan {
                 None => sets.push((takes, vec![cell])),
             }
         }
-        sets.sort_by(|a, b| {
-            (a.1[0].config.seed, a.0)
-                .partial_cmp(&(b.1[0].config.seed, b.0))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        });
+        let seed = |set: &[PlannedCell]| set[0].config.seed;
+        sets.sort_by(|(a, of_a), (b, of_b)| seed(of_a).cmp(&seed(of_b)).then(a.total_cmp(b)));
         let (mut left, mut left_out) = (seconds, Vec::new());
         for (takes, set) in sets {
             if takes <= left {
