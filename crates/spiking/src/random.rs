@@ -42,6 +42,13 @@ pub(crate) fn unit(stream: &mut ChaCha8Rng) -> f32 {
     (stream.next_u32() >> 8) as f32 / (1u32 << 24) as f32
 }
 
+/// The stream as it is behind so many draws of [`unit`], each of which takes a word of it: so that threads can share one stream out.
+pub(crate) fn ahead(stream: &ChaCha8Rng, draws: usize) -> ChaCha8Rng {
+    let mut ahead = stream.clone();
+    ahead.set_word_pos(stream.get_word_pos() + draws as u128);
+    ahead
+}
+
 /// A whole number of 0..`bound`, which must not be 0, without bias (Lemire 2019, by rejection).
 pub fn below(stream: &mut ChaCha8Rng, bound: usize) -> usize {
     let bound = bound as u64;

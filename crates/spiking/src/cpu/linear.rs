@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::conv::Extent;
 use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
-use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
-use super::kernels::sparse::{FeatureGradient, Find, Nonzero, WeightGradient};
+use super::kernels::product::{Start, Turn};
+use super::kernels::sparse::{FindLanes, ListRows, Listed, SparseProduct, WeightGradient};
 use super::memory::{Floats, with_floats};
 use super::plan::{LinearStage, Plan};
 use super::simd::{LANES, Path};
@@ -19,6 +19,8 @@ use crate::Neuron;
 
 /// Blocks of outputs that share one reading of a feature, where there are many.
 const WIDE: usize = 4;
+/// Blocks of 16 features of a panel.
+const BLOCKS: usize = PANEL / LANES;
 
 /// Gradients of the spikes of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -52,14 +54,15 @@ pub(super) struct Linear {
     grads: Floats,
     /// The bias's, `[block][16]`.
     bias_grads: Floats,
-    /// Where `grads` is not zero, by block.
-    nonzero: Vec<Nonzero>,
-    /// Samples and time steps as rows of the product.
-    rows: Vec<Row>,
+    /// Where `input` and `grads` are not zero: lanes by block of 16 and row, rows padded to whole windows of 16.
+    input_lanes: Vec<u16>,
+    grad_lanes: Vec<u16>,
+    /// The rows of `grads`, by block.
+    listed: Vec<Listed>,
 }
 
-/// A sum over the whole of one run.
-const ONE_RUN: &[Run] = &[Run { a: 0, b: 0 }];
+/// Rows whose gradients share the reading of a panel.
+const ALIKE: usize = 4;
 
 impl Linear {
     pub(super) fn new(stage: LinearStage) -> Self {
@@ -75,8 +78,9 @@ impl Linear {
             current: Floats::default(),
             grads: Floats::default(),
             bias_grads: Floats::zeros(stage.blocks() * LANES),
-            nonzero: vec![Nonzero::default(); stage.blocks()],
-            rows: Vec::new(),
+            input_lanes: Vec::new(),
+            grad_lanes: Vec::new(),
+            listed: vec![Listed::default(); stage.blocks()],
             stage,
         }
     }
@@ -113,44 +117,63 @@ impl Linear {
         self.input.resize(rows * stage.inputs);
         self.current.resize(stage.blocks() * rows * LANES);
         self.spikes.resize(stage.blocks() * rows, 0);
-        let row = |a: usize, c: usize| Row { a: a as u32, c: c as u32 };
-        self.rows = (0..rows).map(|i| row(i * stage.inputs, i * LANES)).collect();
+        self.input_lanes.resize(stage.inputs / LANES * self.lane_rows(), 0);
+        self.grad_lanes.resize(stage.blocks() * self.lane_rows(), 0);
     }
 
     fn row_count(&self) -> usize {
         self.extent.samples * self.extent.steps
     }
 
+    /// Rows of lanes, in whole windows.
+    fn lane_rows(&self) -> usize {
+        self.row_count().next_multiple_of(LANES)
+    }
+
     /// From `input` to `spikes`.
     pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, watch: &mut Watch) {
         let (stage, rows) = (self.stage, self.row_count());
         let Extent { samples, steps, .. } = self.extent;
+        let lane_rows = self.lane_rows();
         if !self.mask_before.is_empty() {
-            for (row, features) in self.input.chunks_mut(stage.inputs).enumerate() {
-                let mask = &self.mask_before[row / steps * stage.inputs..][..stage.inputs];
-                features.iter_mut().zip(mask).for_each(|(feature, factor)| *feature *= factor);
-            }
+            let of_samples = self.mask_before.par_chunks(stage.inputs);
+            self.input.par_chunks_mut(steps * stage.inputs).zip(of_samples).for_each(|(rows, mask)| {
+                for features in rows.chunks_mut(stage.inputs) {
+                    features.iter_mut().zip(mask).for_each(|(feature, factor)| *feature *= factor);
+                }
+            });
         }
-        let wide = if stage.blocks() >= 4 * WIDE { WIDE } else { 1 };
         let input = &self.input;
+        self.input_lanes.par_chunks_mut(lane_rows).with_min_len(8).enumerate().for_each(|(block, lanes)| {
+            path.run(FindLanes { values: &input[block * LANES..], step: stage.inputs, rows, lanes });
+        });
+        let wide = if stage.blocks() >= 4 * WIDE { WIDE } else { 1 };
         let (weights, bias, mask) = (&self.weight.values, &self.bias.values, &self.mask_behind);
-        let row_list = &self.rows;
+        let input_lanes = &self.input_lanes;
         let size = rows * LANES;
         self.current.par_chunks_mut(wide * size).enumerate().for_each(|(index, current)| {
             let first = index * wide;
             let blocks = current.len() / size;
-            for (panel, weights) in weights.chunks(PANEL * stage.blocks() * LANES).enumerate() {
-                path.run(Product {
+            let panels = weights.chunks(PANEL * stage.blocks() * LANES);
+            for (panel, (weights, lanes)) in panels.zip(input_lanes.chunks(BLOCKS * lane_rows)).enumerate() {
+                path.run(SparseProduct {
                     a: &input[panel * PANEL..],
+                    a_block: LANES,
+                    a_row: stage.inputs,
+                    lanes,
+                    lanes_block: lane_rows,
+                    blocks: BLOCKS,
+                    rows,
+                    // Dropout silences a feature of a sample at all of its time steps.
+                    alike: steps,
                     b: &weights[first * PANEL * LANES..],
-                    c: current,
-                    rows: row_list,
-                    terms: Terms { runs: ONE_RUN, length: PANEL, a_step: 1, b_step: LANES },
-                    vectors: blocks,
+                    b_step: LANES,
                     b_stride: PANEL * LANES,
+                    c: current,
+                    c_row: LANES,
                     c_stride: size,
+                    vectors: blocks,
                     start: if panel == 0 { Start::Bias(&bias[first * LANES..]) } else { Start::Sum },
-                    repeat: Repeat::ONCE,
                 });
             }
             for (block, current) in current.chunks_mut(size).enumerate() {
@@ -204,16 +227,18 @@ impl Linear {
     ) {
         self.learn(path, neuron, above);
         watch.lap(self.stage.layer, Part::CellsBack);
-        let rows = self.row_count();
-        let size = rows * LANES;
-        for (channel, bias) in self.bias_grads.iter_mut().enumerate() {
-            let of_block = &self.grads[channel / LANES * size..][..size];
-            let lane = channel % LANES;
-            *bias =
-                of_block.iter().skip(lane).step_by(LANES).map(|grad| f64::from(*grad)).sum::<f64>() as f32;
-        }
-        let finding = self.nonzero.par_iter_mut().zip(self.grads.par_chunks(size));
-        finding.for_each(|(into, grads)| path.run(Find { grads, into }));
+        let (rows, lane_rows) = (self.row_count(), self.lane_rows());
+        let of_blocks = self.grads.par_chunks(rows * LANES).zip(self.bias_grads.par_chunks_mut(LANES));
+        let places = self.grad_lanes.par_chunks_mut(lane_rows).zip(&mut self.listed);
+        of_blocks.zip(places).for_each(|((grads, bias), (lanes, listed))| {
+            let mut sums = [0.0; LANES];
+            for grads in grads.as_chunks::<LANES>().0 {
+                sums.iter_mut().zip(grads).for_each(|(sum, grad)| *sum += f64::from(*grad));
+            }
+            bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
+            path.run(FindLanes { values: grads, step: LANES, rows, lanes });
+            path.run(ListRows { lanes, rows, into: listed });
+        });
         self.panels(path, update);
         self.bias.update(path, update, &self.bias_grads);
         watch.lap(self.stage.layer, Part::WeightGradient);
@@ -273,14 +298,32 @@ impl Linear {
         let (blocks, size) = (stage.blocks(), self.row_count() * LANES);
         let panel_size = PANEL * blocks * LANES;
         self.input_grads.resize(rows * stage.inputs);
-        let (input, grads, nonzero) = (&self.input, &self.grads, &self.nonzero);
+        let (input, grads, grad_lanes, listed) = (&self.input, &self.grads, &self.grad_lanes, &self.listed);
+        let lane_rows = self.lane_rows();
         // The gradient of the features: products with the panel turned, `[output][feature]`.
         let to_features = |weights: &[f32], turned: &mut [f32], out: &mut [f32]| {
             let size = PANEL * LANES;
             for (from, to) in weights.chunks(size).zip(turned.chunks_mut(size)) {
                 path.run(Turn { from, to });
             }
-            path.run(FeatureGradient { grads, nonzero, weights: turned, out });
+            path.run(SparseProduct {
+                a: grads,
+                a_block: rows * LANES,
+                a_row: LANES,
+                lanes: grad_lanes,
+                lanes_block: lane_rows,
+                blocks,
+                rows,
+                alike: ALIKE,
+                b: turned,
+                b_step: PANEL,
+                b_stride: LANES,
+                c: out,
+                c_row: PANEL,
+                c_stride: LANES,
+                vectors: BLOCKS,
+                start: Start::Zero,
+            });
         };
         // A panel's features of all rows, one after another: far apart they would share few places in a core's cache.
         let gather = |panel: usize, features: &mut [f32]| {
@@ -290,8 +333,8 @@ impl Linear {
         };
         // The gradient of the weights between a panel and one block.
         let to_weights = |features: &[f32], block: usize, out: &mut [f32]| {
-            let (grads, nonzero) = (&grads[block * size..][..size], &nonzero[block]);
-            path.run(WeightGradient { features, grads, nonzero, out });
+            let (grads, listed) = (&grads[block * size..][..size], &listed[block]);
+            path.run(WeightGradient { features, grads, listed, out });
         };
         let weights = &mut self.weight;
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();

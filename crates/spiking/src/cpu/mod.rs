@@ -40,7 +40,7 @@ use weights::{Named, Order, Update, Weights};
 
 use crate::examine::largest;
 use crate::optimizer::{BETA1, BETA2, EPSILON};
-use crate::random::unit;
+use crate::random::{ahead, unit};
 use crate::{
     AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
     SpikingError, StepReport,
@@ -273,23 +273,24 @@ impl Cpu {
         linear.mask_before.resize(0);
         linear.mask_behind.resize(0);
         let Some(dropout) = dropout else { return };
-        let mut factor = |probability: f64| {
-            if f64::from(unit(dropout)) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
+        let factor = |stream: &mut ChaCha8Rng, probability: f64| {
+            if f64::from(unit(stream)) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
         };
         if let Some(probability) = stage.dropout_before {
             linear.mask_before.resize(samples * stage.inputs);
-            for mask in linear.mask_before.chunks_mut(stage.inputs) {
-                for feature in 0..plan.features(index) {
-                    mask[plan.feature(index, feature)] = factor(probability);
-                }
-            }
+            let (features, of_batch) = (plan.features(index), &*dropout);
+            linear.mask_before.par_chunks_mut(stage.inputs).enumerate().for_each(|(sample, mask)| {
+                let mut of_sample = ahead(of_batch, sample * features);
+                plan.places(index).for_each(|place| mask[place] = factor(&mut of_sample, probability));
+            });
+            *dropout = ahead(dropout, samples * features);
         }
         if let Some(probability) = stage.dropout_behind {
             linear.mask_behind.resize(stage.blocks() * samples * LANES);
             for sample in 0..samples {
                 for output in 0..stage.outputs {
                     let place = (output / LANES * samples + sample) * LANES + output % LANES;
-                    linear.mask_behind[place] = factor(probability);
+                    linear.mask_behind[place] = factor(dropout, probability);
                 }
             }
         }

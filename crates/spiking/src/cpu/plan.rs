@@ -188,26 +188,38 @@ impl Plan {
         }
     }
 
-    /// Where a feature of PyTorch's order (`[C, H, W]` row-major behind the last convolution) stands among the inputs of linear
-    /// stage `stage`.
-    pub(super) fn feature(&self, stage: usize, feature: usize) -> usize {
-        if stage > 0 {
-            return feature;
+    /// Channels of what enters linear stage `stage`, and the pixels of each; a linear layer's outputs have one.
+    fn maps(&self, stage: usize) -> (usize, usize) {
+        match stage.checked_sub(1) {
+            Some(before) => (self.linears[before].outputs, 1),
+            None => self.convs.last().map_or((0, 1), |last| {
+                let (height, width) = last.pooled();
+                (last.outputs, height * width)
+            }),
         }
-        let last = self.convs.last().map_or((1, 1), ConvStage::pooled);
-        let map = last.0 * last.1;
-        let (channel, pixel) = (feature / map, feature % map);
-        (channel / LANES * map + pixel) * LANES + channel % LANES
     }
 
     /// Features that enter linear stage `stage`, as PyTorch counts them.
     pub(super) fn features(&self, stage: usize) -> usize {
-        match stage.checked_sub(1) {
-            Some(before) => self.linears[before].outputs,
-            None => self.convs.last().map_or(0, |last| {
-                let (height, width) = last.pooled();
-                last.outputs * height * width
-            }),
-        }
+        let (channels, pixels) = self.maps(stage);
+        channels * pixels
     }
+
+    /// Where a feature of PyTorch's order (`[C, H, W]` row-major behind the last convolution) stands among the inputs of linear
+    /// stage `stage`.
+    pub(super) fn feature(&self, stage: usize, feature: usize) -> usize {
+        let (_, pixels) = self.maps(stage);
+        place(feature / pixels, feature % pixels, pixels)
+    }
+
+    /// The places of all features, in PyTorch's order.
+    pub(super) fn places(&self, stage: usize) -> impl Iterator<Item = usize> {
+        let (channels, pixels) = self.maps(stage);
+        (0..channels).flat_map(move |channel| (0..pixels).map(move |pixel| place(channel, pixel, pixels)))
+    }
+}
+
+/// Where a channel's pixel stands in blocks of 16 channels.
+const fn place(channel: usize, pixel: usize, pixels: usize) -> usize {
+    (channel / LANES * pixels + pixel) * LANES + channel % LANES
 }

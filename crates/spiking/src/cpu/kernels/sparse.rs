@@ -1,55 +1,77 @@
-//! Products with gradients that are mostly zero.
+//! Products with values that are mostly zero.
 //!
-//! Behind ReLU, dropout and a surrogate hardly a quarter of a hidden linear layer's gradients is anything else. What is zero takes
-//! no part: neither in the gradients of the features, nor in those of the weights.
+//! Dropout silences half of what enters a linear layer, and behind ReLU, dropout and a surrogate hardly a quarter of its gradients is
+//! anything else. What is zero takes no part: neither in the outputs, nor in the gradients of the features, nor in those of the weights.
 
 use super::super::simd::{Kernel, LANES, Simd};
 use super::super::weights::PANEL;
+use super::product::Start;
 
-/// Rows whose feature gradients are summed side by side, over the outputs where any of them has a gradient.
-const ROWS: usize = 4;
+/// Blocks whose terms are gone through in one loop: its end is guessed wrong nearly every time, so that there should be few of them.
+const AT_ONCE: usize = 4;
 /// Vectors of a panel's features.
 const VECTORS: usize = PANEL / LANES;
 
-/// Where one block's gradients are not zero.
+/// Finds the lanes of a block of 16 in which values are not zero, row by row.
+pub(in crate::cpu) struct FindLanes<'a> {
+    /// The block's values of the first row, and of the others behind it.
+    pub(in crate::cpu) values: &'a [f32],
+    /// From a row's values to the next one's.
+    pub(in crate::cpu) step: usize,
+    pub(in crate::cpu) rows: usize,
+    /// Set by row, and to no lanes behind the last.
+    pub(in crate::cpu) lanes: &'a mut [u16],
+}
+
+impl Kernel for FindLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { values, step, rows, lanes } = self;
+        assert!(rows == 0 || values.len() >= (rows - 1) * step + LANES, "rows are missing");
+        let zero = s.splat(0.0);
+        let (of_rows, behind) = lanes.split_at_mut(rows);
+        for (row, lanes) in of_rows.iter_mut().enumerate() {
+            // SAFETY: the assertion above.
+            let value = unsafe { s.load(values.as_ptr().add(row * step)) };
+            // Not "greater or less": what is no number must not vanish.
+            *lanes = !(s.ge(value, zero) & s.ge(zero, value));
+        }
+        behind.fill(0);
+    }
+}
+
+/// The rows in which each lane of a block is not zero.
 #[derive(Debug, Clone, Default)]
-pub(in crate::cpu) struct Nonzero {
+pub(in crate::cpu) struct Listed {
     rows: usize,
-    /// Lanes by row, in whole windows of 16 rows.
-    lanes: Vec<u16>,
     /// Rows by lane, one lane after another, all below `rows`.
     list: Vec<u32>,
     /// Where each lane's rows end in `list`.
     ends: [usize; LANES],
 }
 
-/// Finds them.
-pub(in crate::cpu) struct Find<'a> {
-    /// `[row][16]`.
-    pub(in crate::cpu) grads: &'a [f32],
-    pub(in crate::cpu) into: &'a mut Nonzero,
+/// Lists them.
+pub(in crate::cpu) struct ListRows<'a> {
+    /// Lanes by row, in whole windows of 16 rows; none behind the last row.
+    pub(in crate::cpu) lanes: &'a [u16],
+    pub(in crate::cpu) rows: usize,
+    pub(in crate::cpu) into: &'a mut Listed,
 }
 
-impl Kernel for Find<'_> {
+impl Kernel for ListRows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Nonzero { rows, lanes, list, ends } = self.into;
-        *rows = self.grads.len() / LANES;
-        lanes.resize(rows.next_multiple_of(LANES), 0);
+        let Listed { rows, list, ends } = self.into;
+        *rows = self.rows;
+        assert!(self.lanes[self.rows..].iter().all(|lanes| *lanes == 0), "lanes behind the last row");
         list.resize(*rows * LANES + LANES, 0);
-        let zero = s.splat(0.0);
-        for (row, lanes) in lanes.iter_mut().take(*rows).enumerate() {
-            // SAFETY: `row` counts whole rows of `grads`.
-            let grad = unsafe { s.load(self.grads.as_ptr().add(row * LANES)) };
-            // Not "greater or less": what is no number must not vanish.
-            *lanes = !(s.ge(grad, zero) & s.ge(zero, grad));
-        }
-        lanes[*rows..].fill(0);
         let mut count = 0;
         for (lane, end) in ends.iter_mut().enumerate() {
-            for (index, window) in lanes.as_chunks::<LANES>().0.iter().enumerate() {
+            for (index, window) in self.lanes.as_chunks::<LANES>().0.iter().enumerate() {
                 // SAFETY: a lane has at most `rows` entries, and the last 16 have room.
                 count += unsafe {
                     s.list(s.fired(window, lane), (index * LANES) as u32, list.as_mut_ptr().add(count))
@@ -60,91 +82,146 @@ impl Kernel for Find<'_> {
     }
 }
 
-/// The gradients of a panel's features: for each row the sum over outputs of gradient times weights.
-pub(in crate::cpu) struct FeatureGradient<'a> {
-    /// `[block][row][16]`.
-    pub(in crate::cpu) grads: &'a [f32],
-    /// Of each block.
-    pub(in crate::cpu) nonzero: &'a [Nonzero],
-    /// `[output][feature of the panel]`.
-    pub(in crate::cpu) weights: &'a [f32],
-    /// Set to `[row][feature of the panel]`.
-    pub(in crate::cpu) out: &'a mut [f32],
+/// `C[row][q] = start + sum over terms of A[row][term] * B[term][q]`, where q counts vectors of 16 lanes and terms come in blocks of 16,
+/// over the terms alone that are not zero in all of some rows. The sums run over terms in their order, one fused
+/// multiply-add after another: a term that is zero adds nothing, so that they come out as if it took part.
+pub(in crate::cpu) struct SparseProduct<'a> {
+    pub(in crate::cpu) a: &'a [f32],
+    /// From a block's values of A to the next one's, and from a row's.
+    pub(in crate::cpu) a_block: usize,
+    pub(in crate::cpu) a_row: usize,
+    /// The lanes of A that are not zero, `[block][row]`, as [`FindLanes`] leaves them.
+    pub(in crate::cpu) lanes: &'a [u16],
+    /// From a block's lanes to the next one's.
+    pub(in crate::cpu) lanes_block: usize,
+    pub(in crate::cpu) blocks: usize,
+    pub(in crate::cpu) rows: usize,
+    /// Rows that are likely to be zero in the same places: 4 or 2 of them share the reading of B.
+    pub(in crate::cpu) alike: usize,
+    pub(in crate::cpu) b: &'a [f32],
+    /// From a term's vectors of B to the next one's, and from a vector to the next one.
+    pub(in crate::cpu) b_step: usize,
+    pub(in crate::cpu) b_stride: usize,
+    pub(in crate::cpu) c: &'a mut [f32],
+    /// From a row of C to the next one, and from a vector to the next one.
+    pub(in crate::cpu) c_row: usize,
+    pub(in crate::cpu) c_stride: usize,
+    pub(in crate::cpu) vectors: usize,
+    pub(in crate::cpu) start: Start<'a>,
 }
 
-impl Kernel for FeatureGradient<'_> {
+impl Kernel for SparseProduct<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let rows = self.nonzero.first().map_or(0, |nonzero| nonzero.rows);
-        let blocks = self.nonzero.len();
-        assert!(self.nonzero.iter().all(|nonzero| nonzero.rows == rows && nonzero.lanes.len() >= rows));
-        assert!(self.grads.len() >= blocks * rows * LANES && self.weights.len() >= blocks * LANES * PANEL);
-        assert!(self.out.len() >= rows * PANEL);
-        let whole = rows / ROWS * ROWS;
-        for vector in (0..VECTORS).step_by(if S::MANY_REGISTERS { VECTORS } else { 1 }) {
-            for first in (0..whole).step_by(ROWS) {
-                // SAFETY: the assertions above; `first` and the rows after it lie below `rows`, the vectors in the panel.
-                unsafe {
-                    if S::MANY_REGISTERS {
-                        self.tile::<S, ROWS, VECTORS>(s, rows, first, vector);
-                    } else {
-                        self.tile::<S, ROWS, 1>(s, rows, first, vector);
-                    }
-                }
-            }
-            for first in whole..rows {
-                // SAFETY: as above.
-                unsafe {
-                    if S::MANY_REGISTERS {
-                        self.tile::<S, 1, VECTORS>(s, rows, first, vector);
-                    } else {
-                        self.tile::<S, 1, 1>(s, rows, first, vector);
-                    }
-                }
-            }
+        if self.rows == 0 || self.vectors == 0 {
+            return;
+        }
+        self.check();
+        let mut q = 0;
+        while q < self.vectors {
+            q += match self.vectors - q {
+                4.. if S::MANY_REGISTERS => self.tiles::<S, 4>(s, q),
+                2.. if S::MANY_REGISTERS => self.tiles::<S, 2>(s, q),
+                _ => self.tiles::<S, 1>(s, q),
+            };
         }
     }
 }
 
-impl FeatureGradient<'_> {
-    /// # Safety
-    /// `first + P` must be at most `rows`, `vector + Q` at most [`VECTORS`], and `run`'s assertions must hold.
+impl SparseProduct<'_> {
+    /// Every place that [`Self::tile`] touches lies inside its slice.
+    fn check(&self) {
+        let (row, vector) = (self.rows - 1, self.vectors - 1);
+        if let Some(block) = self.blocks.checked_sub(1) {
+            assert!(self.a.len() >= block * self.a_block + row * self.a_row + LANES, "values are missing");
+            assert!(self.lanes.len() >= block * self.lanes_block + self.rows, "lanes are missing");
+            let last = (self.blocks * LANES - 1) * self.b_step + vector * self.b_stride;
+            assert!(self.b.len() >= last + LANES, "weights are missing");
+        }
+        assert!(self.c.len() >= row * self.c_row + vector * self.c_stride + LANES, "sums have no room");
+        if let Start::Bias(bias) = self.start {
+            assert!(bias.len() >= self.vectors * LANES, "the bias is too short");
+        }
+    }
+
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const Q: usize>(
-        &mut self,
-        s: S,
-        rows: usize,
-        first: usize,
-        vector: usize,
-    ) {
+    fn tiles<S: Simd, const Q: usize>(&mut self, s: S, q: usize) -> usize {
+        match self.alike {
+            alike if alike.is_multiple_of(4) => self.rows_by::<S, 4, Q>(s, q),
+            alike if alike.is_multiple_of(2) => self.rows_by::<S, 2, Q>(s, q),
+            _ => self.rows_by::<S, 1, Q>(s, q),
+        }
+        Q
+    }
+
+    #[inline(always)]
+    fn rows_by<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, q: usize) {
+        let whole = self.rows / P * P;
+        // SAFETY: `check` passed; the rows stay below `rows`, and q + Q within `vectors`.
+        unsafe {
+            for first in (0..whole).step_by(P) {
+                self.tile::<S, P, Q>(s, first, q);
+            }
+            for first in whole..self.rows {
+                self.tile::<S, 1, Q>(s, first, q);
+            }
+        }
+    }
+
+    /// # Safety
+    /// [`Self::check`] must hold, `first + P` be at most `rows`, and `q + Q` at most `vectors`.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, first: usize, q: usize) {
         // SAFETY: the caller's.
         unsafe {
+            let c = self.c.as_mut_ptr().add(first * self.c_row + q * self.c_stride);
             let mut sums = [[s.splat(0.0); Q]; P];
-            for (block, nonzero) in self.nonzero.iter().enumerate() {
-                let grads = self.grads.as_ptr().add((block * rows + first) * LANES);
-                let weights = self.weights.as_ptr().add(block * LANES * PANEL + vector * LANES);
-                let mut lanes = (0..P).fold(0, |any, p| any | *nonzero.lanes.get_unchecked(first + p));
-                while lanes != 0 {
-                    let lane = lanes.trailing_zeros() as usize;
-                    lanes &= lanes - 1;
-                    let weights: [S::V; Q] =
-                        std::array::from_fn(|q| s.load(weights.add(lane * PANEL + q * LANES)));
+            match self.start {
+                Start::Zero => (),
+                Start::Sum => {
                     for p in 0..P {
-                        let grad = s.splat(*grads.add(p * LANES + lane));
-                        for q in 0..Q {
-                            sums[p][q] = s.fma(grad, weights[q], sums[p][q]);
+                        for i in 0..Q {
+                            sums[p][i] = s.load(c.add(p * self.c_row + i * self.c_stride));
+                        }
+                    }
+                }
+                Start::Bias(bias) => {
+                    for i in 0..Q {
+                        let bias = s.load(bias.as_ptr().add((q + i) * LANES));
+                        for row in &mut sums {
+                            row[i] = bias;
+                        }
+                    }
+                }
+            }
+            for first_block in (0..self.blocks).step_by(AT_ONCE) {
+                let a = self.a.as_ptr().add(first_block * self.a_block + first * self.a_row);
+                let b = self.b.as_ptr().add(first_block * LANES * self.b_step + q * self.b_stride);
+                let mut terms = 0;
+                for block in 0..AT_ONCE.min(self.blocks - first_block) {
+                    let of_rows = self.lanes.as_ptr().add((first_block + block) * self.lanes_block + first);
+                    let any = (0..P).fold(0, |any, p| any | *of_rows.add(p));
+                    terms |= u64::from(any) << (block * LANES);
+                }
+                while terms != 0 {
+                    let term = terms.trailing_zeros() as usize;
+                    terms &= terms - 1;
+                    let value = a.add(term / LANES * self.a_block + term % LANES);
+                    let from = b.add(term * self.b_step);
+                    let weights: [S::V; Q] = std::array::from_fn(|i| s.load(from.add(i * self.b_stride)));
+                    for p in 0..P {
+                        let value = s.splat(*value.add(p * self.a_row));
+                        for i in 0..Q {
+                            sums[p][i] = s.fma(value, weights[i], sums[p][i]);
                         }
                     }
                 }
             }
             for p in 0..P {
-                for q in 0..Q {
-                    s.store(
-                        self.out.as_mut_ptr().add((first + p) * PANEL + (vector + q) * LANES),
-                        sums[p][q],
-                    );
+                for i in 0..Q {
+                    s.store(c.add(p * self.c_row + i * self.c_stride), sums[p][i]);
                 }
             }
         }
@@ -158,7 +235,7 @@ pub(in crate::cpu) struct WeightGradient<'a> {
     pub(in crate::cpu) features: &'a [f32],
     /// `[row][16]`.
     pub(in crate::cpu) grads: &'a [f32],
-    pub(in crate::cpu) nonzero: &'a Nonzero,
+    pub(in crate::cpu) listed: &'a Listed,
     /// Set to `[feature of the panel][16]`.
     pub(in crate::cpu) out: &'a mut [f32],
 }
@@ -168,14 +245,14 @@ impl Kernel for WeightGradient<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let rows = self.nonzero.rows;
+        let rows = self.listed.rows;
         assert!(self.grads.len() >= rows * LANES && self.out.len() >= PANEL * LANES);
         assert!(self.features.len() >= rows * PANEL);
         let mut by_output = [[0.0; PANEL]; LANES];
         let mut begin = 0;
         for (lane, sums) in by_output.iter_mut().enumerate() {
-            let end = self.nonzero.ends[lane];
-            let rows = &self.nonzero.list[begin..end];
+            let end = self.listed.ends[lane];
+            let rows = &self.listed.list[begin..end];
             begin = end;
             for vector in (0..VECTORS).step_by(VECTORS / 2) {
                 // SAFETY: listed rows lie below `rows`, whose features and gradients the assertions hold inside their slices.
