@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use bpsta_harness::{ComparisonVerdict, TimeLimit, compare};
+use bpsta_harness::{ComparisonVerdict, Limits, compare};
 use clap::Args;
 
 use crate::print;
@@ -21,7 +21,8 @@ that interval reaches from the lowest to the highest difference: chance alone fi
 
 Exit codes:
   0  same: nothing that must be equal differs, and nothing regressed
-  1  regressed: something that must be equal differs, or an accuracy fell (or, with --fail-on-time, a time rose)
+  1  regressed: something that must be equal differs, or an accuracy fell (with --fail-on-time: or a time rose; with --exact: or
+     a run of BASE is not there again, under its run id)
   2  not comparable: no pair, other data, a record that is none or contradicts itself, or no such folder or revision";
 
 /// What against what.
@@ -40,6 +41,9 @@ pub(crate) struct CompareArgs {
     /// Let a flagged time alone be a regression
     #[arg(long)]
     fail_on_time: bool,
+    /// Let every run of BASE be in NEW again, of one configuration and code version; one that is not is a regression
+    #[arg(long)]
+    exact: bool,
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
@@ -53,8 +57,9 @@ fn ratio(text: &str) -> Result<f64, String> {
 
 /// Runs the command. Whoever reads its output or not: the exit code is the verdict's.
 pub(crate) fn run(args: &CompareArgs) -> ExitCode {
-    let time = TimeLimit { tolerance: args.time_tolerance, fail: args.fail_on_time };
-    let comparison = match compare(&args.base, &args.new, Path::new("."), time) {
+    let limits =
+        Limits { time_tolerance: args.time_tolerance, fail_on_time: args.fail_on_time, exact: args.exact };
+    let comparison = match compare(&args.base, &args.new, Path::new("."), limits) {
         Ok(comparison) => comparison,
         Err(error) => {
             print::note(format_args!("not comparable: {error}"));

@@ -31,19 +31,22 @@ pub use self::times::TimeRatio;
 pub enum ComparisonVerdict {
     /// Nothing that must be equal differs, and nothing regressed.
     Same = 0,
-    /// A value that must be equal differs, or an accuracy fell; or, where that was asked for, times rose.
+    /// A value that must be equal differs, or an accuracy fell; or, where that was asked for, times rose or a run is not there again.
     Regressed = 1,
     /// Nothing regressed as far as can be seen, but there is no pair, or a pair that met other data.
     NotComparable = 2,
 }
 
-/// How times are judged.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TimeLimit {
+/// What is taken for a regression beyond what certainly is one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Limits {
     /// The median ratio beyond which a time is flagged.
-    pub tolerance: f64,
+    pub time_tolerance: f64,
     /// Whether that alone is a regression.
-    pub fail: bool,
+    pub fail_on_time: bool,
+    /// Whether a run of BASE must have its own in NEW: one without a partner of its run id is a regression, so that a change of
+    /// the configuration, after which runs have other ids, is one too.
+    pub exact: bool,
 }
 
 /// A run that has no partner.
@@ -74,11 +77,17 @@ pub struct Comparison {
     pub accuracies: Vec<AccuracyGroup>,
     /// Times.
     pub times: Vec<TimeRatio>,
-    /// The ratio beyond which a time is flagged.
-    pub time_tolerance: f64,
+    /// What was taken for a regression.
+    #[serde(flatten)]
+    pub limits: Limits,
 }
 
 impl Comparison {
+    /// The runs of BASE that stand against none of their own run id.
+    pub fn not_again(&self) -> usize {
+        self.only_in_base.len() + self.pairs.iter().filter(|pair| pair.by != PairedBy::RunId).count()
+    }
+
     /// The pairs whose values must be equal, and are not.
     pub fn unequal(&self) -> impl Iterator<Item = &Pair> {
         self.pairs.iter().filter(|pair| pair.must_be_equal && !pair.differences.is_empty())
@@ -90,7 +99,7 @@ impl Comparison {
 /// # Errors
 /// [`crate::HarnessError::NoRuns`] for a name that gives none, [`crate::HarnessError::RefusedRecord`] for a record that is none or
 /// contradicts itself or another, and those of reading.
-pub fn compare(base: &str, new: &str, repository: &Path, time: TimeLimit) -> Result<Comparison> {
+pub fn compare(base: &str, new: &str, repository: &Path, limits: Limits) -> Result<Comparison> {
     let (base_runs, new_runs) = (load(base, repository)?, load(new, repository)?);
     let matched = matched(&base_runs, &new_runs);
     let pairs: Vec<Pair> = matched.pairs.iter().map(Pair::of).collect();
@@ -115,14 +124,15 @@ pub fn compare(base: &str, new: &str, repository: &Path, time: TimeLimit) -> Res
         only_in_base: unpaired(&matched.only_base),
         only_in_new: unpaired(&matched.only_new),
         accuracies: accuracy::groups(&may_differ),
-        times: times::ratios(&same_data, time.tolerance),
-        time_tolerance: time.tolerance,
+        times: times::ratios(&same_data, limits.time_tolerance),
+        limits,
         pairs,
     };
-    let slower = time.fail && comparison.times.iter().any(|ratio| ratio.slower);
+    let slower = limits.fail_on_time && comparison.times.iter().any(|ratio| ratio.slower);
+    let not_again = limits.exact && comparison.not_again() > 0;
     let fell = comparison.accuracies.iter().any(|group| group.regressed);
     // What regressed is certain, whatever else could not be compared.
-    if slower || fell || comparison.unequal().next().is_some() {
+    if slower || fell || not_again || comparison.unequal().next().is_some() {
         comparison.verdict = ComparisonVerdict::Regressed;
     } else if comparison.pairs.is_empty() || comparison.pairs.iter().any(|pair| pair.other_data) {
         comparison.verdict = ComparisonVerdict::NotComparable;

@@ -54,7 +54,7 @@ pub use accept::accept;
 pub use claim::Failure;
 pub use committed::{Checked, Drift, check_tables};
 pub use compare::{
-    AccuracyGroup, Change, ChangeKind, Comparison, ComparisonVerdict, Difference, Pair, PairedBy, TimeLimit,
+    AccuracyGroup, Change, ChangeKind, Comparison, ComparisonVerdict, Difference, Limits, Pair, PairedBy,
     TimeRatio, Unpaired, compare,
 };
 pub use config::{CODE_VERSION, DeviceKind, EngineKind, RunConfig};

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bpsta_datasets::DatasetId;
 use bpsta_harness::{
-    ChangeKind, Comparison, ComparisonVerdict, EngineKind, Experiment, HarnessError, Options, PairedBy,
-    Profile, Record, RunConfig, RunStore, TimeLimit, accept, check_tables, compare, reproduce,
+    ChangeKind, Comparison, ComparisonVerdict, EngineKind, Experiment, HarnessError, Limits, Options,
+    PairedBy, Profile, Record, RunConfig, RunStore, accept, check_tables, compare, reproduce,
 };
 use bpsta_spiking::Rule;
 use serde_json::Value;
@@ -26,14 +26,14 @@ fn grid(folder: &Path) -> Options {
     }
 }
 
-const TIME: TimeLimit = TimeLimit { tolerance: 1.3, fail: false };
+const LIMITS: Limits = Limits { time_tolerance: 1.3, fail_on_time: false, exact: false };
 
 fn compared(base: &Path, new: &Path) -> Comparison {
-    compare(base.to_str().unwrap(), new.to_str().unwrap(), &root(), TIME).unwrap()
+    compare(base.to_str().unwrap(), new.to_str().unwrap(), &root(), LIMITS).unwrap()
 }
 
 fn refused(base: &Path, new: &Path) -> String {
-    compare(base.to_str().unwrap(), new.to_str().unwrap(), &root(), TIME).unwrap_err().to_string()
+    compare(base.to_str().unwrap(), new.to_str().unwrap(), &root(), LIMITS).unwrap_err().to_string()
 }
 
 /// Writes the records to a run store of their own.
@@ -121,6 +121,19 @@ fn a_rerun_is_quiet_and_another_alpha_is_seen_as_what_it_is() {
     assert!(text.contains("neuron.alpha") && text.contains("too few seeds to tell"), "{text}");
     let ids = format!("{} -> {}", other.pairs[0].base, other.pairs[0].new);
     assert!(text.contains(&ids), "{text}");
+
+    // Where the runs themselves must be there again, another alpha is a regression, and one run fewer as well.
+    let exact = |new: &Path| {
+        let limits = Limits { exact: true, ..LIMITS };
+        compare(at("base").to_str().unwrap(), new.to_str().unwrap(), &root(), limits).unwrap()
+    };
+    assert_eq!(exact(&at("again")).verdict, ComparisonVerdict::Same);
+    let other = exact(&at("alpha"));
+    assert_eq!(other.verdict, ComparisonVerdict::Regressed);
+    assert!(other.to_string().contains("2 runs of BASE not there again in NEW"), "{other}");
+    std::fs::remove_dir_all(at("again").join(&same.pairs[0].base)).unwrap();
+    let fewer = exact(&at("again"));
+    assert_eq!((fewer.verdict, fewer.not_again()), (ComparisonVerdict::Regressed, 1));
 }
 
 #[test]
@@ -277,16 +290,22 @@ fn times_are_judged_on_one_machine_and_fail_only_where_that_is_asked() {
         json["environment"]["cpu"] = "B".into();
         write(&at("elsewhere"), &json);
     }
-    let of = |base: &str, new: &str, time| {
-        compare(at(base).to_str().unwrap(), at(new).to_str().unwrap(), &root(), time).unwrap()
+    let of = |base: &str, new: &str, limits| {
+        compare(at(base).to_str().unwrap(), at(new).to_str().unwrap(), &root(), limits).unwrap()
     };
-    let slow = of("base", "slow", TIME);
+    let slow = of("base", "slow", LIMITS);
     assert_eq!(slow.verdict, ComparisonVerdict::Same);
     assert!(slow.to_string().contains("slower: train_ms_per_sample\n"), "{slow}");
     assert_eq!(slow.times.iter().map(|time| time.slower).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(of("base", "slow", TimeLimit { fail: true, ..TIME }).verdict, ComparisonVerdict::Regressed);
-    assert_eq!(of("base", "slow", TimeLimit { fail: true, tolerance: 1.6 }).verdict, ComparisonVerdict::Same);
-    let fail = TimeLimit { fail: true, ..TIME };
+    assert_eq!(
+        of("base", "slow", Limits { fail_on_time: true, ..LIMITS }).verdict,
+        ComparisonVerdict::Regressed
+    );
+    assert_eq!(
+        of("base", "slow", Limits { fail_on_time: true, time_tolerance: 1.6, ..LIMITS }).verdict,
+        ComparisonVerdict::Same
+    );
+    let fail = Limits { fail_on_time: true, ..LIMITS };
     assert!(of("base", "elsewhere", fail).to_string().contains("no pair on one CPU model"));
     assert!(of("bare", "slow", fail).to_string().contains("machines not recorded: not judged"));
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bpsta_datasets::{DatasetId, Store};
 use bpsta_harness::{
-    EngineKind, Experiment, Options, Outcome, Plan, Profile, Record, RunFiles, RunStore, TimeLimit, View,
+    EngineKind, Experiment, Limits, Options, Outcome, Plan, Profile, Record, RunFiles, RunStore, View,
     accept, compare, render, report, reproduce,
 };
 use bpsta_spiking::Rule;
@@ -312,8 +312,8 @@ fn twins_are_accepted_reported_and_compared_with_twins() {
     let alone = folder.path().join("alone");
     RunStore::new(&alone).finish(twin).unwrap();
     let [all, alone] = [&runs, &alone].map(|path| path.to_str().unwrap());
-    let time = TimeLimit { tolerance: 1.3, fail: false };
-    let compared = compare(all, alone, &root(), time).unwrap();
+    let limits = Limits { time_tolerance: 1.3, fail_on_time: false, exact: false };
+    let compared = compare(all, alone, &root(), limits).unwrap();
     assert_eq!((compared.pairs.len(), compared.only_in_base.len()), (1, 2));
     assert!(compared.pairs[0].about.contains(", ann, T=1"), "{}", compared.pairs[0].about);
 }

@@ -68,6 +68,9 @@ impl Comparison {
         } else if free > 0 {
             parts.push(format!("{} may differ and did not regress", counted(free, "pair")));
         }
+        if self.limits.exact && self.not_again() > 0 {
+            parts.push(format!("{} of BASE not there again in NEW", counted(self.not_again(), "run")));
+        }
         if other_data > 0 {
             parts.push(format!("{} met other data", counted(other_data, "pair")));
         }
@@ -168,8 +171,8 @@ impl Comparison {
             let median = time.median.map_or_else(|| "-".to_owned(), |median| format!("{median:.2}"));
             let verdict = match time.not_judged {
                 Some(why) => why.to_owned(),
-                None if time.slower => format!("slower: above {}", self.time_tolerance),
-                None => format!("not above {}", self.time_tolerance),
+                None if time.slower => format!("slower: above {}", self.limits.time_tolerance),
+                None => format!("not above {}", self.limits.time_tolerance),
             };
             vec![time.key.to_owned(), time.pairs.to_string(), median, verdict]
         });
