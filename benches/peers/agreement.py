@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains our finished runs once more with PyTorch and the authors' neurons, and compares accuracies and firing rates over seeds.
 
-Needs Python 3.11, nothing else: PyTorch goes into `--venv`, the authors' code into `--official`. Each record of MNIST or N-MNIST under
+Needs Python 3.11, nothing else: PyTorch goes into `--venv`, the authors' code into `--official`. Each record of MNIST, CIFAR10 or N-MNIST under
 `--records` is one run on either side: network, T, schedule, epochs and batch are the record's; initial weights, order and dropout are each side's
 own draws, so that only distributions can agree. `--output` gets agreement.json, run by run as they finish, and agreement.md.
 """
@@ -65,7 +65,7 @@ def parse() -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, nargs="+", required=True, help="results/ARTEFACT/PROFILE/records, or a run store")
-    parser.add_argument("--dataset", nargs="+", choices=["mnist", "nmnist"], default=["mnist", "nmnist"])
+    parser.add_argument("--dataset", nargs="+", choices=["mnist", "cifar10", "nmnist"], default=["mnist", "nmnist"])
     parser.add_argument("--width", nargs="+", type=float, default=[0.125])
     parser.add_argument("--time-steps", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--data", type=Path, default=Path("data"), help="where `cargo xtask data import` put them")

@@ -28,12 +28,12 @@ def main() -> None:
     if not hasattr(np, "product"):
         np.product = np.prod  # what the authors' nodes call, and NumPy 2 has no more
     from official import Official
-    from spec import paper_network
+    from spec import written_network
 
     record = json.loads(options.record.read_text())
     config = record["config"]
-    network = paper_network(config["network"], config["width"])
-    images, labels = {"mnist": mnist, "nmnist": nmnist}[config["dataset"]](options.data, config["time_steps"])
+    images, labels = {"mnist": mnist, "cifar10": cifar10, "nmnist": nmnist}[config["dataset"]](options.data, config["time_steps"])
+    network = written_network(record["layers"], *images["test"](torch.arange(1)).shape[2:4])
     torch.manual_seed(config["seed"])
     model = Official(network, config["neuron"]["rule"], config["time_steps"])
     spikes = SpikeCounter(model)
@@ -105,6 +105,17 @@ def mnist(data: Path, _: int):
         pixels = read(f"{name}-images-idx3-ubyte")
         images[split] = lambda chosen, pixels=pixels: (pixels[chosen].float() / 255)[:, None, None]
         labels[split] = read(f"{name}-labels-idx1-ubyte").long()
+    return images, labels
+
+
+def cifar10(data: Path, _: int):
+    """Pixels / 255 as `[N, 1, 3, 32, 32]`."""
+    images, labels = {}, {}
+    for split, names in [("train", [f"data_batch_{i}.bin" for i in range(1, 6)]), ("test", ["test_batch.bin"])]:
+        raw = b"".join((data / "cifar10" / "raw" / name).read_bytes() for name in names)
+        records = torch.from_numpy(np.frombuffer(raw, np.uint8).reshape(-1, 1 + 3 * 32 * 32).copy())
+        labels[split], pixels = records[:, 0].long(), records[:, 1:].reshape(-1, 1, 3, 32, 32)
+        images[split] = lambda chosen, pixels=pixels: pixels[chosen].float() / 255
     return images, labels
 
 

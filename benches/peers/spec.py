@@ -3,12 +3,14 @@
 A layer's index is its index in a `torch.nn.Sequential`, so parameters go by the same names on every side.
 """
 
+import re
 from dataclasses import dataclass
 
 from safetensors.torch import load_file
 
 THRESHOLD, DECAY, ALPHA = 0.5, 0.9, 0.2
 VOTERS = 10
+DROPOUT = 0.5
 
 Layers = list[tuple]  # (kind, *sizes)
 
@@ -72,6 +74,43 @@ def paper_network(name: str, width: float) -> Network:
     classes = 11 if name == "large" else 10
     layers.extend([("linear", features, VOTERS * classes), ("lif",), ("vote",)])
     return Network(layers, stride=2 if name == "large" else 1, direct=name == "small")
+
+
+def written_network(text: str, channels: int, side: int) -> Network:
+    """The network that a record's `layers` spell, such as 16C3-MP2-32C3-AP2-DP0.5-100FC-10Voting, for `channels` square maps of `side`.
+
+    A convolution brings its norm, ReLU and cells, the last linear layer its cells; images (of 1 or 3 channels) stand for all time steps.
+    """
+    layers: Layers = []
+    direct, features = channels != 2, 0
+    for word in text.split("-"):
+        match re.fullmatch(r"(\d*)([A-Za-z]+)([\d.]*)", word).groups():
+            case [out, "C", "3"]:
+                layers.extend([("conv", channels, int(out)), ("norm", int(out)), ("relu",), ("lif",)])
+                channels = int(out)
+            case ["", "MP" | "AP" as pool, size]:
+                layers.append(({"MP": "max", "AP": "avg"}[pool], int(size)))
+                side //= int(size)
+            case [out, "DP" | "FC" as kind, share]:
+                if not features:
+                    layers.append(("flatten",))
+                    features = channels * side * side
+                if kind == "FC":
+                    layers.append(("linear", features, int(out)))
+                    features = int(out)
+                elif float(share) == DROPOUT:
+                    layers.append(("dropout", features))
+                else:
+                    raise SystemExit(f"{text}: the authors' dropout is of {DROPOUT}, not {share}")
+            case ["", "ReLU", ""]:
+                layers.append(("relu",))
+            case ["", "LIF", ""]:
+                layers.append(("lif",))
+            case [voters, "Voting", ""] if int(voters) == VOTERS:
+                layers.extend([("lif",), ("vote",)])
+            case _:
+                raise SystemExit(f"{text}: what {word} is to be is not known here")
+    return Network(layers, stride=1, direct=direct)
 
 
 class Case:
