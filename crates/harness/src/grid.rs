@@ -76,8 +76,15 @@ impl NeuronGrid {
     }
 }
 
-/// What of a configuration is not the paper's, beside what a table has columns for; with the learning rate where several are shown.
-pub(crate) fn peculiar(config: &RunConfig, with_rate: bool) -> String {
+/// Of the schedules that are shown together, what is not the same in all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Several {
+    pub(crate) rates: bool,
+    pub(crate) warm_ups: bool,
+}
+
+/// What of a configuration is not the paper's, beside what a table has columns for; with learning rate and warm-up where several are shown.
+pub(crate) fn peculiar(config: &RunConfig, several: Several) -> String {
     let (neuron, paper) = (&config.neuron, Neuron::paper(config.neuron.rule));
     let mut words = String::new();
     let mut say = |name: &str, value: f64, of_paper: f64| {
@@ -95,8 +102,11 @@ pub(crate) fn peculiar(config: &RunConfig, with_rate: bool) -> String {
     if let Some(framing) = config.framing.as_ref().filter(|framing| !framing.starts_with("number")) {
         words += &format!(", framed by {framing}");
     }
-    if with_rate {
+    if several.rates {
         words += &format!(", learning rate {}", config.schedule.learning_rate);
+    }
+    if several.warm_ups && config.schedule.warm_up_epochs > 0 {
+        words += &format!(", {} epochs of warm-up", config.schedule.warm_up_epochs);
     }
     words
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::experiment::CellSettings;
-use crate::grid::peculiar;
+use crate::grid::{Several, peculiar};
 use crate::statistics::Spread;
 use crate::{Experiment, PaperValue, Profile, Record};
 
@@ -113,7 +113,7 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     if paper.is_some_and(|paper| config.schedule != cell.schedule.unwrap_or(paper.schedule)) {
         why.push("another learning rate or schedule".to_owned());
     }
-    let peculiar = peculiar(config, false);
+    let peculiar = peculiar(config, Several::default());
     why.extend((!peculiar.is_empty()).then(|| peculiar.trim_start_matches(", ").to_owned()));
     why
 }

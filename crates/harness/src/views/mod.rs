@@ -8,11 +8,11 @@ pub(crate) mod maps;
 use std::fmt::Write;
 
 use bpsta_datasets::DatasetId;
-use bpsta_spiking::Rule;
+use bpsta_spiking::{Rule, Schedule};
 
 use crate::block::{Block, Grid};
 use crate::experiment::View;
-use crate::grid::peculiar;
+use crate::grid::{Several, peculiar};
 use crate::maps::MapsByRun;
 use crate::order::by_data;
 use crate::table::{self, runs_csv, table_markdown};
@@ -49,16 +49,23 @@ impl<'a> Group<'a> {
     /// Runs by configuration, in the order in which they come.
     pub(crate) fn all(records: &[&'a Record]) -> Vec<Self> {
         let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
-        let rate = |record: &Record| record.config.schedule.learning_rate;
-        let several_rates = records.windows(2).any(|pair| rate(pair[0]) != rate(pair[1]));
+        let schedules: Vec<_> = records.iter().map(|record| record.config.schedule).collect();
+        let differ = |differ: &dyn Fn(&Schedule, &Schedule) -> bool| {
+            schedules.windows(2).any(|pair| differ(&pair[0], &pair[1]))
+        };
+        let several = Several {
+            rates: differ(&|a, b| a.learning_rate != b.learning_rate),
+            warm_ups: differ(&|a, b| a.warm_up_epochs != b.warm_up_epochs),
+        };
         let mut groups: Vec<Self> = Vec::new();
         for record in records {
             match groups.iter_mut().find(|group| but_seed(group.first()) == but_seed(record)) {
                 // One run twice is still one seed.
                 Some(group) if group.records.iter().any(|known| known.seed == record.seed) => {}
                 Some(group) => group.records.push(record),
-                None => groups
-                    .push(Self { records: vec![record], peculiar: peculiar(&record.config, several_rates) }),
+                None => {
+                    groups.push(Self { records: vec![record], peculiar: peculiar(&record.config, several) })
+                }
             }
         }
         groups
