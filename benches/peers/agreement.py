@@ -36,7 +36,7 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "agreement.json"
     content = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    content |= {"cpu": cpu_model(), "python": platform.python_version()}
+    content["python"] = platform.python_version()
 
     records = {record["run_id"]: (file, record) for file, record in read(options)}
     missing = [run_id for run_id in records if run_id not in content["runs"]]
@@ -47,7 +47,7 @@ def main() -> int:
         finished = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
         if finished.returncode:
             raise SystemExit(f"PyTorch failed at {records[run_id][0]}:\n{finished.stderr[-3000:]}")
-        return run_id, json.loads(finished.stdout.splitlines()[-1])
+        return run_id, json.loads(finished.stdout.splitlines()[-1]) | {"cpu": cpu_model()}
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for run_id, peer in pool.map(train, missing):
