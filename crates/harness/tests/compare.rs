@@ -368,13 +368,28 @@ fn accepting_by_newer_code_takes_the_place_of_what_was_there() {
 fn a_row_stands_where_the_experiment_lists_it_whatever_order_the_records_come_in() {
     let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
     let results = root().join("results/table2");
+    let place = |rule: &str| experiment.rules.iter().position(|one| one.to_string() == rule);
     for profile in [Profile::Quick, Profile::Cpu] {
         let table = std::fs::read_to_string(results.join(profile.id()).join("table.md")).unwrap();
-        let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ours: ")).collect();
-        let rules: Vec<String> = experiment.rules.iter().map(ToString::to_string).collect();
-        for rows in rows.chunks(4) {
-            let found: Vec<&str> = rows.iter().map(|row| row.split(',').next().unwrap()).collect();
-            assert_eq!(found, rules);
+        // Rows that differ by their rule: one data set, network, T and epochs.
+        let (mut data, mut alike) = ("", Vec::<([&str; 4], Vec<usize>)>::new());
+        for line in table.lines() {
+            if line.starts_with("## ") {
+                data = line;
+            } else if let Some(row) = line.strip_prefix("| ours: ") {
+                let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+                let key = [data, columns[1], columns[2], columns[3]];
+                let rule = place(columns[0].split(',').next().unwrap()).unwrap();
+                match alike.last_mut().filter(|(known, _)| *known == key) {
+                    Some((_, rules)) => rules.push(rule),
+                    None => alike.push((key, vec![rule])),
+                }
+            }
+        }
+        assert!(alike.len() > 2 && alike.iter().any(|(_, rules)| rules.len() == experiment.rules.len()));
+        for (index, (key, rules)) in alike.iter().enumerate() {
+            assert!(rules.is_sorted_by(|a, b| a < b), "{key:?}: {rules:?}");
+            assert!(alike[..index].iter().all(|(other, _)| other != key), "{key:?} stands in two places");
         }
     }
     assert_eq!(
