@@ -21,6 +21,8 @@ use crate::Neuron;
 const WIDE: usize = 4;
 /// Blocks of 16 features of a panel.
 const BLOCKS: usize = PANEL / LANES;
+/// Rows whose gradients share the reading of a panel.
+const ALIKE: usize = 4;
 
 /// Gradients of the spikes of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -60,9 +62,6 @@ pub(super) struct Linear {
     /// The rows of `grads`, by block.
     listed: Vec<Listed>,
 }
-
-/// Rows whose gradients share the reading of a panel.
-const ALIKE: usize = 4;
 
 impl Linear {
     pub(super) fn new(stage: LinearStage) -> Self {

@@ -33,7 +33,7 @@ use rayon::prelude::*;
 use conv::{Conv, Extent, Maps, Room, Statistics};
 use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
-use plan::{ConvStage, Plan};
+use plan::{ConvStage, Plan, place};
 use simd::LANES;
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
@@ -289,7 +289,7 @@ impl Cpu {
             linear.mask_behind.resize(stage.blocks() * samples * LANES);
             for sample in 0..samples {
                 for output in 0..stage.outputs {
-                    let place = (output / LANES * samples + sample) * LANES + output % LANES;
+                    let place = place(output, sample, samples);
                     linear.mask_behind[place] = factor(dropout, probability);
                 }
             }
@@ -343,7 +343,7 @@ impl Cpu {
             let (sample, class) = (index / classes, index % classes);
             let error = vote_error(*vote, class, labels[sample]);
             for cell in class * voters..(class + 1) * voters {
-                self.vote_grads[(cell / LANES * samples + sample) * LANES + cell % LANES] = error * share;
+                self.vote_grads[place(cell, sample, samples)] = error * share;
             }
         }
     }
@@ -413,7 +413,7 @@ impl Cpu {
             }
             if !linear.mask_behind.is_empty() {
                 let of = stage.outputs;
-                let at = |i: usize| (i % of / LANES * samples + i / of) * LANES + i % of % LANES;
+                let at = |i: usize| place(i % of, i / of, samples);
                 let mask: Vec<f32> = (0..samples * of).map(|i| linear.mask_behind[at(i)]).collect();
                 masks.insert(stage.cells - 1, Tensor::from_vec(mask, (samples, of), &Device::Cpu)?);
             }

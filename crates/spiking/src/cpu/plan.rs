@@ -219,7 +219,7 @@ impl Plan {
     }
 }
 
-/// Where a channel's pixel stands in blocks of 16 channels.
-const fn place(channel: usize, pixel: usize, pixels: usize) -> usize {
+/// Where a channel's pixel stands in blocks of 16 channels, of so many pixels each; samples stand there as pixels do.
+pub(super) const fn place(channel: usize, pixel: usize, pixels: usize) -> usize {
     (channel / LANES * pixels + pixel) * LANES + channel % LANES
 }
