@@ -1,4 +1,4 @@
-"""One run of our records, trained once more by PyTorch with the authors' neurons. Called by `agreement.py`.
+"""One run of our records, trained once more by PyTorch with the authors' neurons. Called by `agreement.py` and `epoch.py`.
 
 Everything is taken from the record: network, data set, T, schedule, epochs, batch, seed. Initial weights are PyTorch's own and so is the
 order of samples: the seed is the same number, the draws are not. Event frames are SpikingJelly's.
@@ -9,6 +9,7 @@ import json
 import math
 import struct
 import sys
+import time
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -41,13 +42,16 @@ def main() -> None:
     batch, epochs = config["batch_size"], config["epochs"]
     steps = len(labels["train"]) // batch
     accuracies, firing_rate = [], 0.0
+    seconds = {"train_seconds": [], "test_seconds": []}
     for epoch in range(epochs):
+        began = time.perf_counter()
         model.layers.train()
         order = torch.randperm(len(labels["train"]))
         for step in range(steps):
             model.optimizer.param_groups[0]["lr"] = learning_rate(config["schedule"], epoch, epochs, step, steps)
             chosen = order[step * batch : (step + 1) * batch]
             model.step(images["train"](chosen), labels["train"][chosen])
+        trained = time.perf_counter()
         model.layers.eval()
         spikes.clear()
         correct = 0
@@ -55,8 +59,10 @@ def main() -> None:
             correct += (model.infer(images["test"](chosen)).argmax(1) == labels["test"][chosen]).sum().item()
         accuracies.append(100.0 * correct / len(labels["test"]))
         firing_rate = spikes.rate()
+        seconds["train_seconds"].append(trained - began)
+        seconds["test_seconds"].append(time.perf_counter() - trained)
     result = {"accuracy": accuracies[-1], "best_test": max(accuracies), "firing_rate": firing_rate}
-    print(json.dumps(result | {"epochs": accuracies, "torch": torch.__version__}))
+    print(json.dumps(result | seconds | {"epochs": accuracies, "torch": torch.__version__}))
 
 
 def learning_rate(schedule: dict, epoch: int, epochs: int, step: int, steps: int) -> float:

@@ -121,7 +121,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
             parts.extend(seeds::blocks(&groups));
             parts.extend(table::verdicts(experiment, dataset, &ours));
         }
-        if experiment.view != View::Latency && ours.iter().any(|record| record.anytime.is_some()) {
+        if !matches!(experiment.view, View::Accuracy | View::Latency) {
             parts.extend(latency::early(&groups));
         }
         if experiment.view != View::Energy && ours.iter().any(|record| record.operations.is_some()) {

@@ -47,27 +47,36 @@ pub(super) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
         }
         blocks.push(Block::Grid(out));
     }
-    blocks.extend(early(groups));
+    let early = early(groups);
+    if early.is_empty() {
+        blocks.push(Block::Text("No run recorded its votes after each time step.".to_owned()));
+    }
+    blocks.extend(early);
     blocks
 }
 
-/// The accuracy if the vote were taken after each time step; the ANN twin has but one.
+/// The accuracy if the vote were taken after 1, 2, 4 and so on of the time steps, and after all of them: of the runs that
+/// recorded it. The ANN twin has but one step.
 pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
-    let groups: Vec<&Group<'_>> = groups.iter().filter(|group| !group.first().config.ann).collect();
-    let longest = groups.iter().map(|group| group.first().time_steps).max().unwrap_or(0);
-    if groups.iter().all(|group| group.first().anytime.is_none()) {
-        return vec![Block::Text("No run recorded its votes after each time step.".to_owned())];
+    let voted = |group: &&Group<'_>| !group.first().config.ann && group.first().anytime.is_some();
+    let groups: Vec<&Group<'_>> = groups.iter().filter(voted).collect();
+    if groups.is_empty() {
+        return Vec::new();
     }
-    let about =
-        "The same networks, voting after t time steps of their T, accuracy in % after the last epoch:";
-    let mut out = headed("row", (1..=longest).map(|t| format!("t = {t}")));
+    let ends: BTreeSet<usize> = groups.iter().map(|group| group.first().time_steps).collect();
+    let longest = ends.last().copied().unwrap_or(0);
+    let doubled = std::iter::successors(Some(1), |t| Some(2 * t)).take_while(|t| *t < longest);
+    let columns: BTreeSet<usize> = ends.into_iter().chain(doubled).collect();
+    let about = "Latency: the same networks, voting after t time steps of their T, accuracy in % after the last epoch \
+                 (each t stands in the records):";
+    let mut out = headed("row", columns.iter().map(|t| format!("t = {t}")));
     for group in groups {
         let mut row = vec![format!("{}, T = {}", row_name(group), group.first().time_steps)];
-        for t in 0..longest {
-            let after: Option<Vec<f64>> =
-                group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect();
-            row.push(after.map(|after| super::spread(&after, 2)).unwrap_or_default());
-        }
+        row.extend(
+            columns.iter().map(|t| {
+                after(group, *t).map(|accuracies| super::spread(&accuracies, 2)).unwrap_or_default()
+            }),
+        );
         out.add(row, group.records().iter().copied());
     }
     vec![Block::Text(about.to_owned()), Block::Grid(out)]
@@ -75,12 +84,14 @@ pub(crate) fn early(groups: &[Group<'_>]) -> Vec<Block> {
 
 /// The accuracy after each time step, where each seed recorded it; none of the ANN twin.
 pub(crate) fn line(group: &Group<'_>) -> Option<Line> {
-    let after = |t: usize| -> Option<Vec<f64>> {
-        group.records().iter().map(|record| record.anytime.as_ref()?.get(t).copied()).collect()
-    };
-    let points = (0..group.first().time_steps).map(|t| Some(Point::of(t + 1, &after(t)?)));
+    let points = (1..=group.first().time_steps).map(|t| Some(Point::of(t, &after(group, t)?)));
     let points = points.collect::<Option<Vec<_>>>()?;
     Some(Line { rule: group.first().config.rule()?, points })
+}
+
+/// The accuracy of each seed if the vote were taken after `t` time steps, where each recorded it.
+fn after(group: &Group<'_>, t: usize) -> Option<Vec<f64>> {
+    group.records().iter().map(|record| record.anytime.as_ref()?.get(t - 1).copied()).collect()
 }
 
 fn names(groups: &[Group<'_>]) -> Vec<String> {
