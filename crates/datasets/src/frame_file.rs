@@ -1,7 +1,7 @@
 //! One recording, framed into an HDF5 file of its own.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
 
 use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing, frame_stream};
@@ -14,9 +14,7 @@ use crate::import::{is_gzip, read_unpacked};
 use crate::inspect::event_format;
 use crate::layout::of_file;
 use crate::lock::clear;
-
-/// Bytes read at a time: more would crowd the frames out of the nearer caches.
-const BUFFER: usize = 1 << 16;
+use crate::skipping::Skipping;
 
 /// Frames the events of one file and writes them as HDF5: dataset `frames`, u16 `[T, 2, H, W]` (channel 0 = OFF, 1 = ON),
 /// with the attributes `source` (the file's name), `event_format`, `framing`, `framing_version` and `tool`.
@@ -71,8 +69,7 @@ pub fn frames_of_file(
     if !is_gzip(input) {
         let file = File::open(input).context("read", input)?;
         let length = file.metadata().context("read", input)?.len();
-        // No larger than the file: what is freed of a heap's end goes back to the system, and is faulted in again for the next.
-        let mut file = BufReader::with_capacity(BUFFER.min(length as usize).max(1), file);
+        let mut file = Skipping::new(file, length);
         let format = event_format(input, file.fill_buf().context("read", input)?, length, format)?;
         if let Some(frames) = frame_stream(&mut file, length, format, framing).context("read", input)? {
             return Ok((frames, format));

@@ -35,6 +35,7 @@ mod preview;
 mod progress;
 mod registry;
 mod samples;
+mod skipping;
 mod stats;
 mod store;
 mod stream;
