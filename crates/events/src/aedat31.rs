@@ -58,8 +58,9 @@ impl Records<RECORD> for Aedat31 {
         let word = u64::from_le_bytes(*record);
         Event {
             t: i64::from((word >> 32) as i32) | base,
-            x: word as u32 >> 17 & 0x7fff,
-            y: word as u32 >> 2 & 0x7fff,
+            // A record without a fault has no higher bits; who counts its pixel sees here that it lies on the sensor.
+            x: word as u32 >> 17 & EDGE,
+            y: word as u32 >> 2 & EDGE,
             on: word >> 1 & 1 == 1,
         }
     }
@@ -72,8 +73,9 @@ impl Records<RECORD> for Aedat31 {
         }
         let index = records.iter().position(|record| never(record) != 0)?;
         let offset = offset + index * RECORD;
-        let Event { t, x, y, .. } = Self::event(&records[index], 0);
-        let (x, y) = (x as i32, y as i32);
+        let word = u64::from_le_bytes(records[index]);
+        let (t, x, y) =
+            (i64::from((word >> 32) as i32), (word >> 17 & 0x7fff) as i32, (word >> 2 & 0x7fff) as i32);
         Some(if x > EDGE as i32 || y > EDGE as i32 {
             let (sensor, format) = (Self::SENSOR, Format::Aedat31);
             DecodeErrorKind::OffSensor { offset, x, y, sensor, format }

@@ -17,7 +17,7 @@ pub(crate) trait Records<const SIZE: usize> {
     /// Where the records lie in a file of `length` bytes, which is read from its start.
     fn runs(input: &mut (impl BufRead + Seek), length: usize) -> Result<Runs, DecodeErrorKind>;
 
-    /// The event of a record; `base` is its run's. It does nothing that could panic: what is not used of it then costs nothing.
+    /// The event of a record that has no fault; `base` is its run's. It does nothing that could panic: what is not used of it then costs nothing.
     fn event(record: &[u8; SIZE], base: i64) -> Event;
 
     /// What is wrong with the first of these records that cannot be one; `offset` is where they lie in the file.
