@@ -1,7 +1,7 @@
 //! The kernels: each a struct of slices that says what it computes, checked once, then run over [`Simd`](super::simd::Simd).
 //!
 //! They know no network and no thread. `unsafe` lives here and in `simd` alone; each kernel asserts that every place it
-//! touches lies inside its slices before it touches one, and each has a plain scalar twin in `cpu/tests.rs`.
+//! touches lies inside its slices before it touches one, and each has a plain scalar twin in `cpu/tests/`.
 
 pub(super) mod adamw;
 pub(super) mod neuron;

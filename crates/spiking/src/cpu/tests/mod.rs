@@ -3,21 +3,21 @@
 //! Twins compute in f64 from the definition, one value at a time, and share no code with the kernels. Where a kernel's
 //! order of summation is fixed, its paths must also agree to the bit.
 
+mod cells;
+mod sparse;
+
 use proptest::prelude::*;
 
 use super::kernels::adamw::{AdamStep, Move};
-use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
-use super::kernels::norm::{Moments, Unnormalise};
+use super::kernels::norm::Moments;
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
-use super::kernels::sparse::{FindLanes, ListRows, Listed, SparseProduct, WeightGradient};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES, TAPS};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::{Given, Turned};
-use super::weights::PANEL;
-use crate::{Neuron, Reset, Rule, Streams};
+use crate::Streams;
 
 /// Numbers of -1 to 1 in no particular order.
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -209,143 +209,6 @@ proptest! {
     }
 
     #[test]
-    fn products_with_few_gradients_leave_out_zeros_alone(rows in 1usize..40, blocks in 1usize..4, seed in 0u64..1000) {
-        let mut grads = values(blocks * rows * LANES, seed);
-        let keep = values(grads.len(), seed + 1);
-        grads.iter_mut().zip(keep).for_each(|(grad, keep)| *grad = if keep > 0.4 { *grad } else { 0.0 });
-        let weights = values(blocks * LANES * PANEL, seed + 2);
-        let features = values(rows * PANEL, seed + 3);
-        let size = rows * LANES;
-        let (of_features, of_weights) = on_all_paths(|path| {
-            let lane_rows = rows.next_multiple_of(LANES);
-            let mut lanes = vec![u16::MAX; blocks * lane_rows];
-            let mut listed = vec![Listed::default(); blocks];
-            for ((grads, lanes), into) in grads.chunks(size).zip(lanes.chunks_mut(lane_rows)).zip(&mut listed) {
-                path.run(FindLanes { values: grads, step: LANES, rows, lanes });
-                path.run(ListRows { lanes, rows, into });
-            }
-            let mut of_features = vec![f32::NAN; rows * PANEL];
-            path.run(SparseProduct {
-                a: &grads,
-                a_block: size,
-                a_row: LANES,
-                lanes: &lanes,
-                lanes_block: lane_rows,
-                blocks,
-                rows,
-                alike: 4,
-                b: &weights,
-                b_step: PANEL,
-                b_stride: LANES,
-                c: &mut of_features,
-                c_row: PANEL,
-                c_stride: LANES,
-                vectors: PANEL / LANES,
-                start: Start::Zero,
-            });
-            let mut of_weights = vec![f32::NAN; blocks * PANEL * LANES];
-            for ((grads, listed), out) in grads.chunks(size).zip(&listed).zip(of_weights.chunks_mut(PANEL * LANES)) {
-                path.run(WeightGradient { features: &features, grads, listed, out });
-            }
-            (of_features, of_weights)
-        });
-        let grad = |row: usize, output: usize| f64::from(grads[(output / LANES * rows + row) * LANES + output % LANES]);
-        let twin = |i: usize| {
-            let mut sum = Sum::default();
-            for output in 0..blocks * LANES {
-                sum.add(grad(i / PANEL, output) * f64::from(weights[output * PANEL + i % PANEL]));
-            }
-            sum
-        };
-        assert_sums(&of_features, twin, 1e-6);
-        let twin = |i: usize| {
-            let (output, feature) = (i / LANES / PANEL * LANES + i % LANES, i / LANES % PANEL);
-            let mut sum = Sum::default();
-            for row in 0..rows {
-                sum.add(grad(row, output) * f64::from(features[row * PANEL + feature]));
-            }
-            sum
-        };
-        assert_sums(&of_weights, twin, 1e-6);
-    }
-
-    /// A term that is zero is left out, and every sum is the dense product's to the bit.
-    #[test]
-    fn sparse_products_are_the_dense_ones(
-        (rows, alike, blocks, vectors, start) in (1usize..20, 1usize..9, 1usize..4, 1usize..10, 0usize..3),
-        seed in 0u64..1000,
-    ) {
-        let (inputs, outputs) = (blocks * LANES, vectors * LANES);
-        let mut a = values(rows * inputs, seed);
-        let keep = values(a.len(), seed + 1);
-        a.iter_mut().zip(keep).for_each(|(value, keep)| *value = if keep > 0.0 { *value } else { 0.0 });
-        let (b, bias) = (values(inputs * outputs, seed + 2), values(outputs, seed + 3));
-        let before = values(rows * outputs, seed + 4);
-        let start = [Start::Zero, Start::Sum, Start::Bias(&bias)][start];
-        // B is `[vector][term][16]`, as the panels of a linear layer are.
-        let row_list: Vec<Row> =
-            (0..rows).map(|row| Row { a: (row * inputs) as u32, c: (row * outputs) as u32 }).collect();
-        let (sparse, dense) = on_all_paths(|path| {
-            let lane_rows = rows.next_multiple_of(LANES);
-            let mut lanes = vec![0; blocks * lane_rows];
-            for (block, lanes) in lanes.chunks_mut(lane_rows).enumerate() {
-                path.run(FindLanes { values: &a[block * LANES..], step: inputs, rows, lanes });
-            }
-            let mut c = before.clone();
-            path.run(SparseProduct {
-                a: &a,
-                a_block: LANES,
-                a_row: inputs,
-                lanes: &lanes,
-                lanes_block: lane_rows,
-                blocks,
-                rows,
-                alike,
-                b: &b,
-                b_step: LANES,
-                b_stride: inputs * LANES,
-                c: &mut c,
-                c_row: outputs,
-                c_stride: LANES,
-                vectors,
-                start,
-            });
-            let mut dense = before.clone();
-            path.run(Product {
-                a: &a,
-                b: &b,
-                c: &mut dense,
-                rows: &row_list,
-                terms: Terms { runs: &[Run { a: 0, b: 0 }], length: inputs, a_step: 1, b_step: LANES },
-                vectors,
-                b_stride: inputs * LANES,
-                c_stride: LANES,
-                start,
-                repeat: Repeat::ONCE,
-            });
-            (c, dense)
-        });
-        prop_assert_eq!(sparse, dense);
-    }
-
-    /// What is no number must be seen behind the product too.
-    #[test]
-    fn products_with_few_gradients_keep_what_is_no_number(lane in 0usize..16, row in 0usize..9) {
-        let mut grads = vec![0.0; 9 * LANES];
-        grads[row * LANES + lane] = f32::NAN;
-        for path in Path::available() {
-            let (mut lanes, mut listed) = ([0; LANES], Listed::default());
-            path.run(FindLanes { values: &grads, step: LANES, rows: 9, lanes: &mut lanes });
-            path.run(ListRows { lanes: &lanes, rows: 9, into: &mut listed });
-            let mut out = vec![0.0; PANEL * LANES];
-            path.run(WeightGradient { features: &vec![1.0; 9 * PANEL], grads: &grads, listed: &listed, out: &mut out });
-            for (i, value) in out.iter().enumerate() {
-                prop_assert_eq!(value.is_nan(), i % LANES == lane);
-            }
-        }
-    }
-
-    #[test]
     fn turning_swaps_rows_and_columns(blocks in 1usize..5, seed in 0u64..1000) {
         let rows = blocks * LANES;
         let from = values(rows * LANES, seed);
@@ -459,162 +322,5 @@ proptest! {
             (twin[count + i], twin[2 * count + i]) = (m, v);
         }
         assert_close(&found, &twin, 1e-5);
-    }
-}
-
-/// A case of cells under a norm and a pool.
-#[derive(Debug, Clone)]
-struct Case {
-    neuron: Neuron,
-    pixels: usize,
-    steps: usize,
-    constant: bool,
-    factor: f32,
-    /// Which pixels have a place behind the pool.
-    uncovered: usize,
-    seed: u64,
-}
-
-fn cases() -> impl Strategy<Value = Case> {
-    let neuron = (0usize..4, any::<bool>(), 0.3f64..1.0, 0.2f64..1.0, 0.0f64..1.0, 0.2f64..0.8).prop_map(
-        |(rule, attached, threshold, decay, alpha, surrogate_half_width)| Neuron {
-            rule: Rule::ALL[rule],
-            threshold,
-            decay,
-            alpha,
-            surrogate_half_width,
-            reset: if attached { Reset::Attached } else { Reset::Detached },
-        },
-    );
-    (
-        neuron,
-        1usize..11,
-        1usize..8,
-        any::<bool>(),
-        prop_oneof![Just(1.0f32), Just(0.25)],
-        0usize..3,
-        0u64..1000,
-    )
-        .prop_map(|(neuron, pixels, steps, constant, factor, uncovered, seed)| Case {
-            neuron,
-            pixels,
-            steps,
-            constant: constant && steps > 1,
-            factor,
-            uncovered,
-            seed,
-        })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Forward and backward through cells, ReLU and norm, for all rules. A potential within rounding of an edge may fall on either
-    /// side of it: such cells are left out.
-    #[test]
-    fn cells_fire_and_learn_by_the_rules(case in cases()) {
-        let Case { neuron, pixels, steps, constant, factor, uncovered, seed } = case;
-        let planes = if constant { 1 } else { steps };
-        let input: Vec<f32> = values(planes * pixels * LANES, seed);
-        let scale: Vec<f32> = values(planes * LANES, seed + 1).iter().map(|x| 1.0 + 0.5 * x).collect();
-        let shift = values(planes * LANES, seed + 2);
-        let mean = values(planes * LANES, seed + 3);
-        let grads = values(steps * pixels * LANES, seed + 4);
-        let lanes = spikes(steps * pixels, seed + 5);
-        let of: Vec<u32> = (0..pixels)
-            .map(|p| if p < uncovered { Routes::NOWHERE } else { ((p * 7 + 3) % pixels) as u32 })
-            .collect();
-        let places: Vec<u32> = (0..pixels).map(|p| (pixels - 1 - p) as u32).collect();
-        let cells = Cells {
-            input: &input, step: pixels * LANES, affine: Some(Affine { scale: &scale, shift: &shift }), pixels, steps, constant,
-        };
-        let (fires, out, sums) = on_all_paths(|path| {
-            let mut fires = vec![0; steps * pixels];
-            path.run(Fire { cells, neuron: &neuron, spikes: &mut fires });
-            let mut out = vec![f32::NAN; planes * pixels * LANES];
-            let mut sums = vec![f32::NAN; planes * 2 * LANES];
-            path.run(Learn {
-                cells, neuron: &neuron, grads: &grads,
-                routes: Routes { of: Some(&of), places: pixels, step: pixels, lanes: Some(&lanes), factor },
-                mean: Some(&mean), out: &mut out, places: Places { of: Some(&places), plane: pixels }, sums: &mut sums,
-                potentials: &mut vec![f32::NAN; steps * PIXELS * LANES], positive: &mut vec![0; steps * PIXELS],
-            });
-            (fires, out, sums)
-        });
-        let n = &neuron;
-        let mut clear = true;
-        let mut twin_sums = vec![0.0; planes * 2 * LANES];
-        let mut twin_out = vec![0.0; planes * pixels * LANES];
-        for (pixel, lane) in (0..pixels).flat_map(|pixel| (0..LANES).map(move |lane| (pixel, lane))) {
-            let (mut u, mut s, mut current, mut rest) = (vec![0.0; steps], vec![0.0; steps], vec![0.0; steps], 0.0);
-            for t in 0..steps {
-                let plane = if constant { 0 } else { t };
-                let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
-                let z = x * f64::from(scale[plane * LANES + lane]) + f64::from(shift[plane * LANES + lane]);
-                current[t] = z.max(0.0);
-                u[t] = rest + current[t];
-                let edges = [n.threshold, n.threshold - n.surrogate_half_width, n.threshold + n.surrogate_half_width];
-                clear &= edges.iter().all(|edge| (u[t] - edge).abs() > 1e-5) && z.abs() > 1e-5;
-                s[t] = if u[t] >= n.threshold { 1.0 } else { 0.0 };
-                rest = n.decay * u[t] * (1.0 - s[t]);
-            }
-            if !clear {
-                break;
-            }
-            let mut later = 0.0;
-            for t in (0..steps).rev() {
-                prop_assert_eq!(fired(fires[t * pixels + pixel], lane), s[t]);
-                let reaches = pixel >= uncovered && lanes[t * pixels + pixel] >> lane & 1 == 1;
-                let g = if reaches {
-                    f64::from(grads[(t * pixels + of[pixel] as usize) * LANES + lane]) * f64::from(factor)
-                } else {
-                    0.0
-                };
-                let r = if (u[t] - n.threshold).abs() < n.surrogate_half_width { 1.0 } else { 0.0 };
-                let attached = if n.reset == Reset::Attached { u[t] * r } else { 0.0 };
-                let by_potential = if s[t] == 1.0 { 1.0 / u[t] } else { 0.0 };
-                let (k, m) = match n.rule {
-                    Rule::Baseline => (r, n.decay * ((1.0 - s[t]) - attached)),
-                    Rule::Spatial => (by_potential, n.decay * (1.0 - s[t])),
-                    Rule::Temporal => (r, n.decay * ((1.0 - s[t]) - attached + n.alpha * r)),
-                    Rule::Both => (by_potential, n.decay * ((1.0 - s[t]) + n.alpha * by_potential)),
-                };
-                later = k * g + m * later;
-                let before = if current[t] > 0.0 { later } else { 0.0 };
-                let plane = if constant { 0 } else { t };
-                twin_out[(plane * pixels + places[pixel] as usize) * LANES + lane] += before;
-                let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
-                twin_sums[plane * 2 * LANES + lane] += before;
-                twin_sums[(plane * 2 + 1) * LANES + lane] += before * (x - f64::from(mean[plane * LANES + lane]));
-            }
-        }
-        prop_assume!(clear);
-        assert_close(&out, &twin_out, 1e-4);
-        assert_close(&sums, &twin_sums, 1e-4);
-    }
-
-    #[test]
-    fn gradients_pass_the_norm(pixels in 1usize..20, seed in 0u64..1000) {
-        let (input, terms) = (values(pixels * LANES, seed), values(4 * LANES, seed + 1));
-        let before = values(pixels * LANES, seed + 2);
-        let places: Vec<u32> = (0..pixels).map(|p| (pixels - 1 - p) as u32).collect();
-        let (grads, sum) = on_all_paths(|path| {
-            let (mut grads, mut sum) = (before.clone(), vec![f32::NAN; LANES]);
-            path.run(Unnormalise {
-                input: &input, terms: &terms, grads: &mut grads, places: Places { of: Some(&places), plane: pixels }, sum: &mut sum,
-            });
-            (grads, sum)
-        });
-        let mut twin_sum = vec![0.0; LANES];
-        let mut twin = vec![0.0; pixels * LANES];
-        for (i, x) in input.iter().enumerate() {
-            let (pixel, lane) = (i / LANES, i % LANES);
-            let at = places[pixel] as usize * LANES + lane;
-            let [scale, slope, mean, shift] = std::array::from_fn(|term| f64::from(terms[term * LANES + lane]));
-            twin[at] = scale * f64::from(before[at]) + slope * (f64::from(*x) - mean) + shift;
-            twin_sum[lane] += twin[at];
-        }
-        assert_close(&grads, &twin, 1e-5);
-        assert_close(&sum, &twin_sum, 1e-5);
     }
 }

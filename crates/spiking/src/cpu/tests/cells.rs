@@ -1,0 +1,166 @@
+//! Cells with their norm, forward and backward by each gradient rule.
+
+use proptest::prelude::*;
+
+use super::{assert_close, fired, on_all_paths, spikes, values};
+use crate::cpu::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
+use crate::cpu::kernels::norm::Unnormalise;
+use crate::cpu::simd::LANES;
+use crate::{Neuron, Reset, Rule};
+
+/// A case of cells under a norm and a pool.
+#[derive(Debug, Clone)]
+struct Case {
+    neuron: Neuron,
+    pixels: usize,
+    steps: usize,
+    constant: bool,
+    factor: f32,
+    /// Which pixels have a place behind the pool.
+    uncovered: usize,
+    seed: u64,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let neuron = (0usize..4, any::<bool>(), 0.3f64..1.0, 0.2f64..1.0, 0.0f64..1.0, 0.2f64..0.8).prop_map(
+        |(rule, attached, threshold, decay, alpha, surrogate_half_width)| Neuron {
+            rule: Rule::ALL[rule],
+            threshold,
+            decay,
+            alpha,
+            surrogate_half_width,
+            reset: if attached { Reset::Attached } else { Reset::Detached },
+        },
+    );
+    (
+        neuron,
+        1usize..11,
+        1usize..8,
+        any::<bool>(),
+        prop_oneof![Just(1.0f32), Just(0.25)],
+        0usize..3,
+        0u64..1000,
+    )
+        .prop_map(|(neuron, pixels, steps, constant, factor, uncovered, seed)| Case {
+            neuron,
+            pixels,
+            steps,
+            constant: constant && steps > 1,
+            factor,
+            uncovered,
+            seed,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Forward and backward through cells, ReLU and norm, for all rules. A potential within rounding of an edge may fall on either
+    /// side of it: such cells are left out.
+    #[test]
+    fn cells_fire_and_learn_by_the_rules(case in cases()) {
+        let Case { neuron, pixels, steps, constant, factor, uncovered, seed } = case;
+        let planes = if constant { 1 } else { steps };
+        let input: Vec<f32> = values(planes * pixels * LANES, seed);
+        let scale: Vec<f32> = values(planes * LANES, seed + 1).iter().map(|x| 1.0 + 0.5 * x).collect();
+        let shift = values(planes * LANES, seed + 2);
+        let mean = values(planes * LANES, seed + 3);
+        let grads = values(steps * pixels * LANES, seed + 4);
+        let lanes = spikes(steps * pixels, seed + 5);
+        let of: Vec<u32> = (0..pixels)
+            .map(|p| if p < uncovered { Routes::NOWHERE } else { ((p * 7 + 3) % pixels) as u32 })
+            .collect();
+        let places: Vec<u32> = (0..pixels).map(|p| (pixels - 1 - p) as u32).collect();
+        let cells = Cells {
+            input: &input, step: pixels * LANES, affine: Some(Affine { scale: &scale, shift: &shift }), pixels, steps, constant,
+        };
+        let (fires, out, sums) = on_all_paths(|path| {
+            let mut fires = vec![0; steps * pixels];
+            path.run(Fire { cells, neuron: &neuron, spikes: &mut fires });
+            let mut out = vec![f32::NAN; planes * pixels * LANES];
+            let mut sums = vec![f32::NAN; planes * 2 * LANES];
+            path.run(Learn {
+                cells, neuron: &neuron, grads: &grads,
+                routes: Routes { of: Some(&of), places: pixels, step: pixels, lanes: Some(&lanes), factor },
+                mean: Some(&mean), out: &mut out, places: Places { of: Some(&places), plane: pixels }, sums: &mut sums,
+                potentials: &mut vec![f32::NAN; steps * PIXELS * LANES], positive: &mut vec![0; steps * PIXELS],
+            });
+            (fires, out, sums)
+        });
+        let n = &neuron;
+        let mut clear = true;
+        let mut twin_sums = vec![0.0; planes * 2 * LANES];
+        let mut twin_out = vec![0.0; planes * pixels * LANES];
+        for (pixel, lane) in (0..pixels).flat_map(|pixel| (0..LANES).map(move |lane| (pixel, lane))) {
+            let (mut u, mut s, mut current, mut rest) = (vec![0.0; steps], vec![0.0; steps], vec![0.0; steps], 0.0);
+            for t in 0..steps {
+                let plane = if constant { 0 } else { t };
+                let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
+                let z = x * f64::from(scale[plane * LANES + lane]) + f64::from(shift[plane * LANES + lane]);
+                current[t] = z.max(0.0);
+                u[t] = rest + current[t];
+                let edges = [n.threshold, n.threshold - n.surrogate_half_width, n.threshold + n.surrogate_half_width];
+                clear &= edges.iter().all(|edge| (u[t] - edge).abs() > 1e-5) && z.abs() > 1e-5;
+                s[t] = if u[t] >= n.threshold { 1.0 } else { 0.0 };
+                rest = n.decay * u[t] * (1.0 - s[t]);
+            }
+            if !clear {
+                break;
+            }
+            let mut later = 0.0;
+            for t in (0..steps).rev() {
+                prop_assert_eq!(fired(fires[t * pixels + pixel], lane), s[t]);
+                let reaches = pixel >= uncovered && lanes[t * pixels + pixel] >> lane & 1 == 1;
+                let g = if reaches {
+                    f64::from(grads[(t * pixels + of[pixel] as usize) * LANES + lane]) * f64::from(factor)
+                } else {
+                    0.0
+                };
+                let r = if (u[t] - n.threshold).abs() < n.surrogate_half_width { 1.0 } else { 0.0 };
+                let attached = if n.reset == Reset::Attached { u[t] * r } else { 0.0 };
+                let by_potential = if s[t] == 1.0 { 1.0 / u[t] } else { 0.0 };
+                let (k, m) = match n.rule {
+                    Rule::Baseline => (r, n.decay * ((1.0 - s[t]) - attached)),
+                    Rule::Spatial => (by_potential, n.decay * (1.0 - s[t])),
+                    Rule::Temporal => (r, n.decay * ((1.0 - s[t]) - attached + n.alpha * r)),
+                    Rule::Both => (by_potential, n.decay * ((1.0 - s[t]) + n.alpha * by_potential)),
+                };
+                later = k * g + m * later;
+                let before = if current[t] > 0.0 { later } else { 0.0 };
+                let plane = if constant { 0 } else { t };
+                twin_out[(plane * pixels + places[pixel] as usize) * LANES + lane] += before;
+                let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
+                twin_sums[plane * 2 * LANES + lane] += before;
+                twin_sums[(plane * 2 + 1) * LANES + lane] += before * (x - f64::from(mean[plane * LANES + lane]));
+            }
+        }
+        prop_assume!(clear);
+        assert_close(&out, &twin_out, 1e-4);
+        assert_close(&sums, &twin_sums, 1e-4);
+    }
+
+    #[test]
+    fn gradients_pass_the_norm(pixels in 1usize..20, seed in 0u64..1000) {
+        let (input, terms) = (values(pixels * LANES, seed), values(4 * LANES, seed + 1));
+        let before = values(pixels * LANES, seed + 2);
+        let places: Vec<u32> = (0..pixels).map(|p| (pixels - 1 - p) as u32).collect();
+        let (grads, sum) = on_all_paths(|path| {
+            let (mut grads, mut sum) = (before.clone(), vec![f32::NAN; LANES]);
+            path.run(Unnormalise {
+                input: &input, terms: &terms, grads: &mut grads, places: Places { of: Some(&places), plane: pixels }, sum: &mut sum,
+            });
+            (grads, sum)
+        });
+        let mut twin_sum = vec![0.0; LANES];
+        let mut twin = vec![0.0; pixels * LANES];
+        for (i, x) in input.iter().enumerate() {
+            let (pixel, lane) = (i / LANES, i % LANES);
+            let at = places[pixel] as usize * LANES + lane;
+            let [scale, slope, mean, shift] = std::array::from_fn(|term| f64::from(terms[term * LANES + lane]));
+            twin[at] = scale * f64::from(before[at]) + slope * (f64::from(*x) - mean) + shift;
+            twin_sum[lane] += twin[at];
+        }
+        assert_close(&grads, &twin, 1e-5);
+        assert_close(&sum, &twin_sum, 1e-5);
+    }
+}
