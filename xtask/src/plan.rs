@@ -66,19 +66,20 @@ fn bytes(count: u64) -> String {
     if mib < 1024.0 { format!("{:.0} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
 }
 
-/// Prints what is planned, by data and network.
+/// Prints what is planned, by data, network and training.
 pub(crate) fn plan(plan: &Plan, threads: usize) -> io::Result<()> {
     let experiment = &plan.experiment;
     print::line(format_args!("{}: {} (profile {})", experiment.artefact, experiment.title, plan.profile))?;
-    let mut groups: BTreeMap<(usize, String, String), Vec<&PlannedCell>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<&PlannedCell>> = BTreeMap::new();
     for cell in &plan.cells {
         let place = experiment.dataset.iter().position(|entry| entry.id == cell.config.dataset);
         let config = &cell.config;
         let network = format!("{}, width {}", config.network, config.width);
-        let key = (place.unwrap_or_default(), cell.manifest.describe(), network);
+        let training = (config.epochs, config.schedule.warm_up_epochs, config.batch_size);
+        let key = (place.unwrap_or_default(), cell.manifest.describe(), network, training);
         groups.entry(key).or_default().push(cell);
     }
-    for ((_, data, network), cells) in &groups {
+    for ((_, data, network, (epochs, warm_up, batch)), cells) in &groups {
         let config = &cells[0].config;
         print::line(format_args!("\n  {data}"))?;
         if let Ok(spec) = config.spec() {
@@ -114,9 +115,13 @@ pub(crate) fn plan(plan: &Plan, threads: usize) -> io::Result<()> {
             ))?;
         }
         print::line(format_args!(
-            "    training  {}, batches of {}, augmentation: {}, device {}, engine {}, {}",
-            print::counted(config.epochs, "epoch"),
-            config.batch_size,
+            "    training  {}, batches of {batch}, learning rate {}{}, augmentation: {}, device {}, engine {}, {}",
+            print::counted(*epochs, "epoch"),
+            each(cells, |config| config.schedule.learning_rate.to_string()),
+            match warm_up {
+                0 => String::new(),
+                epochs => format!(" after {} of warm-up", print::counted(*epochs, "epoch")),
+            },
             config.augmentation,
             config.device,
             config.engine,
