@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run import OFFICIAL, PACKAGES, cpu_model, make_venv, run
+from run import OFFICIAL, cpu_model, peers
 
 HERE = Path(__file__).resolve().parent
 MEASURES = {"accuracy": "accuracy, last epoch, %", "best_test": "accuracy, best test epoch, %", "firing_rate": "firing rate"}
@@ -29,10 +29,7 @@ FEWEST = 5
 
 def main() -> int:
     options = parse()
-    python = options.venv / "bin" / "python"
-    make_venv(options.venv, PACKAGES)
-    if not options.official.exists():
-        run(["git", "clone", OFFICIAL, options.official])
+    python = peers(options)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "agreement.json"
     content = json.loads(path.read_text()) if path.exists() else {"runs": {}}

@@ -13,17 +13,14 @@ import sys
 from pathlib import Path
 
 from agreement import write
-from run import OFFICIAL, PACKAGES, ROOT, cpu_model, cpu_seconds, make_venv, run
+from run import OFFICIAL, ROOT, cpu_model, cpu_seconds, peers, run
 
 HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
     options = parse()
-    python = options.venv / "bin" / "python"
-    make_venv(options.venv, PACKAGES)
-    if not options.official.exists():
-        run(["git", "clone", OFFICIAL, options.official])
+    python = peers(options)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "epoch.json"

@@ -135,10 +135,7 @@ class Sides:
 
     def __init__(self, options: argparse.Namespace):
         self.threads, self.eager, self.official = options.threads, options.eager, options.official
-        self.python = options.venv / "bin" / "python"
-        make_venv(options.venv, PACKAGES)
-        if not self.official.exists():
-            run(["git", "clone", OFFICIAL, self.official])
+        self.python = peers(options)
         run(["cargo", "build", "--package", "xtask"], cwd=ROOT)
         self.ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
         # Compiled graphs are kept from process to process.
@@ -229,6 +226,14 @@ class Results:
         fresh = self.path.with_suffix(".tmp")
         fresh.write_text(json.dumps(self.content, indent=1))
         fresh.replace(self.path)
+
+
+def peers(options: argparse.Namespace) -> Path:
+    """Python with the packages, and the authors' code; made where they are missing."""
+    make_venv(options.venv, PACKAGES)
+    if not options.official.exists():
+        run(["git", "clone", OFFICIAL, options.official])
+    return options.venv / "bin" / "python"
 
 
 def make_venv(folder: Path, packages: list[str]) -> None:
