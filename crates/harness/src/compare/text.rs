@@ -79,7 +79,8 @@ impl Comparison {
         }
         for (name, runs) in [("BASE", &self.only_in_base), ("NEW", &self.only_in_new)] {
             // Those of BASE are counted above already where each must be there again.
-            if !runs.is_empty() && !(self.limits.exact && name == "BASE") {
+            let counted_above = self.limits.exact && name == "BASE";
+            if !runs.is_empty() && !counted_above {
                 parts.push(format!("{} only in {name}", counted(runs.len(), "run")));
             }
         }
