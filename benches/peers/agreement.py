@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run import OFFICIAL, cpu_model, peers
+from run import add_peers, cpu_model, peers
 
 HERE = Path(__file__).resolve().parent
 MEASURES = {"accuracy": "accuracy, last epoch, %", "best_test": "accuracy, best test epoch, %", "firing_rate": "firing rate"}
@@ -59,7 +59,6 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, nargs="+", required=True, help="results/ARTEFACT/PROFILE/records, or a run store")
     parser.add_argument("--dataset", nargs="+", choices=["mnist", "cifar10", "nmnist"], default=["mnist", "nmnist"])
@@ -67,8 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--time-steps", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--data", type=Path, default=Path("data"), help="where `cargo xtask data import` put them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs side by side, a thread each")
-    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
-    parser.add_argument("--official", type=Path, default=cache / "official", help=f"a clone of {OFFICIAL}; made if missing")
+    add_peers(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of agreement.json and agreement.md")
     return parser.parse_args()
 

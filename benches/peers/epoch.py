@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from agreement import write
-from run import OFFICIAL, ROOT, cpu_model, cpu_seconds, peers, run
+from run import ROOT, add_peers, cpu_model, cpu_seconds, other_load, peers, run
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,14 +46,12 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     rules = ["baseline", "spatial", "temporal", "both"]
     parser.add_argument("--rule", nargs="+", choices=rules, default=["both"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, default=Path("data"), help="where `cargo xtask data import` put it")
-    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
-    parser.add_argument("--official", type=Path, default=cache / "official", help=f"a clone of {OFFICIAL}; made if missing")
+    add_peers(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of epoch.json, and of our run")
     return parser.parse_args()
 
@@ -87,9 +85,7 @@ def official(python: Path, record: Path, options: argparse.Namespace) -> dict:
 def alone(side) -> dict:
     """A side's numbers, and how much of the CPUs others took meanwhile."""
     before = cpu_seconds()
-    result = side()
-    mine, all_of_them, passed = (after - start for after, start in zip(cpu_seconds(), before, strict=True))
-    return result | {"other_load": max(0.0, all_of_them - mine) / passed}
+    return side() | {"other_load": other_load(before)}
 
 
 if __name__ == "__main__":

@@ -89,7 +89,6 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", nargs="+", choices=["step", "inference"], default=["step", "inference"])
     parser.add_argument(
@@ -105,10 +104,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="width 1/8, T = 4, rule both, 2 rounds")
     parser.add_argument("--eager", action="store_true", help="SpikingJelly without torch.compile")
-    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
-    parser.add_argument(
-        "--official", type=Path, default=cache / "official", help=f"a clone of {OFFICIAL}; made if missing"
-    )
+    add_peers(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of results.json and results.md")
     options = parser.parse_args()
     if options.quick:
@@ -163,9 +159,7 @@ class Sides:
         finished = subprocess.run(command, env=os.environ | self.environment[side], capture_output=True, text=True)
         if finished.returncode:
             raise SystemExit(f"{side} failed at {cell}:\n{finished.stderr[-3000:]}")
-        ours, all_of_them, passed = (after - start for after, start in zip(cpu_seconds(), before, strict=True))
-        load = max(0.0, all_of_them - ours) / passed
-        return json.loads(finished.stdout.splitlines()[-1]) | {"other_load": load}
+        return json.loads(finished.stdout.splitlines()[-1]) | {"other_load": other_load(before)}
 
     def start_alone(self, side: str, cell: Cell, steps: int, weights: Path) -> dict:
         """The least disturbed of a few processes."""
@@ -228,6 +222,13 @@ class Results:
         fresh.replace(self.path)
 
 
+def add_peers(parser: argparse.ArgumentParser) -> None:
+    """The options that say where the peers are."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
+    parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
+    parser.add_argument("--official", type=Path, default=cache / "official", help=f"a clone of {OFFICIAL}; made if missing")
+
+
 def peers(options: argparse.Namespace) -> Path:
     """Python with the packages, and the authors' code; made where they are missing."""
     make_venv(options.venv, PACKAGES)
@@ -251,6 +252,12 @@ def cpu_seconds() -> tuple[float, float, float]:
     user, nice, system, _, _, interrupt, soft, steal = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
     used = user + nice + system + interrupt + soft + steal
     return times.children_user + times.children_system, used, time.monotonic() * os.cpu_count()
+
+
+def other_load(before: tuple[float, float, float]) -> float:
+    """How much of the CPUs others than this process's children took since then."""
+    children, everyone, there = (now - start for now, start in zip(cpu_seconds(), before, strict=True))
+    return max(0.0, everyone - children) / there
 
 
 def cpu_model() -> str:

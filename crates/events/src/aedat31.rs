@@ -56,13 +56,10 @@ impl Records<RECORD> for Aedat31 {
 
     fn event(record: &[u8; RECORD], base: i64) -> Event {
         let word = u64::from_le_bytes(*record);
-        Event {
-            t: i64::from((word >> 32) as i32) | base,
-            // A record without a fault has no higher bits; who counts its pixel sees here that it lies on the sensor.
-            x: word as u32 >> 17 & EDGE,
-            y: word as u32 >> 2 & EDGE,
-            on: word >> 1 & 1 == 1,
-        }
+        let (x, y) = pixel(word);
+        // A record without a fault has no higher bits; who counts its pixel sees here that it lies on the sensor.
+        let (x, y) = (x & EDGE, y & EDGE);
+        Event { t: i64::from(timestamp(word)) | base, x, y, on: word >> 1 & 1 == 1 }
     }
 
     fn fault(records: &[[u8; RECORD]], offset: usize) -> Option<DecodeErrorKind> {
@@ -74,8 +71,8 @@ impl Records<RECORD> for Aedat31 {
         let index = records.iter().position(|record| never(record) != 0)?;
         let offset = offset + index * RECORD;
         let word = u64::from_le_bytes(records[index]);
-        let (t, x, y) =
-            (i64::from((word >> 32) as i32), (word >> 17 & 0x7fff) as i32, (word >> 2 & 0x7fff) as i32);
+        let (x, y) = pixel(word);
+        let (t, x, y) = (i64::from(timestamp(word)), x as i32, y as i32);
         Some(if x > EDGE as i32 || y > EDGE as i32 {
             let (sensor, format) = (Self::SENSOR, Format::Aedat31);
             DecodeErrorKind::OffSensor { offset, x, y, sensor, format }
@@ -87,6 +84,15 @@ impl Records<RECORD> for Aedat31 {
     fn note(records: &[[u8; RECORD]], notes: &mut Notes) {
         notes.invalid_events += records.iter().filter(|[data, ..]| data & 1 == 0).count() as u64;
     }
+}
+
+/// x and y of a record, all their bits.
+const fn pixel(word: u64) -> (u32, u32) {
+    (word as u32 >> 17 & 0x7fff, word as u32 >> 2 & 0x7fff)
+}
+
+const fn timestamp(word: u64) -> i32 {
+    (word >> 32) as i32
 }
 
 /// Reads the header's lines; how many bytes they are.
