@@ -139,12 +139,13 @@ class Sides:
         # Memory that PyTorch frees stays with the process, instead of being faulted in again at each step.
         kept = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1099511627776"}
         kept["MALLOC_TOP_PAD_"] = "268435456"
+        huge = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
         pinned = {"OMP_NUM_THREADS": str(self.threads)}
         self.environment = {
             # As .cargo/config.toml sets it for `cargo xtask`.
-            "ours": {"RAYON_NUM_THREADS": "1"},
+            "ours": {"RAYON_NUM_THREADS": "1"} | huge,
             "official": pinned,
-            "spikingjelly": pinned | kept | compiled,
+            "spikingjelly": pinned | kept | huge | compiled,
         }
 
     def start(self, side: str, cell: Cell, steps: int, weights: Path, *, save: bool = False) -> dict:
