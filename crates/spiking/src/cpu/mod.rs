@@ -11,41 +11,42 @@ mod examine;
 #[allow(clippy::needless_range_loop, reason = "tiles are loops over constants, several arrays at one index")]
 mod kernels;
 mod linear;
+mod load;
 #[allow(unsafe_code, reason = "a store of 16 values in the measure of the peak")]
 pub mod measure;
 mod memory;
 mod plan;
+mod probe;
 #[allow(unsafe_code, reason = "the paths of one instruction set each")]
 mod simd;
 #[cfg(test)]
 mod tests;
 mod turned;
+mod votes;
 mod watch;
 mod weights;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use conv::{Conv, Extent, Maps, Room, Statistics};
+use conv::{Conv, Extent, Room, Statistics};
 use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
-use plan::{ConvStage, Plan, place};
-use simd::LANES;
+use plan::{ConvStage, Plan};
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
-use crate::examine::largest;
 use crate::optimizer::{BETA1, BETA2, EPSILON};
-use crate::random::{ahead, unit};
 use crate::{
     AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
     SpikingError, StepReport,
 };
 
+pub use probe::Probe;
 pub use simd::Path;
 pub use watch::Part;
 
@@ -69,21 +70,6 @@ pub struct Cpu {
     /// The class with the largest vote of each sample, the first of equals.
     predictions: Vec<u32>,
     watch: Watch,
-}
-
-/// One training step laid open, with nothing moved but the running statistics: for tests and comparisons.
-#[derive(Debug, Clone)]
-pub struct Probe {
-    /// Mean squared error over batch and classes.
-    pub loss: f64,
-    /// The votes' mean over time, `[N, classes]`.
-    pub output: Tensor,
-    /// Spikes by layer index, `[T, N, C, H, W]` (features: `[T, N, F]`).
-    pub spikes: BTreeMap<usize, Tensor>,
-    /// Gradients of all parameters by name.
-    pub gradients: BTreeMap<String, Tensor>,
-    /// Dropout masks by layer index, `[N, F]`: 0 or 1 / (1 - p).
-    pub masks: BTreeMap<usize, Tensor>,
 }
 
 impl Cpu {
@@ -181,47 +167,6 @@ impl Cpu {
         convs.chain(linears).map(write).collect()
     }
 
-    /// Makes room for a batch and reads its stimuli.
-    fn load(&mut self, batch: &Batch<'_>, statistics: Statistics) -> Result<()> {
-        let samples = batch.check(self.spec.input, self.plan.classes)?;
-        if batch.time_steps > kernels::neuron::MOST_STEPS {
-            return Err(SpikingError::Range {
-                key: "time_steps",
-                found: batch.time_steps.to_string(),
-                expected: "at most 1024 on the CPU engine",
-            });
-        }
-        let steps = batch.time_steps;
-        let extent = Extent { samples, steps, planes: batch.frames };
-        self.extent = extent;
-        for (index, conv) in self.convs.iter_mut().enumerate() {
-            conv.make_room(if index == 0 { extent } else { Extent { planes: steps, ..extent } }, statistics);
-        }
-        for linear in &mut self.linears {
-            linear.make_room(extent);
-        }
-        let input = self.spec.input;
-        let (height, width) = input.map();
-        let (channels, area) = (input.channels, input.height * input.width);
-        let Maps::Real { values, .. } = &mut self.convs[0].input else {
-            unreachable!("the first input is real")
-        };
-        let frames = batch.values.par_chunks(channels * area);
-        values.par_chunks_mut((height + 2) * (width + 2) * channels).zip(frames).for_each(|(map, frame)| {
-            for (channel, plane) in frame.chunks(area).enumerate() {
-                for y in 0..height {
-                    let row = &plane[y * input.stride * input.width..][..input.width];
-                    let line = &mut map[((y + 1) * (width + 2) + 1) * channels..][..width * channels];
-                    let values = row.iter().step_by(input.stride);
-                    for (pixel, value) in line.chunks_exact_mut(channels).zip(values) {
-                        pixel[channel] = *value;
-                    }
-                }
-            }
-        });
-        Ok(())
-    }
-
     /// Loads a batch and runs it through the network; leaves spikes and votes.
     fn pass(
         &mut self,
@@ -265,89 +210,6 @@ impl Cpu {
         self.votes = votes;
     }
 
-    /// Draws the dropout masks of a linear stage sample by sample in PyTorch's order of features, as the reference does.
-    fn draw_masks(&mut self, index: usize, dropout: Option<&mut ChaCha8Rng>) {
-        let samples = self.extent.samples;
-        let (plan, linear) = (&self.plan, &mut self.linears[index]);
-        let stage = linear.stage;
-        linear.mask_before.resize(0);
-        linear.mask_behind.resize(0);
-        let Some(dropout) = dropout else { return };
-        let factor = |stream: &mut ChaCha8Rng, probability: f64| {
-            if f64::from(unit(stream)) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
-        };
-        if let Some(probability) = stage.dropout_before {
-            linear.mask_before.resize(samples * stage.inputs);
-            let (features, of_batch) = (plan.features(index), &*dropout);
-            linear.mask_before.par_chunks_mut(stage.inputs).enumerate().for_each(|(sample, mask)| {
-                let mut of_sample = ahead(of_batch, sample * features);
-                plan.places(index).for_each(|place| mask[place] = factor(&mut of_sample, probability));
-            });
-            *dropout = ahead(dropout, samples * features);
-        }
-        if let Some(probability) = stage.dropout_behind {
-            linear.mask_behind.resize(stage.blocks() * samples * LANES);
-            for sample in 0..samples {
-                for output in 0..stage.outputs {
-                    let place = place(output, sample, samples);
-                    linear.mask_behind[place] = factor(dropout, probability);
-                }
-            }
-        }
-    }
-
-    /// The share of a class's voters that fired in the first `steps` time steps, `[sample][class]`.
-    fn votes_after(&self, steps: usize) -> impl Iterator<Item = f32> {
-        let samples = self.extent.samples;
-        let (classes, voters) = (self.plan.classes, self.plan.voters);
-        let spikes = self.linears.last().map_or(&[][..], |output| &output.spikes);
-        let of_a_sample = self.extent.steps;
-        (0..samples * classes).map(move |index| {
-            let (sample, class) = (index / classes, index % classes);
-            let fired: u32 = (class * voters..(class + 1) * voters)
-                .map(|cell| {
-                    let at = (cell / LANES * samples + sample) * of_a_sample;
-                    spikes[at..][..steps]
-                        .iter()
-                        .map(|spikes| u32::from(spikes >> (cell % LANES) & 1))
-                        .sum::<u32>()
-                })
-                .sum();
-            fired as f32 / (voters * steps) as f32
-        })
-    }
-
-    /// Mean squared error against the one-hot labels; leaves the predictions.
-    fn loss(&mut self, labels: &[u32]) -> f64 {
-        let classes = self.plan.classes;
-        self.predictions.clear();
-        let mut loss = 0.0;
-        for (votes, label) in self.votes.chunks(classes).zip(labels) {
-            for (class, vote) in votes.iter().enumerate() {
-                let error = vote_error(*vote, class, *label);
-                loss += f64::from(error * error);
-            }
-            self.predictions.push(largest(votes));
-        }
-        loss / self.votes.len() as f64
-    }
-
-    /// Leaves the gradients of the output spikes.
-    fn vote_gradients(&mut self, labels: &[u32]) {
-        let Extent { samples, steps, .. } = self.extent;
-        let (classes, voters) = (self.plan.classes, self.plan.voters);
-        let blocks = self.linears.last().map_or(0, |linear| linear.stage.blocks());
-        self.vote_grads.resize(blocks * samples * LANES, 0.0);
-        let share = (2.0 / ((samples * classes) as f64 * (steps * voters) as f64)) as f32;
-        for (index, vote) in self.votes.iter().enumerate() {
-            let (sample, class) = (index / classes, index % classes);
-            let error = vote_error(*vote, class, labels[sample]);
-            for cell in class * voters..(class + 1) * voters {
-                self.vote_grads[place(cell, sample, samples)] = error * share;
-            }
-        }
-    }
-
     fn backward(&mut self, update: Update) {
         let (path, neuron) = (self.path, self.neuron);
         self.watch.skip();
@@ -381,79 +243,6 @@ impl Cpu {
             keep: (1.0 - learning_rate * self.weight_decay) as f32,
             rate: (learning_rate / (1.0 - BETA1.powf(step))) as f32,
         })
-    }
-
-    /// A training step that keeps its gradients instead of moving the weights; the running statistics move.
-    ///
-    /// # Errors
-    /// Those of [`Engine::train_step`].
-    pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
-        self.pass(batch, Statistics::Batch, Some(dropout))?;
-        let loss = self.loss(batch.labels);
-        self.vote_gradients(batch.labels);
-        self.backward(Update::Keep);
-        let (samples, classes) = (self.extent.samples, self.plan.classes);
-        let mut spikes = BTreeMap::new();
-        for conv in &self.convs {
-            let shape = [conv.stage.outputs, conv.stage.height, conv.stage.width];
-            let at = |block, sample, t, pixel| conv.spikes_at(block, sample, t)[pixel];
-            spikes.insert(conv.stage.cells(), self.spikes_of(at, shape)?);
-        }
-        let mut masks = BTreeMap::new();
-        for (index, linear) in self.linears.iter().enumerate() {
-            let stage = linear.stage;
-            let at = |block, sample, t, _| linear.spikes[(block * samples + sample) * self.extent.steps + t];
-            let layer = self.spikes_of(at, [stage.outputs, 1, 1])?;
-            spikes.insert(stage.cells, layer.flatten_from(2)?);
-            if !linear.mask_before.is_empty() {
-                let features = self.plan.features(index);
-                let at = |i: usize| i / features * stage.inputs + self.plan.feature(index, i % features);
-                let mask: Vec<f32> = (0..samples * features).map(|i| linear.mask_before[at(i)]).collect();
-                masks.insert(stage.layer - 1, Tensor::from_vec(mask, (samples, features), &Device::Cpu)?);
-            }
-            if !linear.mask_behind.is_empty() {
-                let of = stage.outputs;
-                let at = |i: usize| place(i % of, i / of, samples);
-                let mask: Vec<f32> = (0..samples * of).map(|i| linear.mask_behind[at(i)]).collect();
-                masks.insert(stage.cells - 1, Tensor::from_vec(mask, (samples, of), &Device::Cpu)?);
-            }
-        }
-        Ok(Probe {
-            loss,
-            output: Tensor::from_slice(&self.votes, (samples, classes), &Device::Cpu)?,
-            spikes,
-            gradients: self.trainable(|weights| &weights.kept)?,
-            masks,
-        })
-    }
-
-    /// `[T, N, C, H, W]` from the spikes at (block, sample, time step, pixel).
-    fn spikes_of(
-        &self,
-        at: impl Fn(usize, usize, usize, usize) -> u16,
-        [channels, height, width]: [usize; 3],
-    ) -> Result<Tensor> {
-        let Extent { samples, steps, .. } = self.extent;
-        let pixels = height * width;
-        let value = |i: usize| {
-            let (pixel, channel) = (i % pixels, i / pixels % channels);
-            let (sample, t) = (i / pixels / channels % samples, i / pixels / channels / samples);
-            f32::from(at(channel / LANES, sample, t, pixel) >> (channel % LANES) & 1)
-        };
-        let values: Vec<f32> = (0..steps * samples * channels * pixels).map(value).collect();
-        Ok(Tensor::from_vec(values, (steps, samples, channels, height, width), &Device::Cpu)?)
-    }
-
-    /// Evaluates a batch and gives its votes after each time step, as if it were the last: `[T, N, classes]`, the share of a
-    /// class's voters that fired so far.
-    ///
-    /// # Errors
-    /// Those of [`Engine::evaluate`].
-    pub fn anytime(&mut self, batch: &Batch<'_>) -> Result<Tensor> {
-        in_pool(|| self.pass(batch, Statistics::Running, None))?;
-        let (samples, classes, steps) = (self.extent.samples, self.plan.classes, self.extent.steps);
-        let votes: Vec<f32> = (1..=steps).flat_map(|so_far| self.votes_after(so_far)).collect();
-        Ok(Tensor::from_vec(votes, (steps, samples, classes), &Device::Cpu)?)
     }
 }
 
@@ -523,11 +312,6 @@ impl Engine for Cpu {
         let moments = first.into_iter().filter_map(pair).collect();
         Ok(AdamW::resumed(self.weight_decay, self.steps, moments))
     }
-}
-
-/// How far a class's vote lies from what the label asks for.
-fn vote_error(vote: f32, class: usize, label: u32) -> f32 {
-    vote - if label as usize == class { 1.0 } else { 0.0 }
 }
 
 /// Runs `f` on a thread of the pool. From outside it, each of a step's shared tasks would be handed over and waited for by itself.

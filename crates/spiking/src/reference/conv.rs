@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Shards, Trace, sum};
+use super::trace::{Shards, Trace, sum};
 use crate::Result;
 
 /// `[9C, n*H*W]`: for each of the nine kernel positions, row by row, the zero-padded map seen from there.

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{Shards, Trace, sum};
+use super::trace::{Shards, Trace, sum};
 use crate::Result;
 
 /// `[C, n, H, W]` to `[C*H*W, n]`.

@@ -2,7 +2,9 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Reference, Shards, Trace, mean_votes};
+use super::Reference;
+use super::pass::mean_votes;
+use super::trace::{Shards, Trace};
 use crate::examine::{Examination, Frequencies, Operations, largest, reach, reached};
 use crate::{Layer, Mode, Result, Stimuli};
 

@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::Trace;
+use super::trace::Trace;
 use crate::{Neuron, Reset, Result};
 
 /// What a LIF layer keeps of one shard.

@@ -1,0 +1,99 @@
+//! Back through the layers, from the gradients of the votes to those of the parameters.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::lif::lif_backward;
+use super::pass::{Pass, Saved};
+use super::trace::{Shards, Trace, zip_shards};
+use super::{Reference, conv, dense, norm, pool};
+use crate::{Layer, Result};
+
+impl Reference {
+    /// Gradients of all parameters from the gradient of each shard's votes, the same at each time step.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn backward(
+        &self,
+        pass: Pass,
+        votes: Vec<Tensor>,
+        time_steps: usize,
+    ) -> Result<BTreeMap<String, Tensor>> {
+        let mut gradients = BTreeMap::new();
+        let mut grads: Shards = votes.into_iter().map(|vote| Trace(vec![vote; time_steps])).collect();
+        let first_trained = self
+            .spec
+            .layers
+            .iter()
+            .position(|layer| matches!(layer, Layer::Conv { .. } | Layer::Linear { .. }));
+        for (index, saved) in pass.saved.into_iter().enumerate().rev() {
+            let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
+                grads.par_iter().map(|trace| trace.map(f)).collect()
+            };
+            grads = match (self.spec.layers[index], saved) {
+                (Layer::Conv { .. }, Saved::Conv { input }) => {
+                    let (weight, _) = self.weight_and_bias(index)?;
+                    let (dw, db) = conv::backward_parameters(&input, &grads, &weight)?;
+                    gradients.insert(format!("{index}.weight"), dw);
+                    gradients.insert(format!("{index}.bias"), db);
+                    if first_trained == Some(index) {
+                        break;
+                    }
+                    let kernel = conv::backward_kernel(&weight)?;
+                    each(&|grad| conv::columns_times(grad, &kernel))?
+                }
+                (Layer::BatchNorm, Saved::Norm(kept)) => {
+                    let (weight, _) = self.weight_and_bias(index)?;
+                    let (next, dw, db) = norm::backward(&grads, &kept, &weight)?;
+                    gradients.insert(format!("{index}.weight"), dw);
+                    gradients.insert(format!("{index}.bias"), db);
+                    next
+                }
+                (Layer::Relu, Saved::Relu { output }) => {
+                    zip_shards(&grads, &output, |grad, out| Ok((grad * out.sign()?)?))?
+                }
+                (Layer::Lif, Saved::Lif { traces }) => {
+                    let neuron = &self.neuron;
+                    grads
+                        .par_iter()
+                        .zip(&traces)
+                        .map(|(grad, trace)| Ok(Trace(lif_backward(trace, grad.tensors(), neuron)?)))
+                        .collect::<Result<_>>()?
+                }
+                (Layer::MaxPool { size }, Saved::Pool { input, output }) => grads
+                    .par_iter()
+                    .zip(input.par_iter().zip(&output))
+                    .map(|(grad, (input, output))| {
+                        let steps = 0..grad.tensors().len();
+                        let next =
+                            steps.map(|t| pool::max_backward(grad.at(t), input.at(t), output.at(t), size));
+                        Ok(Trace(next.collect::<Result<_>>()?))
+                    })
+                    .collect::<Result<_>>()?,
+                (Layer::AvgPool { size }, Saved::Pool { input, .. }) => {
+                    zip_shards(&grads, &input, |grad, input| pool::average_backward(grad, input, size))?
+                }
+                (Layer::Flatten, Saved::Shape(shape)) => each(&|grad| dense::unflatten(grad, shape))?,
+                (Layer::NeuronDropout { .. }, Saved::Dropout { masks }) => dense::mask(&grads, &masks)?,
+                (Layer::Linear { .. }, Saved::Linear { input }) => {
+                    let (weight, _) = self.weight_and_bias(index)?;
+                    let (dw, db) = dense::linear_backward_parameters(&input, &grads)?;
+                    gradients.insert(format!("{index}.weight"), dw);
+                    gradients.insert(format!("{index}.bias"), db);
+                    if first_trained == Some(index) {
+                        break;
+                    }
+                    let transposed = weight.t()?.contiguous()?;
+                    each(&|grad| Ok(transposed.matmul(grad)?))?
+                }
+                (Layer::Vote { voters }, _) => each(&|grad| dense::vote_backward(grad, voters))?,
+                // A cell in analogue mode.
+                (_, _) => grads,
+            };
+        }
+        Ok(gradients)
+    }
+}

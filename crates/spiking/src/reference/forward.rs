@@ -1,0 +1,159 @@
+//! Through the layers, in training and in evaluation.
+
+use candle_core::Tensor;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::lif::{LifTrace, lif_forward};
+use super::pass::{Pass, Saved, mean_votes};
+use super::trace::{Shards, Trace};
+use super::{Reference, conv, dense, lif, norm, pool};
+use crate::random::unit;
+use crate::{Evaluation, Layer, Mode, Result, Stimuli};
+
+impl Reference {
+    /// A forward pass in training mode: batch statistics, running averages updated, dropout on.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn forward(&mut self, stimuli: &Stimuli, mode: Mode, dropout: &mut ChaCha8Rng) -> Result<Pass> {
+        let steps = stimuli.time_steps;
+        let mut shards = stimuli.shards.clone();
+        let mut saved = Vec::with_capacity(self.spec.layers.len());
+        for index in 0..self.spec.layers.len() {
+            let (next, kept) = match self.spec.layers[index] {
+                Layer::BatchNorm => {
+                    let (weight, bias) = self.weight_and_bias(index)?;
+                    let statistics = norm::batch_statistics(&shards)?;
+                    self.update_running(index, &statistics, steps)?;
+                    let (next, kept) = norm::forward(&shards, statistics, &weight, &bias)?;
+                    (next, Saved::Norm(kept))
+                }
+                Layer::NeuronDropout { probability } => {
+                    let masks = dense::dropout_masks(&shards, probability, || unit(dropout))?;
+                    let next = dense::mask(&shards, &masks)?;
+                    (next, Saved::Dropout { masks })
+                }
+                Layer::Lif if mode == Mode::Spiking => {
+                    let neuron = &self.neuron;
+                    let traces: Vec<LifTrace> = shards
+                        .par_iter()
+                        .map(|trace| lif_forward(trace, steps, neuron))
+                        .collect::<Result<_>>()?;
+                    let next = traces.iter().map(|trace| Trace(trace.spikes.clone())).collect();
+                    (next, Saved::Lif { traces })
+                }
+                _ => self.stateless(index, shards)?,
+            };
+            shards = next;
+            saved.push(kept);
+        }
+        Ok(Pass { votes: mean_votes(&shards, steps)?, saved })
+    }
+
+    /// Evaluates: running statistics, no dropout, spikes counted.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn evaluate(&self, stimuli: &Stimuli, labels: &[u32], mode: Mode) -> Result<Evaluation> {
+        let steps = stimuli.time_steps;
+        let mut spikes = Vec::new();
+        let shards = self.run(stimuli, mode, |index, shards| {
+            if let Some(cells) = self.cells_before(index).filter(|_| mode == Mode::Spiking) {
+                let counts = shards.par_iter().map(|trace| lif::count(trace.tensors()));
+                spikes.push((cells, counts.collect::<Result<Vec<u64>>>()?.iter().sum()));
+            }
+            Ok(())
+        })?;
+        let pass = Pass { votes: mean_votes(&shards, steps)?, saved: Vec::new() };
+        let (loss, _) = pass.loss(labels, steps)?;
+        Ok(Evaluation { loss, predictions: pass.predictions()?, spikes })
+    }
+
+    /// The layer of cells right before a layer, if there is one.
+    pub(super) fn cells_before(&self, index: usize) -> Option<usize> {
+        index.checked_sub(1).filter(|before| self.spec.layers[*before] == Layer::Lif)
+    }
+
+    /// Runs a batch with running statistics and without dropout; `meet` is shown what enters each layer. Gives the votes.
+    pub(super) fn run(
+        &self,
+        stimuli: &Stimuli,
+        mode: Mode,
+        mut meet: impl FnMut(usize, &[Trace]) -> Result<()>,
+    ) -> Result<Shards> {
+        let steps = stimuli.time_steps;
+        let mut shards = stimuli.shards.clone();
+        for index in 0..self.spec.layers.len() {
+            meet(index, &shards)?;
+            shards = match self.spec.layers[index] {
+                Layer::BatchNorm => {
+                    let (weight, bias) = self.weight_and_bias(index)?;
+                    let mean = &self.parameters.buffers[&format!("{index}.running_mean")];
+                    let var = &self.parameters.buffers[&format!("{index}.running_var")];
+                    norm::apply_running(&shards, mean, var, &weight, &bias)?
+                }
+                Layer::NeuronDropout { .. } => shards,
+                Layer::Lif if mode == Mode::Spiking => {
+                    let fire = |trace| Ok(Trace(lif_forward(trace, steps, &self.neuron)?.spikes));
+                    shards.par_iter().map(fire).collect::<Result<_>>()?
+                }
+                _ => self.stateless(index, shards)?.0,
+            };
+        }
+        Ok(shards)
+    }
+
+    /// Layers that do the same in training and evaluation.
+    fn stateless(&self, index: usize, shards: Shards) -> Result<(Shards, Saved)> {
+        let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
+            shards.par_iter().map(|trace| trace.map(f)).collect()
+        };
+        Ok(match self.spec.layers[index] {
+            Layer::Conv { .. } => {
+                let (weight, bias) = self.weight_and_bias(index)?;
+                let kernel = conv::forward_kernel(&weight)?;
+                let next = each(&|x| conv::forward(x, &kernel, &bias))?;
+                (next, Saved::Conv { input: shards })
+            }
+            Layer::Relu => {
+                let next = each(&|x| Ok(x.relu()?))?;
+                (next.clone(), Saved::Relu { output: next })
+            }
+            Layer::MaxPool { size } => {
+                let next = each(&|x| pool::max(x, size))?;
+                (next.clone(), Saved::Pool { input: shards, output: next })
+            }
+            Layer::AvgPool { size } => {
+                let next = each(&|x| pool::average(x, size))?;
+                (next, Saved::Pool { input: shards, output: Vec::new() })
+            }
+            Layer::Flatten => {
+                let (c, _, h, w) = shards[0].at(0).dims4()?;
+                (each(&dense::flatten)?, Saved::Shape([c, h, w]))
+            }
+            Layer::Linear { .. } => {
+                let (weight, bias) = self.weight_and_bias(index)?;
+                let next = each(&|x| dense::linear(x, &weight, &bias))?;
+                (next, Saved::Linear { input: shards })
+            }
+            Layer::Vote { voters } => (each(&|x| dense::vote(x, voters))?, Saved::Nothing),
+            // Met here in analogue mode only, where a cell passes its input on.
+            Layer::Lif => (shards, Saved::Nothing),
+            Layer::BatchNorm | Layer::NeuronDropout { .. } => unreachable!("handled by the pass itself"),
+        })
+    }
+
+    /// One running update per time step, as the official code's per-step batch norm does.
+    fn update_running(&mut self, index: usize, statistics: &norm::Statistics, steps: usize) -> Result<()> {
+        for (part, batch) in [("mean", &statistics.mean), ("var", &statistics.unbiased)] {
+            let name = format!("{index}.running_{part}");
+            let mut running = self.parameters.buffers[&name].clone();
+            for t in 0..steps {
+                running = norm::running_update(&running, &batch[t.min(batch.len() - 1)])?;
+            }
+            self.parameters.buffers.insert(name, running);
+        }
+        Ok(())
+    }
+}

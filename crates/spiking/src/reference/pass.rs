@@ -1,0 +1,94 @@
+//! A forward pass: its votes, its loss, and what its layers keep for the way back.
+
+use candle_core::{DType, Tensor};
+
+use super::lif::LifTrace;
+use super::norm::SavedNorm;
+use super::trace::{Shards, Trace};
+use crate::Result;
+use crate::examine::largest;
+
+/// What a layer keeps for its backward pass.
+pub(super) enum Saved {
+    Conv { input: Shards },
+    Norm(SavedNorm),
+    Relu { output: Shards },
+    Lif { traces: Vec<LifTrace> },
+    Pool { input: Shards, output: Shards },
+    Shape([usize; 3]),
+    Dropout { masks: Vec<Tensor> },
+    Linear { input: Shards },
+    Nothing,
+}
+
+/// A forward pass and what it left behind.
+pub struct Pass {
+    pub(super) votes: Vec<Tensor>,
+    pub(super) saved: Vec<Saved>,
+}
+
+impl Pass {
+    /// The votes' mean over time, `[N, classes]`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn output(&self) -> Result<Tensor> {
+        Ok(Tensor::cat(&self.votes, 1)?.t()?.contiguous()?)
+    }
+
+    /// The spikes of a LIF layer, `[T, N, C, H, W]` (features: `[T, N, F]`); none if the layer did not spike.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn spikes(&self, layer: usize) -> Result<Option<Tensor>> {
+        let Some(Saved::Lif { traces }) = self.saved.get(layer) else { return Ok(None) };
+        let steps = (0..traces[0].spikes.len()).map(|t| {
+            let shards: Vec<Tensor> = traces
+                .iter()
+                .map(|trace| trace.spikes[t].transpose(0, 1))
+                .collect::<candle_core::Result<_>>()?;
+            Ok(Tensor::cat(&shards, 0)?.contiguous()?)
+        });
+        Ok(Some(Tensor::stack(&steps.collect::<Result<Vec<_>>>()?, 0)?))
+    }
+
+    /// Mean squared error against the one-hot labels, over batch and classes, and its gradient with respect to
+    /// each shard's votes at any time step, `[classes, n]`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn loss(&self, labels: &[u32], time_steps: usize) -> Result<(f64, Vec<Tensor>)> {
+        let classes = self.votes[0].dim(0)?;
+        let total = (labels.len() * classes) as f64;
+        let (mut loss, mut grads, mut first) = (0.0, Vec::new(), 0);
+        for votes in &self.votes {
+            let samples = votes.dim(1)?;
+            let index = Tensor::new(&labels[first..first + samples], votes.device())?;
+            first += samples;
+            let target =
+                candle_nn::encoding::one_hot(index, classes, 1f32, 0f32)?.t()?.to_dtype(votes.dtype())?;
+            let error = (votes - target.contiguous()?)?;
+            loss += error.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            grads.push((error * (2.0 / (total * time_steps as f64)))?);
+        }
+        Ok((loss / total, grads))
+    }
+
+    /// The class with the largest mean vote, per sample; the first of equals.
+    pub(super) fn predictions(&self) -> Result<Vec<u32>> {
+        let rows = self.output()?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        Ok(rows.iter().map(|row| largest(row)).collect())
+    }
+}
+
+/// The votes' mean over time, per shard.
+pub(super) fn mean_votes(shards: &[Trace], steps: usize) -> Result<Vec<Tensor>> {
+    let mean = |trace: &Trace| -> Result<Tensor> {
+        let mut sum = trace.at(0).clone();
+        for t in 1..steps {
+            sum = (sum + trace.at(t))?;
+        }
+        Ok((sum / steps as f64)?)
+    };
+    shards.iter().map(mean).collect()
+}

@@ -1,0 +1,58 @@
+//! The reference as one of the two executors.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::Reference;
+use crate::{AdamW, Batch, Engine, Evaluation, Examination, Mode, Parameters, Result, StepReport, Stimuli};
+
+/// The reference as an [`Engine`]: the network with its optimizer.
+#[derive(Debug, Clone)]
+pub struct Trainer {
+    engine: Reference,
+    optimizer: AdamW,
+}
+
+impl Trainer {
+    /// AdamW goes on from where `optimizer` stands.
+    pub fn new(engine: Reference, optimizer: AdamW) -> Self {
+        Self { engine, optimizer }
+    }
+
+    fn stimuli(&self, batch: &Batch<'_>) -> Result<Stimuli> {
+        batch.check(self.engine.spec.input, self.engine.spec.classes()?)?;
+        self.engine.stimuli(batch.values, batch.frames, batch.time_steps)
+    }
+}
+
+impl Engine for Trainer {
+    fn train_step(
+        &mut self,
+        batch: &Batch<'_>,
+        mode: Mode,
+        dropout: &mut ChaCha8Rng,
+        learning_rate: f64,
+    ) -> Result<StepReport> {
+        let stimuli = self.stimuli(batch)?;
+        self.engine.train_step(&stimuli, batch.labels, mode, dropout, &mut self.optimizer, learning_rate)
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
+        self.engine.evaluate(&self.stimuli(batch)?, batch.labels, mode)
+    }
+
+    fn examine(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Examination> {
+        self.engine.examine(&self.stimuli(batch)?, mode)
+    }
+
+    fn parameters(&self) -> Result<Parameters> {
+        Ok(self.engine.parameters.clone())
+    }
+
+    fn memory(&self) -> Option<usize> {
+        None
+    }
+
+    fn optimizer(&self) -> Result<AdamW> {
+        Ok(self.optimizer.clone())
+    }
+}
