@@ -6,6 +6,10 @@ HEADS = ["network", "width", "T", "batch", "rule", "ours ms", "official ms", "SJ
 HEADS += ["ours MiB", "official MiB", "SJ MiB", "official / ours", "SJ / ours", "loss off by", "votes flipped"]
 HEADS += ["gradient off by", "other load"]
 
+PEERS = ["official", "spikingjelly"]
+RANGE_HEADS = ["what", "width", "T", "cells", "official / ours, time", "SJ / ours, time"]
+RANGE_HEADS += ["official / ours, memory", "SJ / ours, memory"]
+
 
 def render(content: dict) -> str:
     """Medians, ratios and what they were measured on."""
@@ -27,6 +31,7 @@ def render(content: dict) -> str:
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
         "that other programs took while a side ran: a row where that is not near 0 is not worth much.",
     ]
+    lines += ["", "## In short", "", _line(RANGE_HEADS), _line("---" for _ in RANGE_HEADS), *map(_line, _ranges(cells))]
     for mode, title in [("step", "Training step"), ("inference", "Inference")]:
         rows = [_row(one) for one in cells if one["cell"]["mode"] == mode]
         if rows:
@@ -34,26 +39,45 @@ def render(content: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _ranges(cells: list) -> list[list[str]]:
+    """The smallest and the largest ratio of all networks and rules of the same width and T."""
+    groups = {}
+    for one in cells:
+        cell = one["cell"]
+        groups.setdefault((cell["mode"], cell["width"], cell["time_steps"]), []).append(one["rounds"])
+
+    def spread(group: list, key: str, side: str) -> str:
+        ratios = [_ratio(rounds, key, side) for rounds in group]
+        return f"{min(ratios):.1f} to {max(ratios):.1f}"
+
+    pairs = [(key, side) for key in ["ms_per_step", "peak_rss_mb"] for side in PEERS]
+    order = sorted(groups.items(), key=lambda one: (one[0][0] != "step", *one[0][1:]))
+    return [
+        [mode, f"{width:g}", str(time_steps), str(len(group)), *(spread(group, *pair) for pair in pairs)]
+        for (mode, width, time_steps), group in order
+    ]
+
+
+def _ratio(rounds: list, key: str, side: str) -> float:
+    return statistics.median(turn[side][key] / turn["ours"][key] for turn in rounds)
+
+
 def _row(one: dict) -> list[str]:
     cell, check, rounds = one["cell"], one["check"], one["rounds"]
-    peers = ["official", "spikingjelly"]
 
     def median(key: str, side: str) -> float:
         return statistics.median(turn[side][key] for turn in rounds)
 
-    def ratio(key: str, side: str) -> str:
-        return f"{statistics.median(turn[side][key] / turn['ours'][key] for turn in rounds):.2f}"
-
     def pair(text) -> str:
-        return ", ".join(text(check[side]) for side in peers)
+        return ", ".join(text(check[side]) for side in PEERS)
 
     ours = check["ours"]["loss"]
     return [
         *(cell["network"], f"{cell['width']:g}", str(cell["time_steps"]), str(cell["batch"]), cell["rule"]),
-        *(f"{median('ms_per_step', side):.3g}" for side in ["ours", *peers]),
-        *(ratio("ms_per_step", side) for side in peers),
-        *(f"{median('peak_rss_mb', side):.0f}" for side in ["ours", *peers]),
-        *(ratio("peak_rss_mb", side) for side in peers),
+        *(f"{median('ms_per_step', side):.3g}" for side in ["ours", *PEERS]),
+        *(f"{_ratio(rounds, 'ms_per_step', side):.2f}" for side in PEERS),
+        *(f"{median('peak_rss_mb', side):.0f}" for side in ["ours", *PEERS]),
+        *(f"{_ratio(rounds, 'peak_rss_mb', side):.2f}" for side in PEERS),
         pair(lambda peer: f"{abs(peer['loss'] / ours - 1):.0e}") + ("" if one["agrees"] else " **disagree**"),
         pair(lambda peer: str(peer.get("flipped_votes", "-"))),
         pair(lambda peer: f"{peer['gradient_difference']:.0e}" if "gradient_difference" in peer else "-"),
