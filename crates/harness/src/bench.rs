@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::engine::Setup;
 use crate::environment::{cpu, peak_rss_mb};
+use crate::statistics::median;
 use crate::stimuli::Stimuli;
-use crate::train::median;
 use crate::{DeviceKind, EngineKind, HarnessError, Result};
 
 /// The paper's learning rate and weight decay.
@@ -163,7 +163,7 @@ impl Bench {
             firing_rates,
             threads: rayon::current_num_threads(),
             simd,
-            ms_per_step: median(step_ms.iter().copied()),
+            ms_per_step: median(step_ms.iter().copied()).unwrap_or_default(),
             step_ms,
             loss: losses[0],
             peak_rss_mb: peak_rss_mb(),

@@ -56,15 +56,13 @@ pub enum HarnessError {
         /// The experiment's data sets that are there.
         imported: Vec<DatasetId>,
     },
-    /// A run whose loss is no number any more.
-    #[error("run {run_id}: the loss of epoch {epoch} is {loss}: training diverged, lower the learning rate")]
+    /// A run whose loss or weights are no numbers any more.
+    #[error("run {run_id}: {what}: training diverged, lower the learning rate")]
     Diverged {
         /// The run.
         run_id: String,
-        /// The epoch, from 1.
-        epoch: usize,
-        /// The loss.
-        loss: f64,
+        /// What is no number, and after which epoch, from 1.
+        what: String,
     },
     /// A batch that is larger than the training split.
     #[error("{dataset}: a batch of {batch} is larger than the {train} training samples")]

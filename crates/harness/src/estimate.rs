@@ -7,8 +7,9 @@ use bpsta_datasets::Store;
 use bpsta_spiking::{AdamW, Engine, Mode, Parameters, Streams};
 
 use crate::engine::Setup;
+use crate::statistics::median;
 use crate::stimuli::Stimuli;
-use crate::train::{held_back, median};
+use crate::train::held_back;
 use crate::{Plan, PlannedCell, Result, RunConfig, RunStore};
 
 /// A step of calibration takes about so long, unless one of a single sample takes longer.
@@ -227,7 +228,7 @@ fn time(setup: &Setup, config: &RunConfig, mode: Mode) -> Result<(PerSample, Opt
             step(engine)?;
             seconds.push(clock.elapsed().as_secs_f64());
         }
-        Ok(median(seconds.into_iter()))
+        Ok(median(seconds).unwrap_or_default())
     };
     let of_several = seconds_of(&mut |engine| {
         engine.train_step(&batch, mode, &mut dropout, rate)?;

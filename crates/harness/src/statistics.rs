@@ -51,6 +51,15 @@ pub fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<f64> {
     a.iter().filter_map(|(seed, value)| Some(value - other(*seed)?)).collect()
 }
 
+/// The middle one, or the mean of the two in the middle; none of no values.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let high = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 { high } else { (values[middle - 1] + high) / 2.0 })
+}
+
 fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
@@ -95,6 +104,15 @@ mod tests {
         let expected = 1.96 * spread.deviation.unwrap() / 20.0;
         assert!((spread.mean - low - expected).abs() < 0.5 && (high - spread.mean - expected).abs() < 0.5);
         assert_eq!(Spread::of(&many), Some(spread));
+    }
+
+    #[test]
+    fn a_median_of_an_even_count_is_the_mean_of_the_middle_two() {
+        let of = |values: &[f64]| median(values.iter().copied());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(of(&[1.306, 1.064]), Some(1.185));
+        assert_eq!(of(&[9.0, 1.0, 2.0, 4.0]), Some(3.0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::evaluate::{Form, Tested, evaluate, examine, labels};
 use crate::maps::Maps;
 use crate::record::{Percentiles, Timing};
 use crate::reproducible::stream_names;
+use crate::statistics::median;
 use crate::{Accuracy, EpochRecord, HarnessError, PlannedCell, RECORD_SCHEMA, Record, Result, RunConfig};
 
 /// What a run leaves behind.
@@ -137,10 +138,8 @@ impl<'a> Run<'a> {
             correct += report.correct;
             advanced(share * (3 * labels.len()) as f64);
         }
-        let diverged =
-            |loss: f64| HarnessError::Diverged { run_id: self.cell.run_id.clone(), epoch: epoch + 1, loss };
         if !loss.is_finite() {
-            return Err(diverged(loss));
+            return Err(self.diverged(format!("the loss of epoch {} is {loss}", epoch + 1)));
         }
         let form = Form { frames, time_steps, mode, batch_size: config.batch_size, classes: config.classes };
         let mut test =
@@ -149,7 +148,8 @@ impl<'a> Run<'a> {
         let tested = test(&self.data.test)?;
         // Not left to the record: in a checkpoint a loss that is no number would be read back as none.
         if let Some(seen) = validated.iter().chain([&tested]).find(|seen| !seen.loss.is_finite()) {
-            return Err(diverged(seen.loss));
+            let what = format!("the test or validation loss after epoch {} is {}", epoch + 1, seen.loss);
+            return Err(self.diverged(what));
         }
         let trained = (steps * config.batch_size) as f64;
         let layers = tested.layers(&self.spec, time_steps)?;
@@ -175,8 +175,25 @@ impl<'a> Run<'a> {
     /// What it goes on from if it is stopped here.
     pub(crate) fn checkpoint(&mut self) -> Result<Checkpoint> {
         let progress = self.progress_here();
-        let engine = self.training.engine();
-        Ok(Checkpoint { progress, parameters: engine.parameters()?, optimizer: engine.optimizer()? })
+        let parameters = self.learnt()?;
+        Ok(Checkpoint { progress, parameters, optimizer: self.training.engine().optimizer()? })
+    }
+
+    /// What it has learnt so far. Spikes hide a divergence from the loss: a potential that is no number does not fire, so a network
+    /// whose weights are none falls silent, and its loss stays a number.
+    fn learnt(&mut self) -> Result<Parameters> {
+        let parameters = self.training.engine().parameters()?;
+        match parameters.not_finite()? {
+            None => Ok(parameters),
+            Some(name) => {
+                let epoch = self.progress.epochs.len();
+                Err(self.diverged(format!("a value of `{name}` is not finite after epoch {epoch}")))
+            }
+        }
+    }
+
+    fn diverged(&self, what: String) -> HarnessError {
+        HarnessError::Diverged { run_id: self.cell.run_id.clone(), what }
     }
 
     fn progress_here(&self) -> Progress {
@@ -190,7 +207,7 @@ impl<'a> Run<'a> {
     pub(crate) fn finish(mut self, code: &Code) -> Result<Trained> {
         let progress = self.progress_here();
         let simd = self.training.simd();
-        let parameters = self.training.engine().parameters()?;
+        let parameters = self.learnt()?;
         let config: &RunConfig = &self.cell.config;
         let form = Form {
             frames: self.data.time_steps,
@@ -225,8 +242,10 @@ impl<'a> Run<'a> {
             classes: Some(tested.classes.clone()),
             anytime: Some(examined.anytime),
             operations: Some(examined.operations),
-            train_ms_per_sample: median(epochs.iter().map(|epoch| epoch.train_ms_per_sample)),
-            test_ms_per_sample: median(epochs.iter().map(|epoch| epoch.test_ms_per_sample)),
+            train_ms_per_sample: median(epochs.iter().map(|epoch| epoch.train_ms_per_sample))
+                .unwrap_or_default(),
+            test_ms_per_sample: median(epochs.iter().map(|epoch| epoch.test_ms_per_sample))
+                .unwrap_or_default(),
             wall_seconds: progress.wall_seconds,
             threads: rayon::current_num_threads(),
             parameters_hash: parameters.hash()?,
@@ -260,10 +279,4 @@ fn hold_back(train: &Split, share: f64, streams: &Streams) -> Result<(Split, Opt
 /// How many of so many samples a share is; at least one.
 pub(crate) fn held_back(samples: usize, share: f64) -> usize {
     ((samples as f64 * share).round() as usize).clamp(1.min(samples), samples)
-}
-
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

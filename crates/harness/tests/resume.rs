@@ -242,3 +242,19 @@ fn a_training_that_diverges_is_a_cell_that_failed() {
     assert!(error.contains("training diverged, lower the learning rate"), "{error}");
     assert!(outcome.table.contains(error), "{}", outcome.table);
 }
+
+/// A potential that is no number does not fire: the network falls silent, and its loss stays a number.
+#[test]
+fn a_spiking_training_that_diverges_is_a_cell_that_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { epochs: Some(2), ..one(folder.path()) };
+    let (_, data) = plan_of("table2", &options);
+    let mut experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+    experiment.profile.get_mut(&Profile::Quick).unwrap().schedule.learning_rate = 1e30;
+    let plan = Plan::new(experiment, &options, &registry(), &data).unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 1));
+    let error = &outcome.failed[0].error;
+    assert!(error.contains("is not finite after epoch 2: training diverged"), "{error}");
+}

@@ -28,7 +28,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Height and width behind the door, in pixels.
+    /// Height and width behind the door, in pixels. A stride of 0 has none: [`NetworkSpec::shapes`] refuses it.
     pub const fn map(&self) -> (usize, usize) {
         (self.height.div_ceil(self.stride), self.width.div_ceil(self.stride))
     }
@@ -248,8 +248,12 @@ impl NetworkSpec {
     ///
     /// # Errors
     /// [`SpikingError::MapTooSmall`] for a pool wider than its map, [`SpikingError::Order`] for layers in an
-    /// order that has no meaning.
+    /// order that has no meaning, [`SpikingError::Range`] for a stride of 0.
     pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
+        if self.input.stride == 0 {
+            let (key, found, expected) = ("stride", "0".to_owned(), "at least 1");
+            return Err(SpikingError::Range { key, found, expected });
+        }
         let (height, width) = self.input.map();
         let mut shape = [self.input.channels, height, width];
         let mut shapes = vec![shape];

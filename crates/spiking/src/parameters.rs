@@ -86,6 +86,20 @@ impl Parameters {
         })
     }
 
+    /// The first tensor, in the order of names, that has a value which is infinite or no number.
+    ///
+    /// # Errors
+    /// The device's, where values cannot be read back.
+    pub fn not_finite(&self) -> Result<Option<&str>> {
+        for (name, tensor) in self.trainable.iter().chain(&self.buffers) {
+            let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// BLAKE3 over names, shapes and little-endian f32 values of all parameters and then all buffers, in the order of
     /// their names.
     ///

@@ -396,4 +396,6 @@ fn wrong_lengths_and_names_are_errors() {
     assert!(error.contains("expected one of baseline, spatial, temporal, both"), "{error}");
     let broken = Neuron { threshold: 0.0, ..Neuron::paper(Rule::Both) };
     assert!(broken.validate().unwrap_err().to_string().contains("threshold = 0"));
+    let no_stride = NetworkSpec { input: Input { stride: 0, ..spec.input }, ..spec };
+    assert_eq!(no_stride.shapes().unwrap_err().to_string(), "stride = 0: expected at least 1");
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::pairs::Match;
+use crate::statistics::median;
 use crate::{DeviceKind, Record};
 
 /// Reads a time off a record.
@@ -46,8 +47,8 @@ pub(super) fn ratios(pairs: &[Match<'_>], tolerance: f64) -> Vec<TimeRatio> {
     };
     let ratio = |(key, read): (&'static str, Read)| {
         let of = |pair: &&&Match<'_>| read(&pair.new.record) / read(&pair.base.record);
-        let mut ratios: Vec<f64> = judged.iter().map(of).filter(|ratio| ratio.is_finite()).collect();
-        let median = median(&mut ratios);
+        let ratios: Vec<f64> = judged.iter().map(of).filter(|ratio| ratio.is_finite()).collect();
+        let median = median(ratios.iter().copied());
         TimeRatio {
             key,
             pairs: ratios.len(),
@@ -57,12 +58,4 @@ pub(super) fn ratios(pairs: &[Match<'_>], tolerance: f64) -> Vec<TimeRatio> {
         }
     };
     TIMES.into_iter().map(ratio).collect()
-}
-
-/// The middle one, or the mean of the two in the middle.
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let high = *values.get(middle)?;
-    Some(if values.len() % 2 == 1 { high } else { (values[middle - 1] + high) / 2.0 })
 }

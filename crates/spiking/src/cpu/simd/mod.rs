@@ -46,9 +46,14 @@ impl Path {
         let mut paths = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if avx2
+            // All that `x86::with_avx2` and `x86::with_avx512` are compiled for.
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("bmi1")
                 && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("lzcnt");
+            if avx2
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
@@ -56,7 +61,7 @@ impl Path {
             {
                 paths.push(Self(Instructions::Avx512));
             }
-            if avx2 && is_x86_feature_detected!("bmi2") {
+            if avx2 {
                 paths.push(Self(Instructions::Avx2));
             }
         }
