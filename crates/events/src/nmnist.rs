@@ -31,9 +31,7 @@ impl Records<RECORD> for Nmnist {
 
     fn event([x, y, high, middle, low]: &[u8; RECORD], _base: i64) -> Event {
         let t = u32::from_be_bytes([0, high & 0x7f, *middle, *low]);
-        // One load in place of three, where the time is not asked for.
-        let pixel = u32::from_le_bytes([*x, *y, *high, *middle]);
-        Event { t: i64::from(t), x: pixel & 0xff, y: pixel >> 8 & 0xff, on: pixel >> 23 & 1 == 1 }
+        Event { t: i64::from(t), x: u32::from(*x), y: u32::from(*y), on: high >> 7 == 1 }
     }
 
     fn note(records: &[[u8; RECORD]], notes: &mut Notes) {
