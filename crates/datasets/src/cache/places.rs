@@ -15,8 +15,8 @@ use super::parts::Parts;
 use crate::error::IoContext;
 use crate::{DatasetError, SplitName};
 
-/// Bytes between two chunks at most, where the library keeps something of its own.
-const GAP: u64 = 1 << 20;
+/// Bytes that are searched at a time.
+const WINDOW: u64 = 1 << 20;
 const RECORD: usize = 12;
 
 /// Offset and length of a chunk.
@@ -50,19 +50,24 @@ pub(super) fn locate(
     Ok(places)
 }
 
-/// The first place from `start` on that holds `chunk`.
+/// The first place from `start` on that holds `chunk`. Mostly it is `start` itself; but the library keeps things of its own between
+/// chunks, and between the splits lie labels and names: as many bytes as there are samples and as their names are long.
 fn find(file: &mut File, chunk: &[u8], start: u64) -> std::io::Result<Option<u64>> {
-    let read = |file: &mut File, from: u64, length: u64| {
+    let (mut from, mut more) = (start, 0);
+    loop {
         file.seek(SeekFrom::Start(from))?;
+        let length = more + chunk.len() as u64;
         let mut bytes = Vec::new();
-        file.take(length).read_to_end(&mut bytes).map(|_| bytes)
-    };
-    if read(file, start, chunk.len() as u64)? == chunk {
-        return Ok(Some(start));
+        Read::by_ref(file).take(length).read_to_end(&mut bytes)?;
+        if let Some(at) = bytes.windows(chunk.len().max(1)).position(|bytes| bytes == chunk) {
+            return Ok(Some(from + at as u64));
+        }
+        if (bytes.len() as u64) < length {
+            return Ok(None);
+        }
+        from += more + 1;
+        more = WINDOW;
     }
-    let window = read(file, start, GAP + chunk.len() as u64)?;
-    let found = window.windows(chunk.len().max(1)).position(|bytes| bytes == chunk);
-    Ok(found.map(|at| start + at as u64))
 }
 
 /// The places as they are kept: offset u64 and length u32, little-endian.
@@ -108,5 +113,27 @@ impl Samples {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem));
         }
         Ok(bytes.as_chunks::<2>().0.iter().map(|count| u16::from_le_bytes(*count)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_found_however_far_it_lies() {
+        let mut file = tempfile::tempfile().unwrap();
+        let chunk = [7, 8, 9];
+        // Across the end of a window, and windows away.
+        for place in [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 5 * WINDOW + 3] {
+            let bytes = [&vec![7; place as usize][..], &[0], &chunk].concat();
+            file.set_len(0).unwrap();
+            file.rewind().unwrap();
+            std::io::Write::write_all(&mut file, &bytes).unwrap();
+            for start in [0, 1] {
+                assert_eq!(find(&mut file, &chunk, start).unwrap(), Some(place + 1), "{place} from {start}");
+            }
+            assert_eq!(find(&mut file, &chunk, place + 2).unwrap(), None);
+        }
     }
 }

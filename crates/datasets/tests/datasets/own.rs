@@ -64,6 +64,30 @@ fn an_official_split_lies_in_folders() {
     assert_eq!(manifest.missing, ["Test/wave: no file"]);
 }
 
+/// Between the chunks of the two splits lie the labels and names of all training samples.
+#[test]
+fn many_samples_of_long_names_are_cached() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    let long = "x".repeat(200);
+    for (split, count) in [("Train", 5000), ("Test", 3)] {
+        for take in 0..count {
+            let path = tree.join(format!("{split}/clap/{long}{take:04}.bin"));
+            write(&path, &events(take, 3, 8), Format::NmnistBin);
+        }
+    }
+    let text = table("official-folders", Format::NmnistBin)
+        .replace("width = 100\nheight = 100", "width = 8\nheight = 8");
+    let store = store(folder.path(), &text);
+    let manifest = store.import(gestures(), &tree).unwrap();
+    let data = store.load(&manifest, Some(framing("number:1"))).unwrap();
+    assert_eq!((data.train.len(), data.test.len()), (5000, 3));
+    let (mut last, mut test) = (Vec::new(), Vec::new());
+    data.train.read(&[2], &mut last).unwrap();
+    data.test.read(&[2], &mut test).unwrap();
+    assert_eq!((last, test.iter().sum::<f32>()), (test.clone(), 3.0));
+}
+
 #[test]
 fn what_is_no_recording_or_no_class_is_named() {
     let folder = tempfile::tempdir().unwrap();
