@@ -26,12 +26,14 @@ pub(crate) fn wait(folder: &Path, name: &str, reporter: &Reporter) -> Result<Fil
     Ok(file)
 }
 
-/// Removes the staging folders in `folder` whose names begin with `prefix`. The caller makes sure that no living process works in
-/// one, so that a killed one left them.
+/// Removes the staging folders in `folder` whose names are `prefix` and what makes them unique. The caller makes sure that no living
+/// process works in one, so that a killed one left them.
 pub(crate) fn clear(folder: &Path, prefix: &str) -> Result<(), DatasetError> {
+    // Letters and digits: with more behind the prefix the folder is another thing's, as `gestures-2` is beside `gestures`.
+    let unique = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
     for entry in fs::read_dir(folder).context("list", folder)? {
         let entry = entry.context("list", folder)?;
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
+        if entry.file_name().to_string_lossy().strip_prefix(prefix).is_some_and(unique) {
             fs::remove_dir_all(entry.path()).context("remove the unfinished folder", &entry.path())?;
         }
     }

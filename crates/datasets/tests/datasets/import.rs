@@ -71,10 +71,15 @@ fn what_a_killed_import_left_is_cleared_away() {
     let tree = folder.path().join("tree");
     nmnist(&tree, 10, 3);
     let left = folder.path().join("data/.importing-nmnist-Xy12");
-    fs::create_dir_all(left.join("import/raw/Train")).unwrap();
+    // These are of other data sets, whose imports may be running.
+    let others = ["importing-nmnist-2-Xy12", "unpacking-nmnist-2-Xy12", "importing-nmnist2-Xy12"]
+        .map(|name| folder.path().join(format!("data/.{name}")));
+    for folder in others.iter().chain([&left]) {
+        fs::create_dir_all(folder.join("import/raw/Train")).unwrap();
+    }
     assert!(store(folder.path()).manifest(DatasetId::NMNIST).unwrap().is_none());
     store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap();
-    assert!(!left.exists());
+    assert!(!left.exists() && others.iter().all(|folder| folder.exists()));
 }
 
 #[test]
