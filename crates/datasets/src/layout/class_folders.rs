@@ -1,7 +1,8 @@
 //! A data set of one's own: a folder a class, full of recordings of one format; where the split is official, below `Train` and
 //! `Test`.
 //!
-//! Any name will do, but nothing that is no recording may lie between them: what an import would leave out in silence is refused.
+//! Any name will do, but a folder of a class holds nothing but recordings, and beside and above them lie no other folders and no
+//! recordings: what an import would leave out in silence is refused. Other files there, such as notes, are left alone.
 
 use std::path::Path;
 
@@ -23,20 +24,28 @@ pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Sca
     let is_root = |root: &Path| {
         parts.iter().any(|(part, _)| info.classes.iter().any(|class| root.join(part).join(class).is_dir()))
     };
-    let root = find_root(from, is_root)?.ok_or_else(|| {
-        let above = if by_folder { "folders Train and Test, each with " } else { "" };
-        let classes = info.classes.join(", ");
-        not_recognised(format!("{above}a folder a class ({classes}) of {suffix} files"))
-    })?;
+    let classes = info.classes.join(", ");
+    let above = if by_folder { "folders Train and Test, each with " } else { "" };
+    let expected = format!("{above}a folder a class ({classes}) of {suffix} files");
+    let root = find_root(from, is_root)?.ok_or_else(|| not_recognised(expected.clone()))?;
+    let refuse_others = |folder: &Path, is_ours: &dyn Fn(&str) -> bool, folders: &str| {
+        let entries = if folder.is_dir() { list(folder)? } else { Vec::new() };
+        let other = entries.into_iter().find(|(name, path)| match path.is_dir() {
+            true => !is_ours(name),
+            false => name.ends_with(&suffix),
+        });
+        other.map_or(Ok(()), |(_, path)| Err(foreign(path, folders)))
+    };
 
     let mut scan = Scan { root: root.clone(), files: Vec::new(), missing: Vec::new() };
+    if by_folder {
+        let is_part = |name: &str| matches!(name, "Train" | "Test");
+        refuse_others(&root, &is_part, "recordings in the folders Train and Test, and no other folder")?;
+    }
     for (part, split) in parts {
         let here = root.join(part);
-        for (name, path) in if here.is_dir() { list(&here)? } else { Vec::new() } {
-            if path.is_dir() && !info.classes.contains(&name) {
-                return Err(foreign(path, format!("a folder of a class: {}", info.classes.join(", "))));
-            }
-        }
+        let is_class = |name: &str| info.classes.iter().any(|class| class == name);
+        refuse_others(&here, &is_class, &format!("recordings in a folder of a class: {classes}"))?;
         for (label, class) in info.classes.iter().enumerate() {
             let folder = here.join(class);
             let files = if folder.is_dir() { list(&folder)? } else { Vec::new() };
@@ -60,5 +69,5 @@ pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Sca
             }
         }
     }
-    Ok(scan)
+    if scan.files.is_empty() { Err(not_recognised(expected)) } else { Ok(scan) }
 }

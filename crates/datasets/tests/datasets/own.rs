@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bpsta_datasets::{Counts, DatasetId, Registry, Store};
+use bpsta_datasets::{Counts, DatasetError, DatasetId, Registry, Store};
 use bpsta_events::Format;
 
 use crate::tree::{events, framing, write};
@@ -62,6 +62,18 @@ fn an_official_split_lies_in_folders() {
     let manifest = store.import(gestures(), folder.path()).unwrap();
     assert_eq!(manifest.samples, Counts { train: 3, test: 1 });
     assert_eq!(manifest.missing, ["Test/wave: no file"]);
+
+    // Each of these would be left out.
+    for path in ["Validate/clap/e.aedat", "Train/f.aedat", "g.aedat"] {
+        let path = tree.join(path);
+        write(&path, &events(5, 50, 100), Format::Aedat2);
+        let error = store.import(gestures(), &tree).unwrap_err().to_string();
+        assert!(error.contains("move it out of the tree"), "{error}");
+        fs::remove_file(&path).unwrap();
+        let _ = fs::remove_dir_all(tree.join("Validate"));
+    }
+    fs::write(tree.join("notes.txt"), "mine").unwrap();
+    assert_eq!(store.import(gestures(), &tree).unwrap(), manifest);
 }
 
 /// Between the chunks of the two splits lie the labels and names of all training samples.
@@ -89,6 +101,19 @@ fn many_samples_of_long_names_are_cached() {
 }
 
 #[test]
+fn folders_without_recordings_are_no_import() {
+    for (split, class) in [("first-nine-tenths-by-name", "clap"), ("official-folders", "Train/clap")] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join(class)).unwrap();
+        let store = store(folder.path(), &table(split, Format::Aedat2));
+        let error = store.import(gestures(), &tree).unwrap_err();
+        assert!(matches!(error, DatasetError::NotRecognised { .. }), "{error}");
+        assert_eq!(store.manifest(gestures()).unwrap(), None);
+    }
+}
+
+#[test]
 fn what_is_no_recording_or_no_class_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -104,6 +129,12 @@ fn what_is_no_recording_or_no_class_is_named() {
     let error = store.import(gestures(), &tree).unwrap_err().to_string();
     assert!(error.contains("wabe") && error.contains("clap, wave"), "{error}");
     fs::remove_dir(tree.join("wabe")).unwrap();
+
+    // It would be left out.
+    fs::copy(tree.join("clap/a.aedat"), tree.join("b.aedat")).unwrap();
+    let error = store.import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("b.aedat") && error.contains("clap, wave"), "{error}");
+    fs::remove_file(tree.join("b.aedat")).unwrap();
 
     // An event beyond the sensor that the table says.
     write(&tree.join("clap/b.aedat"), &events(1, 50, 128), Format::Aedat2);
