@@ -222,6 +222,21 @@ fn what_cannot_be_generated_is_refused() {
     assert!(matches!(error, SyntheticError::EmptySplit { .. }) && !root.exists());
     let error = generate(DatasetId::DVSGESTURE, &Size { train: 11, test: 331 }, 1, &root).unwrap_err();
     assert!(matches!(error, SyntheticError::TooManyTrials { most: 330, .. }) && !root.exists());
+    for (dataset, train, test) in [
+        (DatasetId::MNIST, usize::MAX, 1),
+        (DatasetId::MNIST, 1, 10_001),
+        (DatasetId::NMNIST, 60_001, 1),
+        (DatasetId::NMNIST, 1, 10_001),
+        (DatasetId::CIFAR10, 50_001, 1),
+        (DatasetId::CIFAR10, 4, 1),
+        (DatasetId::DVSCIFAR10, usize::MAX, 1),
+        (DatasetId::DVSCIFAR10, 9_001, 1_000),
+        (DatasetId::DVSCIFAR10, 9, 1),
+    ] {
+        let error = generate(dataset, &Size { train, test }, 1, &root).unwrap_err();
+        assert!(matches!(error, SyntheticError::Size { .. }) && !root.exists(), "{dataset}: {error}");
+        assert!(error.to_string().contains("ask for"), "{error}");
+    }
     fs::create_dir(&root).unwrap();
     fs::write(root.join("mine"), "precious").unwrap();
     let error = generate(DatasetId::MNIST, &SMALL, 1, &root).unwrap_err();

@@ -36,7 +36,7 @@ use tree::Tree;
 pub const VERSION: u32 = 1;
 
 /// How many samples to generate, over all classes. Sample `i` of a split has class `i` modulo the number of classes,
-/// so the classes are as balanced as the count permits.
+/// so the classes are as balanced as the count permits. There are at most as many as the official files hold.
 ///
 /// DVS-CIFAR10 has no official split, and its files do not say which split they belong to: `train + test` is
 /// rounded up to a multiple of ten, every class gets a tenth of it, and the rule for that set decides (of each
@@ -65,6 +65,18 @@ pub enum SyntheticError {
         train: usize,
         /// Test samples asked for.
         test: usize,
+    },
+    /// A size that the data set's files cannot have.
+    #[error("there is no stand-in of {dataset} with {train} training and {test} test samples: {why}")]
+    Size {
+        /// The data set.
+        dataset: DatasetId,
+        /// Training samples asked for.
+        train: usize,
+        /// Test samples asked for.
+        test: usize,
+        /// Why not, and what to ask for instead.
+        why: &'static str,
     },
     /// More gesture trials than there are official users and lights to name recordings after.
     #[error(
@@ -123,7 +135,7 @@ struct SplitPart {
 /// The tree has the official unpacked layout, plus the file `SYNTHETIC.txt` that says what it is.
 ///
 /// # Errors
-/// When a split would be empty or (DVS-Gesture) too big, when `root` holds something, and when a file cannot be
+/// When a split would be empty or too big, when `root` holds something, and when a file cannot be
 /// written; the unfinished tree is then left behind with its `SYNTHETIC.txt`.
 pub fn generate(dataset: DatasetId, size: &Size, seed: u64, root: &Path) -> Result<(), SyntheticError> {
     let Size { train, test } = *size;
@@ -134,9 +146,7 @@ pub fn generate(dataset: DatasetId, size: &Size, seed: u64, root: &Path) -> Resu
     if !DatasetId::PAPER.contains(&dataset) {
         return Err(SyntheticError::NoGenerator { dataset });
     }
-    if dataset == DatasetId::DVSGESTURE {
-        recordings::check_dvs_gesture(&parts)?;
-    }
+    check_size(dataset, size, &parts)?;
     let tree = Tree::claim(root, dataset, size, seed)?;
     match dataset {
         DatasetId::MNIST => stills::write_mnist(seed, &parts, tree),
@@ -146,4 +156,29 @@ pub fn generate(dataset: DatasetId, size: &Size, seed: u64, root: &Path) -> Resu
         DatasetId::DVSCIFAR10 => recordings::write_dvs_cifar10(seed, size, tree),
         _ => Err(SyntheticError::NoGenerator { dataset }),
     }
+}
+
+/// Refuses before anything is generated what the importer would refuse or divide otherwise than asked for.
+fn check_size(dataset: DatasetId, size: &Size, parts: &[SplitPart; 2]) -> Result<(), SyntheticError> {
+    let Size { train, test } = *size;
+    let why = match dataset {
+        DatasetId::MNIST | DatasetId::NMNIST if train > 60_000 || test > 10_000 => {
+            "officially there are 60000 and 10000; ask for no more"
+        }
+        DatasetId::CIFAR10 if train > 50_000 || test > 10_000 => {
+            "officially there are 50000 and 10000; ask for no more"
+        }
+        DatasetId::CIFAR10 if train < 5 => {
+            "training samples lie in five files, none of them empty; ask for at least 5"
+        }
+        DatasetId::DVSCIFAR10 if train.saturating_add(test) > 10_000 => {
+            "officially there are 10000 in all; ask for no more"
+        }
+        DatasetId::DVSCIFAR10 if train + test <= 10 => {
+            "a class with one recording has none for testing; ask for more than 10 in all"
+        }
+        DatasetId::DVSGESTURE => return recordings::check_dvs_gesture(parts),
+        _ => return Ok(()),
+    };
+    Err(SyntheticError::Size { dataset, train, test, why })
 }

@@ -45,6 +45,23 @@ fn every_data_set_has_a_stand_in_that_loads() {
     }
 }
 
+/// Each data set's smallest has samples of both kinds.
+#[test]
+fn the_smallest_stand_ins_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    for (id, train, expected) in [
+        (DatasetId::MNIST, 1, (1, 1)),
+        (DatasetId::CIFAR10, 5, (5, 1)),
+        (DatasetId::NMNIST, 1, (1, 1)),
+        (DatasetId::DVSGESTURE, 1, (1, 1)),
+        (DatasetId::DVSCIFAR10, 10, (10, 10)),
+    ] {
+        let manifest = store.synthetic(id, &Size { train, test: 1 }, 3).unwrap();
+        assert_eq!((manifest.samples.train, manifest.samples.test), expected, "{id}");
+    }
+}
+
 #[test]
 fn a_stand_in_is_generated_once_and_is_the_same_everywhere() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
