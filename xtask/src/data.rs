@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use bpsta_datasets::{DatasetId, Manifest, Patience, Registry, Store, synthetic, thousands};
+use bpsta_datasets::{DatasetError, DatasetId, Manifest, Patience, Registry, Store, synthetic, thousands};
 use bpsta_harness::STAND_IN_SEED;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
@@ -101,7 +101,10 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             list(&registry, &store, &data)
         }
         Command::Fetch { dataset } => fetch(&open()?.1, dataset),
-        Command::Import { dataset, from } => import(&open()?.1, dataset, from.as_deref()),
+        Command::Import { dataset, from } => {
+            let (registry, store) = open()?;
+            import(&registry, &store, dataset, from.as_deref())
+        }
         Command::Verify { dataset } => verify(&open()?.1, dataset),
         Command::Frame(args) if args.file.is_some() => frame::file(args),
         Command::Frame(args) => {
@@ -177,8 +180,11 @@ fn fetch(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn import(store: &Store, dataset: DatasetId, from: Option<&Path>) -> anyhow::Result<()> {
+fn import(registry: &Registry, store: &Store, dataset: DatasetId, from: Option<&Path>) -> anyhow::Result<()> {
     let downloads = store.downloads(dataset);
+    if from.is_none() && registry.get(dataset)?.files.is_empty() {
+        return Err(DatasetError::NothingPublished { dataset }.into());
+    }
     let from = from.unwrap_or(&downloads);
     if from == downloads && !downloads.is_dir() {
         bail!(

@@ -262,3 +262,31 @@ fn what_cannot_be_looked_at_is_said_with_the_way_out() {
     fails(&["data", "preview", "README.md", "--stand-in"], &["--stand-in is for data sets"]);
     fails(&["data", "preview", "nmnist", "--sample", "1", "--samples", "2"], &["--sample", "--samples"]);
 }
+
+/// A registry of one data set of one's own: two recordings of either class, in `tree` beside it.
+fn own_registry(folder: &Path, framing: &str) -> PathBuf {
+    for (class, take) in [("clap", 1u8), ("clap", 2), ("wave", 1), ("wave", 2)] {
+        let class = folder.join("tree").join(class);
+        std::fs::create_dir_all(&class).unwrap();
+        std::fs::write(class.join(format!("{take}.bin")), [take, 2, 128, 0, 0, 3, take, 0, 0, 9]).unwrap();
+    }
+    let table = "[gestures]\ntitle = \"Gestures\"\ncitation = \"none\"\nlicence = \"ours\"\nkind = \"events\"\n\
+        layout = \"class-folders\"\nformat = \"nmnist-bin\"\nwidth = 34\nheight = 34\nchannels = 2\n\
+        classes = [\"clap\", \"wave\"]\nsplit = \"first-nine-tenths-by-name\"\n";
+    let path = folder.join("own.toml");
+    std::fs::write(&path, format!("{table}framing = \"{framing}\"\n")).unwrap();
+    path
+}
+
+#[test]
+fn a_data_set_of_ones_own_is_imported_and_not_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = own_registry(folder.path(), "number:16");
+    let (data, registry) = (folder.path().join("data"), registry.to_str().unwrap());
+    let of = ["--registry", registry, "--data", data.to_str().unwrap()];
+    for command in ["fetch", "import"] {
+        let way_out =
+            "no published files of gestures: import your own with `cargo xtask data import gestures --from";
+        fails(&[&["data", command, "gestures"][..], &of].concat(), &[way_out]);
+    }
+}

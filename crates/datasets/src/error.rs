@@ -114,7 +114,7 @@ pub enum DatasetError {
     /// A file is not the official one.
     #[error(
         "{path}: its {algorithm} is {found}, the official file's is {expected}: \
-         fetch the file again, or correct datasets.toml if the official file has changed", path = path.display()
+         remove it and fetch it again, or correct datasets.toml if the official file has changed", path = path.display()
     )]
     Checksum {
         /// The file.
@@ -143,6 +143,15 @@ pub enum DatasetError {
         file: String,
         /// Each mirror's address, and why not.
         failures: String,
+    },
+    /// A data set without published files.
+    #[error(
+        "datasets.toml names no published files of {dataset}: import your own with \
+         `cargo xtask data import {dataset} --from FOLDER`"
+    )]
+    NothingPublished {
+        /// The data set.
+        dataset: DatasetId,
     },
     /// A data set that its publishers hand out behind a form.
     #[error(

@@ -93,10 +93,13 @@ impl Store {
     /// What is there and whole is not fetched again; what was cut goes on.
     ///
     /// # Errors
-    /// [`DatasetError::ByHand`] for a data set without mirrors, [`DatasetError::NotFetched`] when no mirror has a file,
-    /// [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`] when one is there that is not the official one.
+    /// [`DatasetError::NothingPublished`] for a data set of one's own, [`DatasetError::ByHand`] for one without mirrors,
+    /// [`DatasetError::NotFetched`] when no mirror has a file, [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`] when one is there that is not the official one.
     pub fn fetch(&self, id: DatasetId, patience: Patience) -> Result<Vec<Fetched>, DatasetError> {
         let info = self.registry.get(id)?;
+        if info.files.is_empty() {
+            return Err(DatasetError::NothingPublished { dataset: id });
+        }
         if info.mirrors.is_empty() {
             let names: Vec<&str> = info.files.iter().map(|file| file.name.as_str()).collect();
             return Err(DatasetError::ByHand {

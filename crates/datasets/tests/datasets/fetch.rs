@@ -360,5 +360,6 @@ fn a_damaged_file_is_named_and_left() {
     fs::write(folder.join("digits.gz"), b"something else").unwrap();
     let message = run.fetch().unwrap_err().to_string();
     assert!(message.contains("digits.gz") && message.contains("MD5"), "{message}");
+    assert!(message.contains("remove it and fetch it again"), "{message}");
     assert_eq!(fs::read(folder.join("digits.gz")).unwrap(), b"something else");
 }
