@@ -122,11 +122,15 @@ impl Fetch<'_> {
     fn try_mirror(&self, file: &RemoteFile, url: &str, part: &Part) -> Result<u64, Failure> {
         let (mut tries, mut most) = (0, part.len());
         loop {
+            let before = part.origin();
             match self.attempt(file, url, part) {
                 Ok(()) => break,
                 Err(Failure::Again(why)) => {
-                    tries = if part.len() > most { 1 } else { tries + 1 };
-                    most = most.max(part.len());
+                    // Begun anew, as another mirror's part or a file that has changed is, it is measured by what there is of it now.
+                    // That is no progress yet: a server that changes the version each time would be asked for ever.
+                    let anew = part.origin() != before;
+                    tries = if !anew && part.len() > most { 1 } else { tries + 1 };
+                    most = if anew { part.len() } else { most.max(part.len()) };
                     if tries >= self.patience.tries {
                         return Err(Failure::Mirror(format!("{why}, {tries} times in a row")));
                     }

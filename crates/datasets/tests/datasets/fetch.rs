@@ -200,6 +200,15 @@ impl Run {
         self.store.fetch(DatasetId::MNIST, QUICK)
     }
 
+    /// Leaves a part there, as a killed process does, of the file that has this version at this mirror.
+    fn leave_part(&self, bytes: &[u8], mirror: &str, version: u32) {
+        let folder = self.data.join("downloads/mnist");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("digits.gz.part"), bytes).unwrap();
+        let origin = format!("{{\"url\":\"{mirror}digits.gz\",\"version\":\"\\\"{version}\\\"\"}}");
+        fs::write(folder.join("digits.gz.part.json"), origin).unwrap();
+    }
+
     /// The names in the folder of downloads, but for locks.
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.data.join("downloads/mnist"))
@@ -255,14 +264,25 @@ fn a_killed_download_goes_on_in_another_process() {
 fn goes_on_behind(there: usize) {
     let server = Server::start(&[("digits.gz", Answer::File { content: content(1), etag: "\"1\"" })]);
     let run = Run::new(std::slice::from_ref(&server.address), &content(1), None);
-    let folder = run.data.join("downloads/mnist");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("digits.gz.part"), &content(1)[..there]).unwrap();
-    let origin = format!("{{\"url\":\"{}digits.gz\",\"version\":\"\\\"1\\\"\"}}", server.address);
-    fs::write(folder.join("digits.gz.part.json"), origin).unwrap();
+    run.leave_part(&content(1)[..there], &server.address, 1);
     run.fetch().unwrap();
     run.assert_whole(&content(1));
     assert_eq!(server.ranges("digits.gz"), [Some(format!("bytes={there}-"))]);
+}
+
+/// More was there of something else than a try brings of the file: the tries are progress all the same.
+#[test]
+fn what_is_begun_anew_is_measured_anew() {
+    for (version, elsewhere) in [(0, false), (1, true)] {
+        let cut = Answer::Cut { content: content(1), after: 40_000, times: 6 };
+        let server = Server::start(&[("digits.gz", cut)]);
+        let run = Run::new(std::slice::from_ref(&server.address), &content(1), None);
+        let from = if elsewhere { "http://another.mirror/" } else { &server.address };
+        run.leave_part(&content(2)[..250_000], from, version);
+        run.fetch().unwrap();
+        run.assert_whole(&content(1));
+        assert_eq!(server.ranges("digits.gz").len(), 7);
+    }
 }
 
 #[test]
