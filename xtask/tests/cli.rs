@@ -290,3 +290,24 @@ fn a_data_set_of_ones_own_is_imported_and_not_fetched() {
         fails(&[&["data", command, "gestures"][..], &of].concat(), &[way_out]);
     }
 }
+
+#[test]
+fn a_number_of_frames_keeps_the_data_sets_rule() {
+    for (rule, framed) in [
+        ("number:3", "number:16"),
+        ("time:3", "time:16"),
+        ("duration:20000us", "duration:20000us:16"),
+        ("duration:20000us:3", "duration:20000us:16"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = own_registry(folder.path(), rule);
+        let tree = folder.path().join("tree");
+        let (data, tree) = (folder.path().join("data"), tree.to_str().unwrap());
+        let of = ["--registry", registry.to_str().unwrap(), "--data", data.to_str().unwrap()];
+        let import = ["data", "import", "gestures", "--from", tree];
+        assert!(xtask(&[&import[..], &of].concat()).status.success());
+        let frame = ["data", "frame", "gestures", "--time-steps", "16"];
+        let said = out(&xtask(&[&frame[..], &of].concat()));
+        assert!(said.contains(&format!("frames [16, 2, 34, 34] by {framed},")), "{rule}: {said}");
+    }
+}

@@ -75,7 +75,9 @@ impl FramingArgs {
             }),
             (None, None) => Some(match (default, frames?) {
                 (Some(Framing::ByTime { .. }), frames) => Framing::ByTime { frames },
-                (Some(Framing::Windows { us, .. }), frames) => Framing::Windows { us, frames },
+                (Some(Framing::ByDuration { us } | Framing::Windows { us, .. }), frames) => {
+                    Framing::Windows { us, frames }
+                }
                 (_, frames) => Framing::ByNumber { frames },
             }),
             (None, Some(split)) => Some(split.framing(frames.unwrap_or(default_frames))),
