@@ -90,6 +90,23 @@ pub enum DatasetError {
         /// What was expected there, what was found, and what to do.
         problem: String,
     },
+    /// A recording of another sensor than the registry says.
+    #[error(
+        "{path}: {problem}, but datasets.toml says {width} x {height} of {title}: correct its keys `width` and `height`, or move the \
+         file out of the tree", path = path.display()
+    )]
+    OtherSensor {
+        /// The file.
+        path: PathBuf,
+        /// What shows it.
+        problem: String,
+        /// The data set's name as people write it.
+        title: String,
+        /// Width of the sensor in the registry.
+        width: u16,
+        /// Height of the sensor in the registry.
+        height: u16,
+    },
     /// A text file's line is not what its format demands.
     #[error("{path}: line {line}: {problem}", path = path.display())]
     BadLine {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::{DecodeError, Format};
+use bpsta_events::{DecodeError, Format, Recording, Sensor};
 
 use crate::error::{IoContext, malformed};
 use crate::{DatasetError, DatasetId, DatasetInfo, Layout, SplitName, cifar, idx};
@@ -116,27 +116,34 @@ impl Found {
     }
 }
 
-/// Decodes a recording and makes sure that every event lies on the data set's sensor.
+/// Decodes a recording and makes sure that it is from the data set's sensor: by its name, where the file names one, and by every event.
 pub(crate) fn decode(
     path: &Path,
     bytes: &[u8],
     format: Format,
     info: &DatasetInfo,
 ) -> Result<bpsta_events::Events, DatasetError> {
-    let events = bpsta_events::decode(bytes, format).map_err(of_file(path))?.events;
-    let outside = events.x.iter().zip(&events.y).position(|(&x, &y)| x >= info.width || y >= info.height);
-    match outside {
-        Some(at) => {
-            let problem = format!(
-                "event {at} lies at x {}, y {}, outside the sensor's {} x {} pixels",
-                events.x[at], events.y[at], info.width, info.height
-            );
-            // Five bytes an event. The decoders of AEDAT refuse such events themselves, with their offset.
-            let offset = if format == Format::NmnistBin { at * 5 } else { 0 };
-            Err(malformed(path, offset, problem))
-        }
-        None => Ok(events),
+    let Recording { events, sensor, .. } = bpsta_events::decode(bytes, format).map_err(of_file(path))?;
+    let Sensor { width, height } = sensor;
+    let other = |problem| {
+        let (path, title) = (path.to_owned(), info.title.clone());
+        Err(DatasetError::OtherSensor { path, problem, title, width: info.width, height: info.height })
+    };
+    if format.sensor().is_none() && (width, height) != (info.width, info.height) {
+        return other(format!("it names a sensor of {width} x {height} pixels"));
     }
+    let outside = events.x.iter().zip(&events.y).position(|(&x, &y)| x >= info.width || y >= info.height);
+    let Some(at) = outside else { return Ok(events) };
+    let (x, y) = (events.x[at], events.y[at]);
+    // Without a byte, except that N-MNIST has five an event. On their own sensors the decoders of AEDAT see to it.
+    if format == Format::NmnistBin {
+        let problem = format!(
+            "event {at} lies at x {x}, y {y}, outside the sensor's {} x {} pixels",
+            info.width, info.height
+        );
+        return Err(malformed(path, at * 5, problem));
+    }
+    other(format!("event {at} lies at x {x}, y {y}, as {format} has a sensor of {width} x {height} pixels"))
 }
 
 /// A file that an official tree does not have: which ones it does is said.

@@ -139,32 +139,44 @@ fn what_is_no_recording_or_no_class_is_named() {
     // An event beyond the sensor that the table says.
     write(&tree.join("clap/b.aedat"), &events(1, 50, 128), Format::Aedat2);
     let error = store.import(gestures(), &tree).unwrap_err().to_string();
-    assert!(error.contains("b.aedat") && error.contains("outside the sensor's 100 x 100"), "{error}");
+    assert!(
+        error.contains("b.aedat") && error.contains("100 x 100 of Gestures: correct its keys"),
+        "{error}"
+    );
+    assert!(error.contains("aedat2 has a sensor of 128 x 128") && !error.contains("at byte"), "{error}");
 
     let error = store.import(DatasetId::MNIST, &tree).unwrap_err().to_string();
     assert!(error.contains("no data set mnist") && error.contains("there are gestures"), "{error}");
 }
 
-/// The event counts are those that the files' publishers' own tools give.
+/// The event counts are those that the files' publishers' own tools give. One sensor's recordings do not go into the other's data set,
+/// though the smaller one's events would have room there.
 #[test]
 fn real_aedat4_recordings_make_a_data_set() {
     let Some(shared) = crate::real::shared("the test on AEDAT 4") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let tree = folder.path().join("tree");
-    for (class, name) in [("clap", "aestream_davis346"), ("wave", "tonic_sample_dvxplorer_320x240")] {
-        fs::create_dir_all(tree.join(class)).unwrap();
-        let from = shared.join(format!("data/aedat4/{name}.aedat4"));
-        fs::copy(from, tree.join(class).join(format!("{name}.aedat4"))).unwrap();
-    }
-    let text = table("first-nine-tenths-by-name", Format::Aedat4)
-        .replace("width = 100\nheight = 100", "width = 346\nheight = 260");
-    let store = store(folder.path(), &text);
-    let manifest = store.import(gestures(), &tree).unwrap();
-    let data = store.load(&manifest, Some(framing("time:8"))).unwrap();
-    for (index, events) in [(0, 117_667.0), (1, 111_954.0)] {
+    let recordings =
+        [("aestream_davis346", 346, 260, 117_667.0), ("tonic_sample_dvxplorer_320x240", 320, 240, 111_954.0)];
+    for (name, width, height, events) in recordings {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        for (class, name) in [("clap", name), ("wave", recordings[0].0), ("wave", recordings[1].0)] {
+            fs::create_dir_all(tree.join(class)).unwrap();
+            let from = shared.join(format!("data/aedat4/{name}.aedat4"));
+            fs::copy(from, tree.join(class).join(format!("{name}.aedat4"))).unwrap();
+        }
+        let text = table("first-nine-tenths-by-name", Format::Aedat4)
+            .replace("width = 100\nheight = 100", &format!("width = {width}\nheight = {height}"));
+        let store = store(folder.path(), &text);
+        let error = store.import(gestures(), &tree).unwrap_err().to_string();
+        let said = format!("datasets.toml says {width} x {height} of Gestures");
+        assert!(error.contains("it names a sensor of") && error.contains(&said), "{error}");
+
+        fs::remove_dir_all(tree.join("wave")).unwrap();
+        let manifest = store.import(gestures(), &tree).unwrap();
+        let data = store.load(&manifest, Some(framing("time:8"))).unwrap();
         let mut values = Vec::new();
-        data.train.read(&[index], &mut values).unwrap();
-        assert_eq!(values.len(), 8 * 2 * 346 * 260);
+        data.train.read(&[0], &mut values).unwrap();
+        assert_eq!(values.len(), 8 * 2 * width * height);
         assert_eq!(values.iter().sum::<f32>(), events);
     }
 }
