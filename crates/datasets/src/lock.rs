@@ -2,7 +2,7 @@
 //! left is cleared away.
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::DatasetError;
 use crate::error::{IoContext, io};
@@ -12,8 +12,7 @@ use crate::progress::Reporter;
 ///
 /// The operating system lets go of the lock when its process ends, however it ends. The empty file stays.
 pub(crate) fn wait(folder: &Path, name: &str, reporter: &Reporter) -> Result<File, DatasetError> {
-    let path = folder.join(format!(".{name}.lock"));
-    let file = File::options().create(true).append(true).open(&path).context("create", &path)?;
+    let (file, path) = open(folder, name)?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -24,6 +23,18 @@ pub(crate) fn wait(folder: &Path, name: &str, reporter: &Reporter) -> Result<Fil
     }
     file.lock().context("lock", &path)?;
     Ok(file)
+}
+
+/// As [`wait`], but none where another process holds it or the folder gives none.
+pub(crate) fn now(folder: &Path, name: &str) -> Option<File> {
+    let (file, _) = open(folder, name).ok()?;
+    file.try_lock().is_ok().then_some(file)
+}
+
+fn open(folder: &Path, name: &str) -> Result<(File, PathBuf), DatasetError> {
+    let path = folder.join(format!(".{name}.lock"));
+    let file = File::options().create(true).append(true).open(&path).context("create", &path)?;
+    Ok((file, path))
 }
 
 /// Removes the staging folders in `folder` whose names are `prefix` and what makes them unique. The caller makes sure that no living

@@ -86,7 +86,14 @@ pub(crate) fn open_or_build(
     let key = Key { manifest_hash: files.manifest.hash(), framing: framing.to_string(), time_steps };
     let folder = files.folder.join("frames");
     let path = folder.join(format!("{}.h5", key.short()));
+    let building = folder.join(format!(".building-{}", key.short()));
     if let Ok(cached) = open(&path, files, &key) {
+        // A process that was killed behind its last step left the parts. Where they cannot be removed, the cache is there all the same.
+        if building.exists()
+            && let Some(_lock) = crate::lock::now(&folder, &key.short())
+        {
+            let _ = fs::remove_dir_all(&building);
+        }
         return Ok(cached);
     }
     fs::create_dir_all(&folder).context("create", &folder)?;
@@ -99,7 +106,6 @@ pub(crate) fn open_or_build(
             .notice(format!("the frame cache {} cannot be used ({why}): it is built again", path.display())),
     }
     // What a killed build left there is gone on with: it belongs to the same key.
-    let building = folder.join(format!(".building-{}", key.short()));
     fs::create_dir_all(&building).context("create", &building)?;
     let unfinished = building.join("frames.h5");
     let places = build::build(&unfinished, Parts(&building), files, framing, &key, reporter)?;

@@ -295,6 +295,17 @@ fn what_killed_framings_left_is_cleared_away() {
     store.load(&manifest, Some(framing("number:2"))).unwrap();
     assert!(!left.exists() && others.exists(), "another cache may be in the making");
 
+    // Killed between the last step and the clearing away; first with somebody at work on it, then with nobody.
+    for held in [true, false] {
+        fs::create_dir_all(&left).unwrap();
+        let lock = fs::File::open(cache.with_file_name(format!(".{key}.lock"))).unwrap();
+        if held {
+            lock.lock().unwrap();
+        }
+        store.load(&manifest, Some(framing("number:2"))).unwrap();
+        assert_eq!(left.exists(), held);
+    }
+
     let (input, output) = (folder.path().join("tree/Train/1/00001.bin"), folder.path().join("frames.h5"));
     let (left, others) =
         (folder.path().join(".framing-frames.h5-Xy12"), folder.path().join(".framing-x.h5-Xy12"));
