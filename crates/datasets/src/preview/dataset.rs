@@ -26,7 +26,9 @@ fn recordings(files: Files<'_>, split: SplitName, choice: &Choice) -> Result<Pre
         recordings.iter().flat_map(|recording| &recording.samples).map(|sample| sample.label).collect();
     let pick = choice.pick.unwrap_or(Pick::PerClass(1));
     let picked = pick.of(&labels, info.classes.len())?;
-    check_size(&info.title, picked.len(), framing.frames().unwrap_or(1), info.pixels())?;
+    let size = [info.height, info.width].map(usize::from);
+    let check = |frames| check_size(&info.title, picked.len(), frames, size);
+    check(framing.frames().unwrap_or(1))?;
 
     // Recordings with their first sample's place in the sample order; those of which nothing was picked are not read.
     let mut first = 0;
@@ -45,12 +47,14 @@ fn recordings(files: Files<'_>, split: SplitName, choice: &Choice) -> Result<Pre
             files.for_each_sample(recording, |place, sample, events| {
                 if picked.contains(&(first + place)) {
                     let duration = events.t.first().zip(events.t.last()).map(|(a, b)| b.saturating_sub(*a));
+                    let frames = files.frames(sample, events, framing)?;
+                    check(frames.time_steps)?;
                     let clip = Clip {
                         class: info.classes.get(usize::from(sample.label)).cloned(),
                         name: sample.name.clone(),
                         events: events.len(),
                         duration_us: duration.unwrap_or(0),
-                        frames: files.frames(sample, events, framing)?,
+                        frames,
                     };
                     clips.push((first + place, clip));
                 }
@@ -77,7 +81,7 @@ fn images(files: Files<'_>, split: SplitName, choice: &Choice) -> Result<Preview
     let (labels, pixels) = read_images(files, split)?;
     let pick = choice.pick.unwrap_or(Pick::PerClass(IMAGES));
     let picked = pick.of(&labels, info.classes.len())?;
-    check_size(&info.title, picked.len(), 1, info.pixels())?;
+    check_size(&info.title, picked.len(), 1, [info.height, info.width].map(usize::from))?;
     let length = info.channels * info.pixels();
     let strips = picked
         .chunk_by(|a, b| labels[*a] == labels[*b])

@@ -66,11 +66,11 @@ fn recording(
     let framing = framing.unwrap_or(Framing::ByNumber { frames: FRAMES });
     let Recording { events, sensor, .. } = bpsta_events::decode(bytes, format).map_err(of_file(path))?;
     let of = path.display().to_string();
-    if let Some(frames) = framing.frames() {
-        check_size(&of, 1, frames, usize::from(sensor.width) * usize::from(sensor.height))?;
-    }
+    let check = |frames| check_size(&of, 1, frames, [sensor.height, sensor.width].map(usize::from));
+    check(framing.frames().unwrap_or(1))?;
     let frames = bpsta_events::frame(&events, sensor, framing)
-        .map_err(|error| DatasetError::Framing { sample: of, error })?;
+        .map_err(|error| DatasetError::Framing { sample: of.clone(), error })?;
+    check(frames.time_steps)?;
     let duration = events.t.first().zip(events.t.last()).map(|(a, b)| b.saturating_sub(*a));
     let clip = Clip {
         class: None,
@@ -99,7 +99,7 @@ fn images<'a>(
         Pick::One(index) => return Err(DatasetError::NoSuchSample { index, len: count }),
         Pick::PerClass(most) => 0..most.min(count),
     };
-    check_size(&path.display().to_string(), places.len(), 1, height.saturating_mul(width))?;
+    check_size(&path.display().to_string(), places.len(), 1, [height, width])?;
     let detail = format!(
         "images {} to {} of {}, each {channels} x {height} x {width}",
         places.start,

@@ -97,17 +97,30 @@ const IMAGES: usize = 10;
 const MOST_PIXELS: usize = 1 << 25;
 /// Samples that are drawn at most: more of them do not fit an animation's sides.
 const MOST_SAMPLES: usize = 2000;
+/// Pixels of a frame's side at most: a frame of a million by one has few pixels, but its picture's captions are as wide as it is.
+const MOST_SIDE: usize = 4096;
 
-/// Refuses what would make a picture that no viewer opens, before anything is framed.
-fn check_size(of: &str, samples: usize, frames: usize, pixels: usize) -> Result<(), DatasetError> {
-    let all = samples.saturating_mul(frames).saturating_mul(pixels);
+/// Refuses what would make a picture that no viewer opens: before anything is framed, and where only framing says how many frames
+/// there are, behind it.
+fn check_size(
+    of: &str,
+    samples: usize,
+    frames: usize,
+    [height, width]: [usize; 2],
+) -> Result<(), DatasetError> {
+    let refuse = |problem| Err(DatasetError::Preview { of: of.to_owned(), problem });
+    if height.max(width) > MOST_SIDE {
+        return refuse(format!(
+            "frames of {width} x {height} pixels are not drawn, only up to {MOST_SIDE} a side"
+        ));
+    }
+    let all = samples.saturating_mul(frames).saturating_mul(height * width);
     if all <= MOST_PIXELS && samples <= MOST_SAMPLES {
         return Ok(());
     }
-    let problem = format!(
+    refuse(format!(
         "{samples} samples of {frames} frames are {all} pixels; at most {MOST_SAMPLES} samples and {MOST_PIXELS} pixels are drawn: ask for fewer samples or frames"
-    );
-    Err(DatasetError::Preview { of: of.to_owned(), problem })
+    ))
 }
 
 /// The rule in words: `T = 16 frames of equal numbers of events (number:16)`.

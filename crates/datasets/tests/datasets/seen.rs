@@ -185,6 +185,10 @@ fn a_preview_reads_what_it_shows_and_checks_it() {
     let two = Choice { pick: Some(Pick::PerClass(2)), ..Choice::default() };
     assert!(matches!(store.preview(&manifest, &two), Err(DatasetError::Changed { .. })));
     assert!(matches!(store.stats(&manifest), Err(DatasetError::Changed { .. })));
+    // 19 ms in frames of 5 us.
+    let framing = Some(Framing::ByDuration { us: 5 });
+    let many = store.preview(&manifest, &Choice { framing, ..Choice::default() }).unwrap_err().to_string();
+    assert!(many.contains("10 samples of 3861 frames"), "{many}");
     let far = Choice { pick: Some(Pick::One(30)), ..Choice::default() };
     assert!(matches!(store.preview(&manifest, &far), Err(DatasetError::NoSuchSample { index: 30, len: 30 })));
 }
@@ -275,6 +279,12 @@ fn what_does_not_fit_a_file_is_said() {
     let good = path("good.bin", &[1, 2, 0, 0, 0]);
     assert!(fails(&good, picked).contains("leave --sample and --samples out"));
     assert!(fails(&good, framed(1 << 20)).contains("ask for fewer samples or frames"));
+    // 8 s in frames of 100 us.
+    let long = path("long.bin", &[1, 2, 0, 0, 0, 1, 2, 0x7f, 0xff, 0xff]);
+    let short_frames = Choice { framing: Some(Framing::ByDuration { us: 100 }), pick: None };
+    assert!(fails(&long, short_frames).contains("1 samples of 83887 frames"));
+    let wide = [&[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0x10, 1][..], &[0; 4097]].concat();
+    assert!(fails(&path("wide-idx3-ubyte", &wide), Choice::default()).contains("4097 x 1 pixels"));
     let record = path("data_batch_1.bin", &[&[3][..], &[9; 3072]].concat());
     assert!(fails(&record, framed(2)).contains("leave --time-steps and --split out"));
     let preview = preview_file(&record, None, &registry(), &picked).unwrap();
