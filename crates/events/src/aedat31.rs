@@ -104,7 +104,9 @@ fn header_length(input: &mut impl BufRead) -> Result<usize, DecodeErrorKind> {
         let next = start + input.read_until(b'\n', &mut line)?;
         match &line[..] {
             HEADER_END => return Ok(next),
-            b"#!END-HEADER\n" => return Err(DecodeErrorKind::LineBreak { offset: start }),
+            b"#!END-HEADER\n" => {
+                return Err(DecodeErrorKind::LineBreak { offset: start, line: "#!END-HEADER" });
+            }
             [.., b'\n'] => start = next,
             _ => break,
         }
@@ -173,7 +175,17 @@ pub(crate) fn encode(events: &Events) -> Result<Vec<u8>, EncodeError> {
         // A packet ends where the timestamps' upper half changes: its header holds that half for all of it.
         let overflow = events.t[first] >> 31;
         let run = events.t[first..].iter().take(PACKET_EVENTS).take_while(|t| *t >> 31 == overflow).count();
-        let overflow = fits(first, "t", overflow, i64::from(LAST_OVERFLOW), Format::Aedat31)?;
+        let Some(overflow) = u32::try_from(overflow).ok().filter(|overflow| *overflow <= LAST_OVERFLOW)
+        else {
+            let (value, largest) = (events.t[first], ((i64::from(LAST_OVERFLOW) + 1) << 31) - 1);
+            return Err(EncodeError::Range {
+                index: first,
+                field: "t",
+                value,
+                largest,
+                format: Format::Aedat31,
+            });
+        };
         let count = run as u32;
         bytes.extend(POLARITY.to_le_bytes());
         bytes.extend(1u16.to_le_bytes());

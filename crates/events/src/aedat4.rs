@@ -38,7 +38,12 @@ struct Header {
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Events, Notes, Sensor), DecodeErrorKind> {
     if !bytes.starts_with(MAGIC.as_bytes()) {
-        return Err(wrong_start(bytes, Format::Aedat4, MAGIC.trim_end()));
+        let line = MAGIC.trim_end();
+        return Err(match bytes.strip_prefix(line.as_bytes()) {
+            Some([b'\n', ..]) => DecodeErrorKind::LineBreak { offset: 0, line },
+            Some(_) => DecodeErrorKind::HeaderEnd { offset: line.len(), end: "CR LF" },
+            None => wrong_start(bytes, Format::Aedat4, line),
+        });
     }
     let header = header(bytes)?;
     let (mut events, mut notes) = (Events::default(), Notes::default());

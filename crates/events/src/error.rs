@@ -53,14 +53,16 @@ pub enum DecodeErrorKind {
         /// How such a file begins.
         magic: &'static str,
     },
-    /// The header ends in a line break of the wrong kind.
+    /// A line of the header ends in a line break of the wrong kind.
     #[error(
-        "byte {offset}: `#!END-HEADER` ends in LF, expected CR LF; line breaks were converted on the way, \
+        "byte {offset}: `{line}` ends in LF, expected CR LF; line breaks were converted on the way, \
          and with them perhaps events: copy it again as binary"
     )]
     LineBreak {
         /// Where the line starts.
         offset: usize,
+        /// The line.
+        line: &'static str,
     },
     /// The header does not end.
     #[error("byte {offset}: the header has no end, expected `{end}`; the file is cut short, copy it again")]

@@ -62,7 +62,7 @@ impl Format {
     pub fn sniff(path: &Path, head: &[u8]) -> Option<Self> {
         if head.starts_with(aedat31::MAGIC.as_bytes()) {
             Some(Self::Aedat31)
-        } else if head.starts_with(aedat4::MAGIC.as_bytes()) {
+        } else if head.starts_with(aedat4::MAGIC.trim_end().as_bytes()) {
             Some(Self::Aedat4)
         } else if head.starts_with(AEDAT.as_bytes()) {
             Some(Self::Aedat2)

@@ -12,8 +12,9 @@ use crate::{DecodeErrorKind, Format, Frames, Framing, aedat2, aedat31, nmnist};
 /// Frames a whole recording as [`crate::decode`] and [`crate::frame`] would, on the format's sensor, in the memory of the frames
 /// and a block of events.
 ///
-/// `input` is at the start of its `length` bytes. None where only those two will do: AEDAT 4, whose packets are compressed; timestamps that step back,
-/// unless framed by number; and whatever is wrong with the recording or cannot be framed, which their errors name.
+/// `input` is at the start of its `length` bytes. None where only those two will do: AEDAT 4, whose packets are compressed;
+/// [`Framing::Windows`], which leaves events out; timestamps that step back, unless framed by number; and whatever is wrong with
+/// the recording or cannot be framed, which their errors name.
 ///
 /// # Errors
 /// That of reading.

@@ -89,6 +89,8 @@ fn it_is_known_by_its_beginning_and_not_written() {
     let bytes = file(Compression::None);
     assert_eq!(Format::sniff(Path::new("a.aedat4"), &bytes), Some(Format::Aedat4));
     assert_eq!("aedat4".parse(), Ok(Format::Aedat4));
+    // With its line breaks converted it is no AEDAT of another version: its decoder says what is wrong.
+    assert_eq!(Format::sniff(Path::new("a.aedat4"), b"#!AER-DAT4.0\n"), Some(Format::Aedat4));
     let error = encode(&Events::default(), Format::Aedat4).unwrap_err().to_string();
     assert!(error.contains("aedat4 is read, not written"), "{error}");
 }
@@ -103,9 +105,11 @@ fn damage_is_named_by_offset() {
     let described = |from: &str, to: &str| header(none, -1, &DESCRIPTION.replace(from, to));
     let whole = file(none);
     let length = whole.len();
-    let cases: [(Vec<u8>, String); 22] = [
+    let cases: [(Vec<u8>, String); 24] = [
         (vec![], "byte 0: the file is empty".into()),
         (b"#!AER-DAT4.1\r\n".to_vec(), "the file says AEDAT 4.1".into()),
+        (b"#!AER-DAT4.0\n....".to_vec(), "byte 0: `#!AER-DAT4.0` ends in LF, expected CR LF".into()),
+        (whole[..13].to_vec(), "byte 12: the header has no end, expected `CR LF`".into()),
         (whole[..16].to_vec(), "byte 14: 2 bytes are left".into()),
         (whole[..200].to_vec(), "byte 200: the header has no end".into()),
         (whole[..start + 7].to_vec(), format!("byte {start}: 7 bytes are left")),

@@ -183,6 +183,26 @@ fn damaged_recordings_are_named_by_offset() {
 }
 
 #[test]
+fn a_timestamp_that_does_not_fit_is_named_with_the_largest_that_does() {
+    for (format, largest) in [
+        (Format::NmnistBin, (1 << 23) - 1),
+        (Format::Aedat2, (1 << 32) - 1),
+        (Format::Aedat31, (1 << 52) + (1 << 31) - 1),
+    ] {
+        for (t, fits) in [(largest, true), (largest + 1, false), (-1, false)] {
+            let mut one = Events::default();
+            one.push(t, 1, 2, true);
+            let bytes = encode(&one, format);
+            let named = format!("event 0: t = {t} does not fit {format}, whose largest is {largest}");
+            match bytes {
+                Ok(bytes) => assert!(fits && decode(&bytes, format).unwrap().events == one, "{format}: {t}"),
+                Err(error) => assert!(!fits && error.to_string() == named, "{format}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_file_s_error_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("00001.bin");
