@@ -76,14 +76,34 @@ impl NeuronGrid {
     }
 }
 
-/// Of the schedules that are shown together, what is not the same in all.
+/// Of the configurations that are shown together, what is not the same in all.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Several {
     pub(crate) rates: bool,
     pub(crate) warm_ups: bool,
+    pub(crate) devices: bool,
+    pub(crate) engines: bool,
 }
 
-/// What of a configuration is not the paper's, beside what a table has columns for; with learning rate and warm-up where several are shown.
+impl Several {
+    pub(crate) fn of(configs: &[&RunConfig]) -> Self {
+        // No one asks for a twin's engine.
+        let of_rules: Vec<&RunConfig> = configs.iter().copied().filter(|config| !config.ann).collect();
+        Self {
+            rates: differ(configs, |config| config.schedule.learning_rate),
+            warm_ups: differ(configs, |config| config.schedule.warm_up_epochs),
+            devices: differ(configs, |config| config.device),
+            engines: differ(&of_rules, |config| config.engine),
+        }
+    }
+}
+
+fn differ<T: PartialEq>(configs: &[&RunConfig], of: fn(&RunConfig) -> T) -> bool {
+    configs.windows(2).any(|pair| of(pair[0]) != of(pair[1]))
+}
+
+/// What of a configuration is not the paper's, beside what a table has columns for; with learning rate, warm-up, device and engine where
+/// several are shown.
 pub(crate) fn peculiar(config: &RunConfig, several: Several) -> String {
     let (neuron, paper) = (&config.neuron, Neuron::paper(config.neuron.rule));
     let mut words = String::new();
@@ -102,11 +122,21 @@ pub(crate) fn peculiar(config: &RunConfig, several: Several) -> String {
     if let Some(framing) = config.framing.as_ref().filter(|framing| !framing.starts_with("number")) {
         words += &format!(", framed by {framing}");
     }
+    if let Some(share) = config.validation {
+        let percent = (1e4 * share).round() / 1e2;
+        words += &format!(", {percent} % of the training samples held back");
+    }
     if several.rates {
         words += &format!(", learning rate {}", config.schedule.learning_rate);
     }
     if several.warm_ups && config.schedule.warm_up_epochs > 0 {
         words += &format!(", {} epochs of warm-up", config.schedule.warm_up_epochs);
+    }
+    if several.devices {
+        words += &format!(", device {}", config.device);
+    }
+    if several.engines && !config.ann {
+        words += &format!(", engine {}", config.engine);
     }
     words
 }

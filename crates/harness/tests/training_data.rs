@@ -26,6 +26,11 @@ fn an_epoch_is_chosen_by_samples_that_are_held_back() {
     let first = record.epochs.iter().find(|epoch| epoch.validation_accuracy == Some(best)).unwrap();
     assert_eq!((chosen.epoch, chosen.validation, chosen.test), (first.epoch, best, first.test_accuracy));
     assert!(outcome.table.contains("validation's epoch %"), "{}", outcome.table);
+    assert!(
+        outcome.table.contains("| ours: both, 25 % of the training samples held back, "),
+        "{}",
+        outcome.table
+    );
 
     // A quarter of the samples is not trained on, and another seed holds back others.
     let (plan, _) = plan(&plain);

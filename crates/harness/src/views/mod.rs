@@ -8,7 +8,7 @@ pub(crate) mod maps;
 use std::fmt::Write;
 
 use bpsta_datasets::DatasetId;
-use bpsta_spiking::{Rule, Schedule};
+use bpsta_spiking::Rule;
 
 use crate::block::{Block, Grid};
 use crate::experiment::View;
@@ -49,14 +49,7 @@ impl<'a> Group<'a> {
     /// Runs by configuration, in the order in which they come.
     pub(crate) fn all(records: &[&'a Record]) -> Vec<Self> {
         let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
-        let schedules: Vec<_> = records.iter().map(|record| record.config.schedule).collect();
-        let differ = |differ: &dyn Fn(&Schedule, &Schedule) -> bool| {
-            schedules.windows(2).any(|pair| differ(&pair[0], &pair[1]))
-        };
-        let several = Several {
-            rates: differ(&|a, b| a.learning_rate != b.learning_rate),
-            warm_ups: differ(&|a, b| a.warm_up_epochs != b.warm_up_epochs),
-        };
+        let several = Several::of(&records.iter().map(|record| &record.config).collect::<Vec<_>>());
         let mut groups: Vec<Self> = Vec::new();
         for record in records {
             match groups.iter_mut().find(|group| but_seed(group.first()) == but_seed(record)) {
