@@ -148,7 +148,7 @@ fn against_epochs(record: &Record) -> Option<String> {
             return Some(format!("key `epochs[{index}].test_accuracy` is {found}, expected 0 to 100 %"));
         }
     }
-    let expected = Accuracy::of(epochs);
+    let expected = Accuracy::of(epochs, record.config.ann);
     let found = record.accuracy;
     (found != expected).then(|| format!("key `accuracy` is {found:?}, and by its `epochs` {expected:?}"))
 }

@@ -134,7 +134,7 @@ pub struct CellSettings {
     pub batch_size: usize,
     /// How many seeds, from 1 on.
     pub seeds: u64,
-    /// Epochs of ANN warm-up (static images only): cells pass their input on and one time step is run.
+    /// Epochs of ANN warm-up, fewer than all (static images only): cells pass their input on and one time step is run.
     #[serde(default)]
     pub ann_warm_up_epochs: usize,
     /// How events are shared out over frames, each in turn.

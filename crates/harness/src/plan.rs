@@ -81,7 +81,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`HarnessError::NoData`] where no cell has its data, [`HarnessError::NothingPlanned`] where the options
-    /// leave no cell, and those of data sets and networks.
+    /// leave no cell, [`HarnessError::Experiment`] for an ANN warm-up that no run can have, and those of data sets and networks.
     pub fn new(
         experiment: Experiment,
         options: &Options,
@@ -262,8 +262,24 @@ impl Planner<'_> {
         if self.group.augment { self.info.augmentation } else { Augmentation::default() }
     }
 
-    /// The cell, if its data are enough to train and test on.
+    /// Refuses an ANN warm-up that leaves the spiking network no epoch, or that recordings would not get.
+    fn check_warm_up(&self, config: &RunConfig) -> Result<()> {
+        let (warm_up, epochs) = (config.ann_warm_up_epochs, config.epochs);
+        let why = if warm_up > 0 && self.info.kind == Kind::Events {
+            "expected 0: only static images are warmed up; remove the key".to_owned()
+        } else if warm_up > 0 && warm_up >= epochs {
+            format!("expected fewer than the {epochs} epochs: raise `epochs`, or --epochs if it was given")
+        } else {
+            return Ok(());
+        };
+        let (profile, dataset) = (config.profile, config.dataset);
+        let why = format!("key `profile.{profile}.cell`: {dataset}: ann_warm_up_epochs is {warm_up}, {why}");
+        Err(HarnessError::Experiment { path: self.experiment.path.clone(), why })
+    }
+
+    /// The cell, if its warm-up leaves epochs behind it, and its data are enough to train and test on.
     fn cell(&self, config: RunConfig) -> Result<PlannedCell> {
+        self.check_warm_up(&config)?;
         let counts = &self.data.manifest.samples;
         let dataset = self.entry.id;
         let held_back = config.validation.map_or(0, |share| held_back(counts.train, share));

@@ -8,7 +8,7 @@ use crate::environment::{Code, Environment};
 /// Version of the record's form; `results/FORMAT.md` describes it. Records of schemas 1 and 2, which had less, are still read.
 pub const RECORD_SCHEMA: u32 = 3;
 
-/// Accuracy on the test split, in %.
+/// Accuracy on the test split, in %. An epoch of ANN warm-up has no part in it, but in the ANN twin's: it is no spiking network's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// After the last epoch.
@@ -34,10 +34,10 @@ pub struct Chosen {
 }
 
 impl Accuracy {
-    /// What the epochs give.
-    pub(crate) fn of(epochs: &[EpochRecord]) -> Self {
+    /// What the epochs give: of the ANN twin (`ann`) all, of others those behind the warm-up.
+    pub(crate) fn of(epochs: &[EpochRecord], ann: bool) -> Self {
         let mut accuracy = Self { last: 0.0, best_test: f64::NEG_INFINITY, best_test_epoch: 0, chosen: None };
-        for epoch in epochs {
+        for epoch in epochs.iter().filter(|epoch| ann || !epoch.ann_warm_up) {
             let test = epoch.test_accuracy;
             accuracy.last = test;
             if test > accuracy.best_test {
@@ -247,4 +247,38 @@ pub struct Record {
     /// Times and memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(epoch: usize, ann_warm_up: bool, accuracy: f64) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: 1e-3,
+            ann_warm_up,
+            train_loss: 0.1,
+            train_accuracy: accuracy,
+            test_loss: 0.1,
+            test_accuracy: accuracy,
+            validation_loss: Some(0.1),
+            validation_accuracy: Some(accuracy),
+            firing_rate: 0.0,
+            layer_firing_rates: None,
+            train_ms_per_sample: 1.0,
+            test_ms_per_sample: 1.0,
+        }
+    }
+
+    #[test]
+    fn an_epoch_of_warm_up_is_an_ann_s_and_counts_for_the_twin_alone() {
+        let epochs = [epoch(1, true, 90.0), epoch(2, false, 60.0), epoch(3, false, 50.0)];
+        let best = |ann| {
+            let Accuracy { last, best_test, best_test_epoch, chosen } = Accuracy::of(&epochs, ann);
+            (last, best_test, best_test_epoch, chosen.unwrap().epoch)
+        };
+        assert_eq!(best(false), (50.0, 60.0, 2, 2));
+        assert_eq!(best(true), (50.0, 90.0, 1, 1));
+    }
 }

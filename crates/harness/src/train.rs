@@ -235,7 +235,7 @@ impl<'a> Run<'a> {
             width: config.width,
             layers: spec.to_string(),
             parameters: spec.parameter_count()?,
-            accuracy: Accuracy::of(&epochs),
+            accuracy: Accuracy::of(&epochs, config.ann),
             firing_rate: tested.firing_rate(spec, config.time_steps)?,
             spikes_per_sample: tested.spikes_per_sample(),
             layer_spikes: tested.layers(spec, config.time_steps)?,

@@ -49,6 +49,28 @@ fn a_run_without_validation_is_named_as_before_there_was_any() {
 }
 
 #[test]
+fn a_warm_up_that_leaves_the_spikes_no_epoch_or_is_one_of_recordings_is_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let store = bpsta_datasets::Store::open(&options.data, &registry());
+    let load = |artefact| Experiment::load(&root().join("experiments"), artefact).unwrap();
+    let refused = |experiment, options: &Options| {
+        Plan::new(experiment, options, &registry(), &store).unwrap_err().to_string()
+    };
+    let one_epoch = Options { datasets: vec![DatasetId::CIFAR10], epochs: Some(1), ..options.clone() };
+    let error = refused(load("table1"), &one_epoch);
+    let key = "table1.toml: key `profile.quick.cell`: cifar10: ann_warm_up_epochs is 1";
+    assert!(error.contains(key) && error.contains("raise `epochs`, or --epochs"), "{error}");
+
+    let mut events = load("table2");
+    let cells = &mut events.profile.get_mut(&Profile::Quick).unwrap().cell;
+    cells.iter_mut().for_each(|cell| cell.ann_warm_up_epochs = 1);
+    let error = refused(events, &options);
+    let key = "table2.toml: key `profile.quick.cell`: nmnist: ann_warm_up_epochs is 1";
+    assert!(error.contains(key) && error.contains("remove the key"), "{error}");
+}
+
+#[test]
 fn augmented_runs_are_the_same_bits_on_any_number_of_threads_and_say_so() {
     let folder = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(root().join("experiments/table2.toml")).unwrap();
