@@ -4,6 +4,18 @@
 use crate::reproducible::stream_names;
 use crate::{Accuracy, Record, Result};
 
+/// What [`bpsta_datasets::Manifest::describe`] puts behind the title of a data set, by its kind.
+const STAND_IN: &str = ", synthetic stand-in (";
+const SUBSET: &str = ", subset: ";
+const COMPLETE: &str = ", complete: ";
+
+/// The words that say what data are. Their title may have any of them too: the last ones are not the title's.
+fn kind_of(data: &str) -> Option<&'static str> {
+    let found =
+        [STAND_IN, SUBSET, COMPLETE].into_iter().filter_map(|words| Some((data.rfind(words)?, words)));
+    found.max().map(|(_, words)| words)
+}
+
 /// Checks a record against its configuration and itself; gives what is wrong first, with its key.
 ///
 /// # Errors
@@ -31,8 +43,12 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
             return Ok(Some(format!("key `{key}` is {found}, and by its `config` {expected}")));
         }
     }
-    let says = |words: &str| record.data.contains(words);
-    if says("synthetic stand-in") != config.synthetic || says("subset") != config.subset.is_some() {
+    let kind = match (config.synthetic, config.subset) {
+        (true, _) => STAND_IN,
+        (false, Some(_)) => SUBSET,
+        (false, None) => COMPLETE,
+    };
+    if kind_of(&record.data) != Some(kind) {
         return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
     }
     Ok(of_schema(record)

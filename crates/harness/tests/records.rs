@@ -140,6 +140,30 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
 }
 
 #[test]
+fn a_data_set_s_title_may_have_the_words_that_say_what_data_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let store = RunStore::new(&folder.path().join("others"));
+    let titled = |title: &str| {
+        let mut record = outcome.records[0].clone();
+        record.data = record.data.replacen("N-MNIST", title, 1);
+        record
+    };
+    for title in
+        ["Gestures, left-hand subset", "Gestures, subset: the left hand", "Digits, complete: all of them"]
+    {
+        let record = titled(title);
+        store.finish(&record).unwrap();
+        assert_eq!(store.finished(&record.run_id).unwrap().unwrap().data, record.data);
+        std::fs::remove_file(store.record_path(&record.run_id)).unwrap();
+    }
+    let mut stand_in_by_title = titled("N-MNIST");
+    stand_in_by_title.data = "N-MNIST, synthetic stand-in (ours), complete: 400 training samples".to_owned();
+    let error = store.finish(&stand_in_by_title).unwrap_err().to_string();
+    assert!(error.contains("key `data` is"), "{error}");
+}
+
+#[test]
 fn classes_must_come_to_the_accuracy() {
     let folder = tempfile::tempdir().unwrap();
     let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
