@@ -48,6 +48,10 @@ pub(crate) fn by_data<'a>(
 ) -> Vec<(DatasetId, Vec<&'a Record>)> {
     let mut all: Vec<(DatasetId, Vec<&Record>)> = Vec::new();
     for entry in &experiment.dataset {
+        // A data set may be met by several networks, each an entry of its own.
+        if all.iter().any(|(id, _)| *id == entry.id) {
+            continue;
+        }
         let begin = all.len();
         for record in records.iter().filter(|record| record.config.dataset == entry.id) {
             match all[begin..].iter_mut().find(|(_, known)| known[0].data == record.data) {

@@ -51,6 +51,12 @@ fn an_option_given_twice_is_no_second_seed() {
     let again = Plan::new(experiment, &once, &registry(), &store).unwrap();
     assert_eq!((again.cells.len(), &again.table), (1, &plan.table), "cells that stand twice in the file");
 
+    let mut two_networks = plan.experiment.clone();
+    two_networks.dataset.extend(two_networks.dataset.clone());
+    let [once, twice] = [&plan.experiment, &two_networks]
+        .map(|experiment| table_markdown(experiment, plan.profile, &outcome.records).unwrap());
+    assert_eq!(once, twice, "a data set that stands twice in the file has one section");
+
     let doubled = [outcome.records.clone(), outcome.records].concat();
     let table = table_markdown(&plan.experiment, plan.profile, &doubled).unwrap();
     let row = rows(&table)[0];
