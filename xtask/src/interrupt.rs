@@ -9,7 +9,7 @@ use signal_hook::flag;
 /// The exit code of a command that Ctrl-C ended: 128 and the signal's number, as shells have it.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// Whether Ctrl-C was pressed.
+/// Whether Ctrl-C was pressed, or what stands for it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
@@ -24,6 +24,16 @@ impl Interrupt {
         flag::register_conditional_shutdown(SIGINT, i32::from(EXIT_CODE), Arc::clone(&pressed))?;
         flag::register(SIGINT, Arc::clone(&pressed))?;
         Ok(Self(pressed))
+    }
+
+    /// Takes the end of standard input for a first Ctrl-C.
+    pub(crate) fn or_eof(&self) {
+        let pressed = Arc::clone(&self.0);
+        std::thread::spawn(move || {
+            // An input that cannot be read has ended as well.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            pressed.store(true, Ordering::SeqCst);
+        });
     }
 
     /// Whether to stop.

@@ -1,11 +1,11 @@
 //! More processes for one grid: workers beside this one, or tasks of a cluster. All have the run store in common, whose locks hand out the
 //! cells.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -20,37 +20,34 @@ pub(crate) enum Launcher {
     Slurm,
 }
 
-/// Processes that run cells of this one's grid.
+/// Processes that run cells of this one's grid, and stop behind their epochs when their standard input ends: because they are told to, or
+/// because this process has ended, in whatever way.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     children: Vec<Child>,
-    told: Cell<bool>,
+    inputs: RefCell<Vec<ChildStdin>>,
 }
 
 impl Workers {
     /// Starts `count` of them with these arguments.
     pub(crate) fn start(count: usize, arguments: &[OsString]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own file")?;
-        let mut workers = Self { children: Vec::new(), told: Cell::new(false) };
+        let mut workers = Self::default();
         for _ in 0..count {
             let mut command = Command::new(&program);
-            // Out of the terminal's reach: a worker is told to stop once, by this process.
-            command.args(arguments).process_group(0);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            workers.children.push(command.spawn().with_context(|| format!("start {}", program.display()))?);
+            // Out of the terminal's reach: its Ctrl-C is this process's.
+            command.args(arguments).arg("--until-eof").process_group(0);
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = command.spawn().with_context(|| format!("start {}", program.display()))?;
+            workers.inputs.get_mut().extend(child.stdin.take());
+            workers.children.push(child);
         }
         Ok(workers)
     }
 
-    /// Tells each, once, to stop behind its epoch.
+    /// Tells each to stop behind its epoch.
     pub(crate) fn stop(&self) {
-        if self.told.replace(true) {
-            return;
-        }
-        for child in &self.children {
-            // One that has ended meanwhile needs no telling.
-            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-        }
+        drop(self.inputs.take());
     }
 
     /// Waits until all have ended. What they did is in the run store.

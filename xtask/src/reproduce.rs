@@ -68,6 +68,9 @@ struct RunningArgs {
     /// Of the cells, these runs; without plan and table: what --jobs starts
     #[arg(long, value_name = "RUN_ID", hide = true)]
     only: Vec<String>,
+    /// Stop as by Ctrl-C when standard input ends: so --jobs tells its processes
+    #[arg(long, hide = true)]
+    until_eof: bool,
 }
 
 impl RunningArgs {
@@ -127,7 +130,7 @@ pub(crate) struct CellArgs {
 }
 
 /// What says how cells are run, and nothing to a check of what was. Without --data, which the environment may give.
-const OF_RUNS: [&str; 15] = [
+const OF_RUNS: [&str; 16] = [
     "profile",
     "dataset",
     "rule",
@@ -143,6 +146,7 @@ const OF_RUNS: [&str; 15] = [
     "jobs",
     "launcher",
     "only",
+    "until_eof",
 ];
 
 #[derive(Debug, Args)]
@@ -242,6 +246,9 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
     let threads = crate::use_threads(running.threads, running.jobs())?;
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
+    if running.until_eof {
+        interrupt.or_eof();
+    }
     let mut failed = Vec::new();
     for file in files {
         let (mut plan, store) = match cells.plan(file) {

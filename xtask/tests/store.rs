@@ -259,6 +259,30 @@ fn processes_share_a_grid_and_come_to_the_same_bits() {
 }
 
 #[test]
+fn processes_stop_when_the_one_that_started_them_is_ended_in_whatever_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid =
+        ["--rule", "both", "--rule", "temporal", "--time-steps", "16", "--epochs", "1000", "--jobs", "2"];
+    for ends in [&["-INT", "-INT"][..], &["-TERM"], &["-KILL"]] {
+        let runs = folder.path().join(ends.concat());
+        let mut child = command(&data(), &runs, &grid).spawn().unwrap();
+        wait_for(&mut child, || files(&runs, ".lock") > 1 && files(&runs, "checkpoint.safetensors") > 1);
+        for end in ends {
+            assert!(
+                Command::new("kill").args([end, &child.id().to_string()[..]]).status().unwrap().success()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        let ended = Instant::now();
+        while status(&runs).contains("under way") {
+            assert!(ended.elapsed() < Duration::from_secs(60), "a process still runs after {ends:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
 fn without_a_slurm_the_batch_script_is_written_and_runs_the_missing_cells() {
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path().join("runs of slurm");
