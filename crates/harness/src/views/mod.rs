@@ -43,6 +43,8 @@ pub(crate) struct Group<'a> {
     records: Vec<&'a Record>,
     /// What is not the paper's in it, in words.
     peculiar: String,
+    /// Whether its data and network have runs of other numbers of epochs beside it.
+    several_epochs: bool,
 }
 
 impl<'a> Group<'a> {
@@ -56,9 +58,15 @@ impl<'a> Group<'a> {
                 // One run twice is still one seed.
                 Some(group) if group.records.iter().any(|known| known.seed == record.seed) => {}
                 Some(group) => group.records.push(record),
-                None => {
-                    groups.push(Self { records: vec![record], peculiar: peculiar(&record.config, several) })
-                }
+                None => groups.push(Self {
+                    records: vec![record],
+                    peculiar: peculiar(&record.config, several),
+                    several_epochs: records.iter().any(|other| {
+                        other.data == record.data
+                            && (&other.network, other.width) == (&record.network, record.width)
+                            && other.config.epochs != record.config.epochs
+                    }),
+                }),
             }
         }
         groups
@@ -199,7 +207,7 @@ pub(crate) fn blocks(
     }
 }
 
-/// Rule, data and network of a row, with stand-in, subset, width and seeds named.
+/// Rule, data and network of a row, with stand-in, subset, width and seeds named, and the epochs where they tell it from another.
 pub(crate) fn row_name(group: &Group<'_>) -> String {
     let record = group.first();
     let mut name = format!("{}, {}", record.rule, record.network);
@@ -207,6 +215,9 @@ pub(crate) fn row_name(group: &Group<'_>) -> String {
         let _ = write!(name, " width {}", record.width);
     }
     name.push_str(group.peculiar());
+    if group.several_epochs {
+        let _ = write!(name, ", {} epochs", record.config.epochs);
+    }
     if record.synthetic {
         name.push_str(", synthetic stand-in");
     } else if record.subset.is_some() {
