@@ -65,8 +65,8 @@ fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
     ];
     let mut table = Grid::new(header, 1);
     for a in groups {
-        for (_, against) in PAIRS.iter().filter(|(rule, _)| Some(*rule) == a.first().config.rule()) {
-            let Some(b) = groups.iter().find(|b| differ_by_rule(a, b, *against)) else { continue };
+        let against = PAIRS.iter().filter(|(rule, _)| Some(*rule) == a.first().config.rule());
+        for b in against.flat_map(|(_, rule)| groups.iter().filter(move |b| differ_by_rule(a, b, *rule))) {
             let difference = |value: fn(&Record) -> f64| {
                 let by_seed = |group: &Group<'_>| -> Vec<(u64, f64)> {
                     group.records().iter().map(|record| (record.seed, value(record))).collect()
@@ -77,8 +77,10 @@ fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
             let Some((accuracy, rate)) = accuracy.zip(difference(|record| record.firing_rate)) else {
                 continue;
             };
+            // What `a` does not use may tell several apart.
+            let of_b = if b.peculiar() == a.peculiar() { "" } else { b.peculiar() };
             let row = [
-                format!("{} - {against}", a.first().rule),
+                format!("{} - {}{of_b}", a.first().rule, b.first().rule),
                 configuration(a),
                 accuracy.count.to_string(),
                 format!("{:+.2}", accuracy.mean),
