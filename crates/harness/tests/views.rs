@@ -4,7 +4,7 @@
 mod common;
 
 use bpsta_datasets::DatasetId;
-use bpsta_harness::{Experiment, Options, Profile, Record, RunFiles, RunStore, View, render};
+use bpsta_harness::{Experiment, Options, Profile, Record, RunConfig, RunFiles, RunStore, View, render};
 use bpsta_spiking::Rule;
 
 use crate::common::{options, root, run};
@@ -21,6 +21,24 @@ fn records(folder: &std::path::Path) -> Vec<Record> {
         ..options(folder)
     };
     run(&grid, &folder.join("runs"), 2).0.records
+}
+
+/// Accepted runs of N-MNIST on stand-ins, by rule.
+fn accepted() -> Vec<Record> {
+    let folder = std::fs::read_dir(root().join("results/table2/quick/records")).unwrap();
+    let files = folder.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let mut records: Vec<Record> = files.map(|bytes| serde_json::from_slice(&bytes).unwrap()).collect();
+    records.retain(|record| record.dataset == "nmnist");
+    records.sort_by_key(|record| record.config.rule());
+    records
+}
+
+/// A run that differs by its configuration, made up from another.
+fn other(record: &Record, edit: impl FnOnce(&mut RunConfig)) -> Record {
+    let mut record = record.clone();
+    edit(&mut record.config);
+    (record.seed, record.run_id) = (record.config.seed, record.config.run_id());
+    record
 }
 
 /// A file of a view over records; what lies beside records is looked for in an empty store.
@@ -89,6 +107,87 @@ fn views_give_the_records_numbers_and_name_the_stand_in_in_each_row() {
     assert!(
         svg.contains("synthetic stand-in") && svg.contains("T = 2, middle") && svg.contains("T = 3, middle")
     );
+}
+
+#[test]
+fn runs_of_other_numbers_of_epochs_have_rows_of_their_own_in_the_latency_view() {
+    let mut records = accepted();
+    let longer: Vec<Record> = records
+        .iter()
+        .map(|record| {
+            let mut longer = other(record, |config| config.epochs *= 2);
+            longer.accuracy.last = 12.34;
+            longer
+        })
+        .collect();
+    let epochs = records[0].config.epochs;
+    let named = |table: &str, epochs: usize| {
+        let name = format!("| both, middle width 0.125, {epochs} epochs, synthetic stand-in ");
+        table.lines().filter(|line| line.starts_with(&name)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let alone = text(View::Latency, &records, "table.md");
+    assert!(!alone.contains(" epochs, synthetic"), "only where there are several: {alone}");
+    records.extend(longer);
+    let table = text(View::Latency, &records, "table.md");
+    for of in [epochs, 2 * epochs] {
+        assert_eq!(named(&table, of).len(), 2, "after the last epoch and at the best one: {table}");
+    }
+    assert!(named(&table, 2 * epochs)[0].contains("12.34"), "{table}");
+}
+
+#[test]
+fn a_rule_is_compared_with_each_baseline_that_differs_in_what_the_rule_does_not_use() {
+    let of_rules = accepted();
+    let of = |rule| of_rules.iter().find(|record| record.config.rule() == Some(rule)).unwrap();
+    let mut records = Vec::new();
+    for half_width in [0.25, 0.5] {
+        for seed in [1, 2] {
+            records.push(other(of(Rule::Baseline), |config| {
+                (config.seed, config.neuron.surrogate_half_width) = (seed, half_width);
+            }));
+        }
+    }
+    records.extend([1, 2].map(|seed| other(of(Rule::Both), |config| config.seed = seed)));
+    let table = text(View::Accuracy, &records, "table.md");
+    for row in ["| both - baseline ", "| both - baseline, surrogate half width 0.25 "] {
+        assert_eq!(table.matches(row).count(), 1, "{row}: {table}");
+    }
+}
+
+#[test]
+fn a_drawing_has_a_panel_for_each_configuration_and_names_what_tells_it_apart() {
+    let records = accepted();
+    let panels = |edit: &dyn Fn(&mut Record)| {
+        let mut all = records.clone();
+        all.extend(records.iter().map(|record| {
+            let mut record = record.clone();
+            edit(&mut record);
+            record
+        }));
+        let svg = text(View::Curves, &all, "figure.svg");
+        let captions = svg.lines().filter(|line| line.contains("T = 4, middle width 0.125"));
+        captions.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(panels(&|_| {}).len(), 1, "one run twice");
+    let longer = panels(&|record| {
+        record.config.epochs = 40;
+        record.epochs.extend(record.epochs.clone());
+    });
+    let rates = panels(&|record| record.config.schedule.learning_rate = 1e-3);
+    let constants = panels(&|record| record.config.neuron.alpha = 0.4);
+    let data = panels(&|record| {
+        record.dataset = "dvscifar10".to_owned();
+        record.config.dataset = DatasetId::DVSCIFAR10;
+    });
+    for (captions, name) in [
+        (longer, ", 40 epochs, synthetic stand-in"),
+        (rates, ", learning rate 0.001, synthetic stand-in"),
+        (constants, ", alpha 0.4, synthetic stand-in"),
+        (data, "dvscifar10, T = 4"),
+    ] {
+        assert_eq!(captions.len(), 2, "{captions:?}");
+        assert_eq!(captions.iter().filter(|caption| caption.contains(name)).count(), 1, "{captions:?}");
+    }
 }
 
 #[test]

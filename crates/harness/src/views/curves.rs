@@ -1,4 +1,4 @@
-//! Test accuracy over epochs: the paper's Figures 1 and 3, one panel a simulation length, with the range over seeds.
+//! Test accuracy over epochs: the paper's Figures 1 and 3, a panel for each configuration but for the rule, with the range over seeds.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use bpsta_spiking::Rule;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Group, row_name};
+use super::{Group, by_configuration, row_name};
 use crate::{HarnessError, Record, Result};
 
 const PANEL: (u32, u32) = (520, 340);
@@ -82,18 +82,11 @@ pub(super) fn csv(groups: &[Group<'_>]) -> String {
     text
 }
 
-/// One drawing of all panels, one for each simulation length and network; the title says what data they come from.
+/// One drawing of all panels, one for each configuration but for the rule; the title says what data they come from.
 pub(super) fn svg(title: &str, groups: &[Group<'_>]) -> Result<Vec<u8>> {
-    let mut panels: Vec<(String, Vec<&Group<'_>>)> = Vec::new();
-    for group in groups {
-        let record = group.first();
-        let data = if record.synthetic { ", synthetic stand-in" } else { "" };
-        let name = format!("T = {}, {} width {}{data}", record.time_steps, record.network, record.width);
-        match panels.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, groups)) => groups.push(group),
-            None => panels.push((name, vec![group])),
-        }
-    }
+    let several = groups.iter().any(|group| group.first().dataset != groups[0].first().dataset);
+    let panels = by_configuration(groups).into_iter().map(|groups| (caption(groups[0], several), groups));
+    let panels: Vec<(String, Vec<&Group<'_>>)> = panels.collect();
     let columns = panels.len().clamp(1, 2);
     let rows = panels.len().div_ceil(columns).max(1);
     let size = (PANEL.0 * columns as u32, PANEL.1 * rows as u32 + HEAD);
@@ -101,6 +94,23 @@ pub(super) fn svg(title: &str, groups: &[Group<'_>]) -> Result<Vec<u8>> {
     draw(title, &panels, (rows, columns), size, &mut text)
         .map_err(|error| HarnessError::Plot { title: title.to_owned(), why: error.to_string() })?;
     Ok(text.into_bytes())
+}
+
+/// What tells a panel from the others; with the data set where there are several.
+fn caption(group: &Group<'_>, several: bool) -> String {
+    let record = group.first();
+    let dataset = if several { format!("{}, ", record.dataset) } else { String::new() };
+    let mut name = format!("{dataset}T = {}, {} width {}", record.time_steps, record.network, record.width);
+    name.push_str(group.peculiar());
+    if group.several_epochs {
+        let _ = write!(name, ", {} epochs", record.config.epochs);
+    }
+    if record.synthetic {
+        name.push_str(", synthetic stand-in");
+    } else if record.subset.is_some() {
+        name.push_str(", subset");
+    }
+    name
 }
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
