@@ -87,11 +87,12 @@ pub(crate) fn slurm(
         .map(|word| quoted(&word.to_string_lossy()))
         .collect();
     let script = format!(
-        "#!/bin/bash\n#SBATCH --job-name=bpsta-{name}\n#SBATCH --array=1-{count}\n#SBATCH --cpus-per-task={threads}\n\
+        "#!/bin/bash\n#SBATCH --job-name={}\n#SBATCH --array=1-{count}\n#SBATCH --cpus-per-task={threads}\n\
          #SBATCH --output={}/%x-%A-%a.log\n# Tasks share the cells through locks in the run store, and end when all cells are finished. \
          A task that is killed\n# goes on from its checkpoint when the script is submitted again.\ncd {} || exit 1\n\
          export RAYON_NUM_THREADS=1\nexec {}\n",
-        folder.display(),
+        quoted(&format!("bpsta-{name}")),
+        quoted(&folder.to_string_lossy()),
         quoted(&root.to_string_lossy()),
         words.join(" ")
     );
@@ -109,7 +110,7 @@ pub(crate) fn slurm(
     }
 }
 
-/// A word as a shell takes it.
+/// A word as a shell takes it, and sbatch in the lines that are its own.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

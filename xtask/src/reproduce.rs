@@ -171,8 +171,8 @@ impl CellArgs {
         self.results.as_deref().unwrap_or(Path::new("runs"))
     }
 
-    /// The command line that asks for the same of one file.
-    fn again(&self, file: &Path) -> Vec<OsString> {
+    /// The command line that asks for the same of one file, of a process on so many threads.
+    fn again(&self, file: &Path, threads: usize) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec!["run".into(), file.into()];
         let mut add = |name: &str, value: OsString| words.extend([name.into(), value]);
         add("--profile", self.profile.to_string().into());
@@ -186,6 +186,7 @@ impl CellArgs {
         self.validation.iter().for_each(|share| add("--validation", share.to_string().into()));
         add("--device", self.device.to_string().into());
         self.engine.iter().for_each(|engine| add("--engine", engine.to_string().into()));
+        add("--threads", threads.to_string().into());
         words
     }
 
@@ -277,16 +278,13 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         if running.dry_run {
             continue;
         }
-        let mut workers = match missing(&plan, &estimate, cells.again(file)) {
+        let mut workers = match missing(&plan, &estimate, cells.again(file, threads)) {
             Some(arguments) if running.launcher == Launcher::Slurm => {
                 let (name, jobs) = (&plan.experiment.artefact, running.jobs.get());
                 launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
                 continue;
             }
-            Some(mut arguments) if running.jobs() > 1 => {
-                arguments.extend(["--threads".into(), threads.to_string().into()]);
-                Workers::start(running.jobs() - 1, &arguments)?
-            }
+            Some(arguments) if running.jobs() > 1 => Workers::start(running.jobs() - 1, &arguments)?,
             _ => Workers::default(),
         };
         let mut progress = GridProgress::new(interrupt.clone(), running.jobs())?;

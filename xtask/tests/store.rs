@@ -295,9 +295,11 @@ fn without_a_slurm_the_batch_script_is_written_and_runs_the_missing_cells() {
     assert!(String::from_utf8(output.stdout).unwrap().contains(&format!("written: {}", path.display())));
     assert!(records(&runs).is_empty());
     let script = std::fs::read_to_string(&path).unwrap();
-    for line in ["#SBATCH --array=1-3", "#SBATCH --cpus-per-task=1"] {
+    let output = format!("#SBATCH --output='{}/slurm'/%x-%A-%a.log", runs.display());
+    for line in ["#SBATCH --array=1-3", "#SBATCH --cpus-per-task=1", &output] {
         assert!(script.lines().any(|of| of == line), "{script}");
     }
+    assert!(script.contains(" --threads 1 --only "), "{script}");
     assert!(Command::new("bash").arg(&path).output().unwrap().status.success());
     assert_eq!(records(&runs).len(), 1);
 }
