@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bpsta_datasets::{DatasetError, DatasetId};
 use bpsta_spiking::SpikingError;
 
+use crate::EngineKind;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum HarnessError {
@@ -180,6 +182,16 @@ pub enum HarnessError {
         data: String,
         /// The data folder.
         folder: PathBuf,
+    },
+    /// An engine that cannot run an ANN twin.
+    #[error(
+        "run {run_id} is an ANN twin, which the engine {engine} cannot run: leave --engine out, or use --engine reference"
+    )]
+    TwinEngine {
+        /// The run.
+        run_id: String,
+        /// The engine asked for.
+        engine: EngineKind,
     },
     /// A network that NIR has no nodes for.
     #[error(

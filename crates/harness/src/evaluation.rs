@@ -64,7 +64,8 @@ pub struct Mismatch {
 /// Evaluates weights on the test split of their run, which must be in the data folder `data`, on the run's engine and device or on others.
 ///
 /// # Errors
-/// [`HarnessError::OtherData`] where the run's data are not there, and those of data sets and engines.
+/// [`HarnessError::OtherData`] where the run's data are not there, [`HarnessError::TwinEngine`] where an ANN twin is to be run by an engine that
+/// cannot, and those of data sets and engines.
 pub fn evaluate_weights(
     weights: &Weights,
     data: &Store,
@@ -76,7 +77,11 @@ pub fn evaluate_weights(
     let config = &record.config;
     let dataset = load(record, data, folder)?;
     let device = device.unwrap_or(config.device);
-    let kind = engine.unwrap_or(if device == config.device { config.engine } else { EngineKind::of(device) });
+    let own = config.ann || device == config.device;
+    let kind = engine.unwrap_or(if own { config.engine } else { EngineKind::of(device) });
+    if config.ann && kind != config.engine {
+        return Err(HarnessError::TwinEngine { run_id: record.run_id.clone(), engine: kind });
+    }
     let setup = Setup { spec: spec.clone(), neuron: config.neuron, device, engine: kind };
     let mut training = setup.start(parameters.clone(), AdamW::new(config.weight_decay), config.ann)?;
     let simd = training.simd();

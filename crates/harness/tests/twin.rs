@@ -9,7 +9,7 @@ use std::path::Path;
 use bpsta_datasets::{DatasetId, Store};
 use bpsta_harness::{
     EngineKind, Experiment, Limits, Options, Outcome, Plan, Profile, Record, RunFiles, RunStore, View,
-    accept, compare, render, report, reproduce,
+    Weights, accept, compare, evaluate_weights, render, report, reproduce,
 };
 use bpsta_spiking::Rule;
 
@@ -290,7 +290,7 @@ fn nothing_takes_a_twin_for_a_rule() {
 }
 
 #[test]
-fn twins_are_accepted_reported_and_compared_with_twins() {
+fn twins_are_accepted_reported_evaluated_and_compared_with_twins() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { seeds: Some(1), time_steps: vec![2], epochs: Some(1), ..few(folder.path()) };
     let [runs, results] = ["runs", "results"].map(|name| folder.path().join(name));
@@ -308,6 +308,14 @@ fn twins_are_accepted_reported_and_compared_with_twins() {
     assert!(
         !legend.is_empty() && legend.iter().all(|rest| !rest.split("</ul>").next().unwrap().contains("ann"))
     );
+
+    let weights = Weights::of_run(&RunStore::new(&runs), &twin.run_id).unwrap();
+    let (data, store) = (&options.data, Store::open(&options.data, &registry()));
+    let evaluate = |engine| evaluate_weights(&weights, &store, data, None, engine);
+    let evaluated = evaluate(None).unwrap();
+    assert_eq!((evaluated.engine, evaluated.mismatches), (EngineKind::Reference, vec![]));
+    let error = evaluate(Some(EngineKind::Cpu)).unwrap_err().to_string();
+    assert!(error.contains(&twin.run_id) && error.contains("use --engine reference"), "{error}");
 
     let alone = folder.path().join("alone");
     RunStore::new(&alone).finish(twin).unwrap();
