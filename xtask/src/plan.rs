@@ -128,6 +128,13 @@ pub(crate) fn plan(plan: &Plan, threads: usize) -> io::Result<()> {
             print::counted(threads, "thread")
         ))?;
     }
+    for name in &plan.unknown {
+        print::line(format_args!(
+            "\n  {name}: {} has no cells of it in profile {}",
+            experiment.path.display(),
+            plan.profile
+        ))?;
+    }
     for id in &plan.absent {
         print::line(format_args!(
             "\n  {id}: its official files are not there, and cells that need them are left out; \

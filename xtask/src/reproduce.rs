@@ -255,7 +255,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         let (mut plan, store) = match cells.plan(file) {
             // Of all artefacts, those that have cells for the options.
             Err(error) if files.len() > 1 && is_empty(&error) => {
-                print::note(format_args!("{}: {error}", file.display()));
+                print::note(&error);
                 continue;
             }
             plan => plan?,

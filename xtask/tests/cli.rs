@@ -117,6 +117,37 @@ fn the_plan_names_ann_twins_unless_rules_were_asked_for() {
 }
 
 #[test]
+fn what_was_asked_for_and_is_not_in_the_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let only = |more: &[&'static str]| {
+        let run = ["run", "experiments/example.toml", "--dry-run", "--rule", "spatial"];
+        [&run[..], more].concat()
+    };
+    let data = folder.path().to_str().unwrap();
+    let output = command(&only(&["--rule", "both", "--dataset", "nmnist", "--dataset", "mnist"]))
+        .args(["--data", data])
+        .output()
+        .unwrap();
+    let plan = out(&output);
+    assert!(plan.contains(": rules both; T = 2, 4"), "{plan}");
+    for name in ["data set `mnist`", "rule `spatial`"] {
+        let line = format!("\n  {name}: experiments/example.toml has no cells of it in profile quick\n");
+        assert!(plan.contains(&line), "{plan}");
+    }
+    let output = command(&only(&[])).args(["--data", data]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for part in [
+        "example.toml: no cell is left",
+        "and no rule `spatial`",
+        "the rules baseline, temporal, both",
+        "--rule",
+    ] {
+        assert!(message.contains(part), "`{part}`: {message}");
+    }
+}
+
+#[test]
 fn one_thread_and_one_epoch_are_no_plural() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();

@@ -37,12 +37,20 @@ pub enum HarnessError {
         there: String,
     },
     /// Options that leave nothing to do.
-    #[error("no cell is left: profile `{profile}` has {there}")]
+    #[error(
+        "{}: no cell is left: profile `{profile}` has {there}, by the rules {rules}{}", path.display(), what_is_not(unknown)
+    )]
     NothingPlanned {
+        /// The experiment file.
+        path: PathBuf,
         /// The profile.
         profile: String,
+        /// What was asked for and is not there.
+        unknown: Vec<String>,
         /// The cells it has.
         there: String,
+        /// Their rules.
+        rules: String,
     },
     /// A real data set that is not there.
     #[error(
@@ -281,4 +289,15 @@ fn what_is_there(imported: &[DatasetId]) -> String {
     }
     let options: Vec<String> = imported.iter().map(|id| format!("--dataset {id}")).collect();
     format!(", or run what is there with `{}`", options.join(" "))
+}
+
+/// The part of an advice that names what was asked for and is not there.
+fn what_is_not(unknown: &[String]) -> String {
+    if unknown.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", and no {}: name what it has with --dataset and --rule, or leave them out",
+        unknown.join(", no ")
+    )
 }

@@ -74,6 +74,8 @@ pub struct Plan {
     pub table: Vec<String>,
     /// Data sets whose official files some cells need and that are not there: those cells are left out.
     pub absent: Vec<DatasetId>,
+    /// What the options ask for by name and the experiment's profile has no cells of, in words.
+    pub unknown: Vec<String>,
 }
 
 impl Plan {
@@ -133,16 +135,29 @@ impl Plan {
             let imported = imported.filter(|id| matches!(store.manifest(*id), Ok(Some(_)))).collect();
             return Err(HarnessError::NoData { dataset, folder: options.data.clone(), imported });
         }
+        let unknown = unknown(&experiment, &settings, options);
         if cells.is_empty() {
             let there =
                 settings.cell.iter().map(|cell| format!("{} at T = {:?}", cell.dataset, cell.time_steps));
             return Err(HarnessError::NothingPlanned {
+                path: experiment.path,
                 profile: options.profile.to_string(),
+                unknown,
                 there: there.collect::<Vec<_>>().join(", "),
+                rules: experiment.rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             });
         }
-        Ok(Self { experiment, profile: options.profile, cells, table, absent })
+        Ok(Self { experiment, profile: options.profile, cells, table, absent, unknown })
     }
+}
+
+/// What the options ask for by name and the profile has no cells of, each once.
+fn unknown(experiment: &Experiment, settings: &ProfileSettings, options: &Options) -> Vec<String> {
+    let of_cells = |id: &DatasetId| settings.cell.iter().any(|cell| cell.dataset == *id);
+    let datasets = options.datasets.iter().filter(|id| !of_cells(id)).map(|id| format!("data set `{id}`"));
+    let rules = options.rules.iter().filter(|rule| !experiment.rules.contains(rule));
+    let unknown: BTreeSet<String> = datasets.chain(rules.map(|rule| format!("rule `{rule}`"))).collect();
+    unknown.into_iter().collect()
 }
 
 /// The data of a group of cells.
