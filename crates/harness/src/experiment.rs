@@ -167,6 +167,9 @@ impl CellSettings {
         if self.framing.is_empty() || self.time_steps.is_empty() {
             return Err("framing and time_steps need at least one entry".to_owned());
         }
+        if !(self.width.is_finite() && self.width > 0.0) {
+            return Err(format!("width is {}, expected a finite number above 0", self.width));
+        }
         let rate = self.schedule.unwrap_or(profile.schedule).learning_rate;
         let rates = self.learning_rates.iter().chain([&rate]);
         if let Some(rate) = rates.copied().find(|rate| !(rate.is_finite() && *rate > 0.0)) {
@@ -286,6 +289,9 @@ impl Experiment {
         }
         for neuron in experiment.rules.iter().flat_map(|rule| experiment.neuron.neurons(*rule)) {
             neuron.validate().map_err(|error| refuse(format!("key `neuron`: {error}")))?;
+        }
+        if let Some(entry) = experiment.dataset.iter().find(|entry| entry.stride == 0) {
+            return Err(refuse(format!("key `dataset`: {}: stride is 0, expected 1 or more", entry.id)));
         }
         for (profile, settings) in &experiment.profile {
             for cell in &settings.cell {

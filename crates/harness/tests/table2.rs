@@ -138,6 +138,8 @@ fn an_experiment_with_a_typo_is_refused_with_key_and_line() {
         ("epochs = 20", "epochs = 0", "epochs, batch_size and time_steps start at 1"),
         ("epochs = 15", "epochs = 1000000", "epochs end at 100000"),
         ("seeds = 1", "seeds = 0", "seeds is 0, expected 1 to 1000"),
+        ("stride = 2", "stride = 0", "key `dataset`: dvsgesture: stride is 0, expected 1 or more"),
+        ("width = 0.125", "width = 0.0", "key `profile.quick.cell`: nmnist: width is 0, expected"),
         ("learning_rate = 5e-3", "learning_rate = -5e-3", "learning_rate is -0.005"),
         ("weight_decay = 1e-4", "weight_decay = nan", "weight_decay is NaN"),
         ("accuracy = 98.88", "accuracy = \"high\"", "accuracy"),
