@@ -38,7 +38,7 @@ pub enum HarnessError {
     },
     /// Options that leave nothing to do.
     #[error(
-        "{}: no cell is left: profile `{profile}` has {there}, by the rules {rules}{}", path.display(), what_is_not(unknown)
+        "{}: no cell is left: profile `{profile}` has {there}{}", path.display(), what_is_not(unknown)
     )]
     NothingPlanned {
         /// The experiment file.
@@ -47,10 +47,8 @@ pub enum HarnessError {
         profile: String,
         /// What was asked for and is not there.
         unknown: Vec<String>,
-        /// The cells it has.
+        /// The cells it has, and their rules.
         there: String,
-        /// Their rules.
-        rules: String,
     },
     /// A real data set that is not there.
     #[error(

@@ -30,7 +30,7 @@ pub struct Options {
     pub time_steps: Vec<usize>,
     /// Number of seeds in place of the profile's.
     pub seeds: Option<u64>,
-    /// Epochs in place of the profile's.
+    /// Epochs in place of the profile's; an ANN warm-up leaves the last of them to the spiking network.
     pub epochs: Option<usize>,
     /// Share of the training samples to hold back, by which an epoch is chosen without the test split; none are if none.
     pub validation: Option<f64>,
@@ -139,12 +139,12 @@ impl Plan {
         if cells.is_empty() {
             let there =
                 settings.cell.iter().map(|cell| format!("{} at T = {:?}", cell.dataset, cell.time_steps));
+            let rules = experiment.rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(HarnessError::NothingPlanned {
                 path: experiment.path,
                 profile: options.profile.to_string(),
                 unknown,
-                there: there.collect::<Vec<_>>().join(", "),
-                rules: experiment.rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                there: format!("{}, by the rules {rules}", there.collect::<Vec<_>>().join(", ")),
             });
         }
         Ok(Self { experiment, profile: options.profile, cells, table, absent, unknown })
@@ -266,7 +266,10 @@ impl Planner<'_> {
             batch_size: self.group.batch_size,
             weight_decay: self.settings.weight_decay,
             schedule,
-            ann_warm_up_epochs: self.group.ann_warm_up_epochs,
+            ann_warm_up_epochs: match options.epochs {
+                Some(epochs) => self.group.ann_warm_up_epochs.min(epochs.saturating_sub(1)),
+                None => self.group.ann_warm_up_epochs,
+            },
             ann: false,
             device: options.device,
             engine: options.engine.unwrap_or(EngineKind::of(options.device)),
@@ -283,7 +286,7 @@ impl Planner<'_> {
         let why = if warm_up > 0 && self.info.kind == Kind::Events {
             "expected 0: only static images are warmed up; remove the key".to_owned()
         } else if warm_up > 0 && warm_up >= epochs {
-            format!("expected fewer than the {epochs} epochs: raise `epochs`, or --epochs if it was given")
+            format!("expected fewer than the {epochs} epochs: raise `epochs`, or lower it")
         } else {
             return Ok(());
         };

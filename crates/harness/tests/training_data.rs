@@ -57,10 +57,20 @@ fn a_warm_up_that_leaves_the_spikes_no_epoch_or_is_one_of_recordings_is_refused_
     let refused = |experiment, options: &Options| {
         Plan::new(experiment, options, &registry(), &store).unwrap_err().to_string()
     };
-    let one_epoch = Options { datasets: vec![DatasetId::CIFAR10], epochs: Some(1), ..options.clone() };
-    let error = refused(load("table1"), &one_epoch);
-    let key = "table1.toml: key `profile.quick.cell`: cifar10: ann_warm_up_epochs is 1";
-    assert!(error.contains(key) && error.contains("raise `epochs`, or --epochs"), "{error}");
+    let cifar10 = Options { datasets: vec![DatasetId::CIFAR10], ..options.clone() };
+    let mut all_of_them = load("table1");
+    let cells = &mut all_of_them.profile.get_mut(&Profile::Quick).unwrap().cell;
+    cells.iter_mut().for_each(|cell| cell.ann_warm_up_epochs = cell.epochs);
+    let error = refused(all_of_them, &cifar10);
+    let key = "table1.toml: key `profile.quick.cell`: cifar10: ann_warm_up_epochs is 6";
+    assert!(error.contains(key) && error.contains("expected fewer than the 6 epochs"), "{error}");
+
+    let one_epoch = Options { epochs: Some(1), ..cifar10 };
+    let plan = Plan::new(load("table1"), &one_epoch, &registry(), &store).unwrap();
+    assert!(
+        plan.cells.iter().all(|cell| cell.config.ann_warm_up_epochs == 0),
+        "the spikes have the last one"
+    );
 
     let mut events = load("table2");
     let cells = &mut events.profile.get_mut(&Profile::Quick).unwrap().cell;
