@@ -227,34 +227,32 @@ fn a_cell_that_fails_keeps_its_cause_and_the_others_go_on() {
     assert_eq!(runs.failure(&failing.run_id).unwrap(), None);
 }
 
+/// Trains one cell of a table at a learning rate that no training bears; gives its error, and the table.
+fn diverge(artefact: &str, options: &Options) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, data) = plan_of(artefact, options);
+    let mut experiment = Experiment::load(&root().join("experiments"), artefact).unwrap();
+    experiment.profile.get_mut(&Profile::Quick).unwrap().schedule.learning_rate = 1e30;
+    let plan = Plan::new(experiment, options, &registry(), &data).unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let mut outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 1));
+    (outcome.failed.remove(0).error, outcome.table)
+}
+
 #[test]
 fn a_training_that_diverges_is_a_cell_that_failed() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { datasets: vec![DatasetId::CIFAR10], epochs: Some(2), ..one(folder.path()) };
-    let (_, data) = plan_of("table1", &options);
-    let mut experiment = Experiment::load(&root().join("experiments"), "table1").unwrap();
-    experiment.profile.get_mut(&Profile::Quick).unwrap().schedule.learning_rate = 1e30;
-    let plan = Plan::new(experiment, &options, &registry(), &data).unwrap();
-    let runs = RunStore::new(&folder.path().join("runs"));
-    let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
-    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 1));
-    let error = &outcome.failed[0].error;
+    let (error, table) = diverge("table1", &options);
     assert!(error.contains("training diverged, lower the learning rate"), "{error}");
-    assert!(outcome.table.contains(error), "{}", outcome.table);
+    assert!(table.contains(&error), "{table}");
 }
 
 /// A potential that is no number does not fire: the network falls silent, and its loss stays a number.
 #[test]
 fn a_spiking_training_that_diverges_is_a_cell_that_failed() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { epochs: Some(2), ..one(folder.path()) };
-    let (_, data) = plan_of("table2", &options);
-    let mut experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
-    experiment.profile.get_mut(&Profile::Quick).unwrap().schedule.learning_rate = 1e30;
-    let plan = Plan::new(experiment, &options, &registry(), &data).unwrap();
-    let runs = RunStore::new(&folder.path().join("runs"));
-    let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
-    assert_eq!((outcome.records.len(), outcome.failed.len()), (0, 1));
-    let error = &outcome.failed[0].error;
+    let (error, _) = diverge("table2", &Options { epochs: Some(2), ..one(folder.path()) });
     assert!(error.contains("is not finite after epoch 2: training diverged"), "{error}");
 }

@@ -6,7 +6,7 @@ use bpsta_spiking::Rule;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Group, by_configuration, row_name};
+use super::{Group, by_configuration, particulars, row_name};
 use crate::{HarnessError, Record, Result};
 
 const PANEL: (u32, u32) = (520, 340);
@@ -100,17 +100,8 @@ pub(super) fn svg(title: &str, groups: &[Group<'_>]) -> Result<Vec<u8>> {
 fn caption(group: &Group<'_>, several: bool) -> String {
     let record = group.first();
     let dataset = if several { format!("{}, ", record.dataset) } else { String::new() };
-    let mut name = format!("{dataset}T = {}, {} width {}", record.time_steps, record.network, record.width);
-    name.push_str(group.peculiar());
-    if group.several_epochs {
-        let _ = write!(name, ", {} epochs", record.config.epochs);
-    }
-    if record.synthetic {
-        name.push_str(", synthetic stand-in");
-    } else if record.subset.is_some() {
-        name.push_str(", subset");
-    }
-    name
+    let (time_steps, network, width) = (record.time_steps, &record.network, record.width);
+    format!("{dataset}T = {time_steps}, {network} width {width}{}", particulars(group))
 }
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;

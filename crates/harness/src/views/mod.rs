@@ -214,22 +214,29 @@ pub(crate) fn row_name(group: &Group<'_>) -> String {
     if record.width != 1.0 {
         let _ = write!(name, " width {}", record.width);
     }
-    name.push_str(group.peculiar());
-    if group.several_epochs {
-        let _ = write!(name, ", {} epochs", record.config.epochs);
-    }
-    if record.synthetic {
-        name.push_str(", synthetic stand-in");
-    } else if record.subset.is_some() {
-        name.push_str(", subset");
-    }
-    if record.config.augmentation != "none" {
-        name.push_str(", augmented");
-    }
+    name.push_str(&particulars(group));
     if group.records().len() > 1 {
         let _ = write!(name, ", {} seeds", group.records().len());
     }
     name
+}
+
+/// What a name goes on with: what is not the paper's, the epochs where they tell it from another, and what its data are.
+fn particulars(group: &Group<'_>) -> String {
+    let record = group.first();
+    let mut words = group.peculiar().to_owned();
+    if group.several_epochs {
+        let _ = write!(words, ", {} epochs", record.config.epochs);
+    }
+    if record.synthetic {
+        words.push_str(", synthetic stand-in");
+    } else if record.subset.is_some() {
+        words.push_str(", subset");
+    }
+    if record.config.augmentation != "none" {
+        words.push_str(", augmented");
+    }
+    words
 }
 
 /// The mean, and the sample standard deviation where there are several.
