@@ -14,6 +14,11 @@ use crate::{DatasetError, DatasetId, hash};
 /// The version of the manifest's format that this build writes and reads.
 pub(crate) const SCHEMA: u32 = 1;
 
+/// What [`Manifest::describe`] puts between title and counts, by the kind of the data.
+const STAND_IN: &str = ", synthetic stand-in (";
+const SUBSET: &str = ", subset: ";
+const COMPLETE: &str = ", complete: ";
+
 /// Which part of a data set a file or sample belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -131,18 +136,31 @@ impl Manifest {
         let title = &self.title;
         if self.synthetic {
             let seed = self.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
-            return format!("{title}, synthetic stand-in ({}{seed})", counts(self.samples));
+            return format!("{title}{STAND_IN}{}{seed})", counts(self.samples));
         }
         match self.subset {
             Some(subset) => format!(
-                "{title}, subset: {} of {} training and {} of {} test samples",
+                "{title}{SUBSET}{} of {} training and {} of {} test samples",
                 thousands(subset.train),
                 thousands(subset.train_official),
                 thousands(subset.test),
                 thousands(subset.test_official)
             ),
-            None => format!("{title}, complete: {}", counts(self.samples)),
+            None => format!("{title}{COMPLETE}{}", counts(self.samples)),
         }
+    }
+
+    /// Whether a line that [`Self::describe`] gave is of a stand-in, of a subset, or of neither, a complete set. The title may have the
+    /// same words: the last ones are not its own.
+    pub fn describes(line: &str, synthetic: bool, subset: bool) -> bool {
+        let found =
+            [STAND_IN, SUBSET, COMPLETE].into_iter().filter_map(|words| Some((line.rfind(words)?, words)));
+        let expected = match (synthetic, subset) {
+            (true, _) => STAND_IN,
+            (false, true) => SUBSET,
+            (false, false) => COMPLETE,
+        };
+        found.max().is_some_and(|(_, words)| words == expected)
     }
 
     /// The manifest as JSON, as it is kept on disk (`pretty`) or hashed.

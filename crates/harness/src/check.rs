@@ -1,20 +1,10 @@
 //! Does a record say what its run was asked for, and what its own epochs say? It may have been edited, copied, or come from a
 //! training that went wrong.
 
+use bpsta_datasets::Manifest;
+
 use crate::reproducible::stream_names;
 use crate::{Accuracy, Record, Result};
-
-/// What [`bpsta_datasets::Manifest::describe`] puts behind the title of a data set, by its kind.
-const STAND_IN: &str = ", synthetic stand-in (";
-const SUBSET: &str = ", subset: ";
-const COMPLETE: &str = ", complete: ";
-
-/// The words that say what data are. Their title may have any of them too: the last ones are not the title's.
-fn kind_of(data: &str) -> Option<&'static str> {
-    let found =
-        [STAND_IN, SUBSET, COMPLETE].into_iter().filter_map(|words| Some((data.rfind(words)?, words)));
-    found.max().map(|(_, words)| words)
-}
 
 /// Checks a record against its configuration and itself; gives what is wrong first, with its key.
 ///
@@ -43,12 +33,7 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
             return Ok(Some(format!("key `{key}` is {found}, and by its `config` {expected}")));
         }
     }
-    let kind = match (config.synthetic, config.subset) {
-        (true, _) => STAND_IN,
-        (false, Some(_)) => SUBSET,
-        (false, None) => COMPLETE,
-    };
-    if kind_of(&record.data) != Some(kind) {
+    if !Manifest::describes(&record.data, config.synthetic, config.subset.is_some()) {
         return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
     }
     Ok(of_schema(record)

@@ -249,6 +249,17 @@ pub struct Record {
     pub timing: Option<Timing>,
 }
 
+impl Record {
+    /// What marks a run in rows and captions whose data are not the whole official set.
+    pub(crate) const fn mark(&self) -> &'static str {
+        match (self.synthetic, self.subset) {
+            (true, _) => ", synthetic stand-in",
+            (false, Some(_)) => ", subset",
+            (false, None) => "",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

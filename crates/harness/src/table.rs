@@ -77,17 +77,10 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Recor
     let mut table = Grid::new(columns, 2);
     for group in &groups {
         let first = group.first();
-        let mark = if first.synthetic {
-            ", synthetic stand-in"
-        } else if first.subset.is_some() {
-            ", subset"
-        } else {
-            ""
-        };
         let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
         let of = |value: fn(&Record) -> f64, digits| group.spread(value, digits);
         let mut row = vec![
-            format!("ours: {}{}{mark}{varied}{}", first.rule, group.peculiar(), seed_count(group)),
+            format!("ours: {}{}{}{varied}{}", first.rule, group.peculiar(), first.mark(), seed_count(group)),
             network(first),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),

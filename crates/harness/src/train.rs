@@ -218,6 +218,7 @@ impl<'a> Run<'a> {
         };
         let examined = examine(self.training.engine(), &self.data.test, form)?;
         let (spec, tested, epochs) = (&self.spec, &self.tested, progress.epochs);
+        let over_epochs = |of: fn(&EpochRecord) -> f64| median(epochs.iter().map(of)).unwrap_or_default();
         let record = Record {
             schema: RECORD_SCHEMA,
             run_id: self.cell.run_id.clone(),
@@ -242,10 +243,8 @@ impl<'a> Run<'a> {
             classes: Some(tested.classes.clone()),
             anytime: Some(examined.anytime),
             operations: Some(examined.operations),
-            train_ms_per_sample: median(epochs.iter().map(|epoch| epoch.train_ms_per_sample))
-                .unwrap_or_default(),
-            test_ms_per_sample: median(epochs.iter().map(|epoch| epoch.test_ms_per_sample))
-                .unwrap_or_default(),
+            train_ms_per_sample: over_epochs(|epoch| epoch.train_ms_per_sample),
+            test_ms_per_sample: over_epochs(|epoch| epoch.test_ms_per_sample),
             wall_seconds: progress.wall_seconds,
             threads: rayon::current_num_threads(),
             parameters_hash: parameters.hash()?,

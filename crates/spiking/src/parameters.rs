@@ -92,8 +92,7 @@ impl Parameters {
     /// The device's, where values cannot be read back.
     pub fn not_finite(&self) -> Result<Option<&str>> {
         for (name, tensor) in self.trainable.iter().chain(&self.buffers) {
-            let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-            if !values.iter().all(|value| value.is_finite()) {
+            if !values(tensor)?.iter().all(|value| value.is_finite()) {
                 return Ok(Some(name));
             }
         }
@@ -119,11 +118,16 @@ pub fn hash_tensors<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tenso
     for (name, tensor) in tensors {
         hasher.update(name.as_bytes());
         hasher.update(format!("{:?}", tensor.dims()).as_bytes());
-        for value in tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+        for value in values(tensor)? {
             hasher.update(&value.to_le_bytes());
         }
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The values of a tensor as f32, row-major.
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
 /// Refuses tensors that are not exactly those of the wanted names and shapes.

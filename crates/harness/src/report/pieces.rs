@@ -133,11 +133,6 @@ fn figure(
     let Some(first) = groups.first().map(|group| group.first()).filter(|_| !lines.is_empty()) else {
         return Ok(None);
     };
-    let mark = match (first.synthetic, first.subset) {
-        (true, _) => ", synthetic stand-in",
-        (false, Some(_)) => ", subset",
-        (false, None) => "",
-    };
     let width = if first.width == 1.0 { String::new() } else { format!(", width {}", first.width) };
     let steps = first.time_steps;
     let of_runs = groups.iter().flat_map(|group| group.records().iter().copied());
@@ -148,7 +143,7 @@ fn figure(
         marks(experiment, of_runs).join(", ")
     );
     Ok(Some(Figure {
-        svg: panel(&format!("{}{mark}{width}, T = {steps}", first.dataset), x, &lines)?,
+        svg: panel(&format!("{}{}{width}, T = {steps}", first.dataset, first.mark()), x, &lines)?,
         caption,
         legend: lines.iter().map(|line| (line.rule as usize, line.rule)).collect(),
         wide: false,

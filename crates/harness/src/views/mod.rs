@@ -228,11 +228,7 @@ fn particulars(group: &Group<'_>) -> String {
     if group.several_epochs {
         let _ = write!(words, ", {} epochs", record.config.epochs);
     }
-    if record.synthetic {
-        words.push_str(", synthetic stand-in");
-    } else if record.subset.is_some() {
-        words.push_str(", subset");
-    }
+    words.push_str(record.mark());
     if record.config.augmentation != "none" {
         words.push_str(", augmented");
     }
