@@ -1,10 +1,11 @@
-"""The same networks with SpikingJelly's multi-step modules, in the fastest way on a CPU that we found.
+"""The same networks with SpikingJelly's multi-step modules, in the fastest way on a CPU that we found; on a GPU eager.
 
 Convolutions, pools, linear layers, dropout and vote are SpikingJelly's in step mode "m", where time is folded into the
 batch. Two modules are ours:
 
 - The neuron. `LIFNode(tau=10.0, decay_input=False, v_threshold=0.5, surrogate_function=Rect())` is the baseline rule;
-  the other rules have no node. Ours has its backward written out, so that it can be compiled.
+  the other rules have no node. Ours has its backward written out, so that it can be compiled. On a GPU the baseline is
+  their node, which has a fused kernel there.
 - Batch normalisation. `BatchNorm2d` in step mode "m" takes its statistics over time and batch together, which makes it
   another network with another loss. Ours takes them per time step, and compiled it is no slower.
 """
@@ -12,7 +13,7 @@ batch. Two modules are ours:
 import shutil
 
 import torch
-from spikingjelly.activation_based import layer, neuron
+from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import fuse_conv_bn_eval
@@ -23,14 +24,17 @@ from spec import ALPHA, DECAY, THRESHOLD, VOTERS, Case, Network
 class Jelly:
     """One network with its optimizer; compiled where there is a C++ compiler, unless told otherwise."""
 
-    def __init__(self, network: Network, rule: str, time_steps: int, *, eager: bool):
+    def __init__(self, network: Network, rule: str, time_steps: int, *, eager: bool, gpu: bool = False):
         torch.set_flush_denormal(True)
-        self.eager = eager or shutil.which("g++") is None
-        how = "eager" if self.eager else "torch.compile"
-        self.configuration = f"{how}, multi-step, channels last, batch norm per time step"
+        self.eager = eager or gpu or shutil.which("g++") is None
+        node = OwnNode if gpu and rule == "baseline" else RuleNode
+        how = ["eager" if self.eager else "torch.compile", "multi-step", *([] if gpu else ["channels last"])]
+        how += ["batch norm per time step", *(["its own LIFNode"] if node is OwnNode else [])]
+        self.configuration = ", ".join(how)
         self.dropped = {index: one[1] for index, one in enumerate(network.layers) if one[0] == "dropout"}
-        layers = nn.Sequential(*(_build(one, rule, time_steps) for one in network.layers))
-        self.network = Frames(layers, network.stride).to(memory_format=torch.channels_last)
+        layers = nn.Sequential(*(_build(one, rule, time_steps, node) for one in network.layers))
+        layout = torch.contiguous_format if gpu else torch.channels_last
+        self.network = Frames(layers, network.stride, layout).to(memory_format=layout)
         self.call = self.network
         self.optimizer = torch.optim.AdamW(layers.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
@@ -90,14 +94,15 @@ class Frames(nn.Module):
     """The layers, between frames `[N, F, C, H, W]` and mean votes. F is 1 under direct encoding: the first convolution
     and its batch norm then run once, and the first neurons see their result at every time step."""
 
-    def __init__(self, layers: nn.Sequential, stride: int):
+    def __init__(self, layers: nn.Sequential, stride: int, layout: torch.memory_format):
         super().__init__()
+        self.layout = layout
         self.layers = layers
         self.stride = stride
 
     def forward(self, frames):
         frames = frames.transpose(0, 1)[..., :: self.stride, :: self.stride]
-        folded = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        folded = frames.flatten(0, 1).contiguous(memory_format=self.layout)
         return self.layers(folded.unflatten(0, frames.shape[:2])).mean(0)
 
 
@@ -141,6 +146,21 @@ class RuleNode(neuron.BaseNode):
         return Spikes.apply(x_seq, self.rule, self.time_steps)
 
 
+class OwnNode(neuron.LIFNode):
+    """SpikingJelly's own node, which is the baseline rule, used like [`RuleNode`]."""
+
+    def __init__(self, rule: str, time_steps: int):
+        rectangle = surrogate.Rect()
+        super().__init__(
+            1 / (1 - DECAY), decay_input=False, v_threshold=THRESHOLD, surrogate_function=rectangle, step_mode="m"
+        )
+        self.time_steps = time_steps
+
+    def multi_step_forward(self, x_seq):
+        self.reset()
+        return super().multi_step_forward(x_seq.expand(self.time_steps, *x_seq.shape[1:]))
+
+
 class Spikes(torch.autograd.Function):
     """u = v + I, s = (u >= threshold), v = decay * u * (1 - s), and backward d = k * g + m * (d of the next step)."""
 
@@ -179,7 +199,7 @@ class Spikes(torch.autograd.Function):
         return stacked.sum(0, keepdim=True) if ctx.shared else stacked, None, None
 
 
-def _build(one: tuple, rule: str, time_steps: int) -> nn.Module:
+def _build(one: tuple, rule: str, time_steps: int, node: type) -> nn.Module:
     match one:
         case ("conv", inputs, outputs):
             return layer.Conv2d(inputs, outputs, 3, padding=1, step_mode="m")
@@ -200,5 +220,5 @@ def _build(one: tuple, rule: str, time_steps: int) -> nn.Module:
         case ("vote",):
             return layer.VotingLayer(VOTERS, step_mode="m")
         case ("lif",):
-            return RuleNode(rule, time_steps)
+            return node(rule, time_steps)
     raise ValueError(one)

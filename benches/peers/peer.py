@@ -1,10 +1,11 @@
 """Times one side of the comparison in a process of its own; prints one JSON object.
 
 python peer.py --peer official|spikingjelly --mode step|inference --network small --width 0.125 --time-steps 4
-               --batch 64 --rule both --threads 2 --steps 10 --weights FILE [--official DIR] [--eager] --json
+               --batch 64 --rule both --threads 2 --steps 10 --weights FILE [--official DIR] [--eager] [--device cuda:0] --json
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -29,10 +30,15 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    torch.set_default_device(options.device)
+    # Convolutions in 32-bit floats like all else, by the fastest of cuDNN's algorithms.
+    torch.backends.cudnn.allow_tf32 = options.tf32
+    torch.backends.cuda.matmul.allow_tf32 = options.tf32
+    torch.backends.cudnn.benchmark = True
     make, versions = side(options)
     libraries_mb = peak_rss_mb()
     peer = make(paper_network(options.network, options.width), options.rule, options.time_steps)
-    case = Case(options.weights)
+    case = Case(options.weights, options.device)
     if case.input.shape[0] != options.batch:
         raise SystemExit(f"{options.weights} holds a batch of {case.input.shape[0]}, not --batch {options.batch}")
 
@@ -55,9 +61,12 @@ def main() -> None:
         "step_ms": step_ms,
         "peak_rss_mb": peak_rss_mb(),
         "libraries_rss_mb": libraries_mb,
-        "configuration": peer.configuration,
+        "configuration": peer.configuration + (", TF32" if options.tf32 else ""),
         "versions": versions,
     }
+    if options.device != "cpu":
+        result["peak_gpu_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        result["gpu"] = torch.cuda.get_device_name()
     print(json.dumps(result) if options.json else json.dumps(result, indent=2))
 
 
@@ -75,6 +84,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--weights", required=True, help="what `xtask bench step --save` wrote")
     parser.add_argument("--official", type=Path, help="a clone of Brain-Cog-Lab/BP-STA")
     parser.add_argument("--eager", action="store_true", help="SpikingJelly without torch.compile")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
+    parser.add_argument("--tf32", action="store_true", help="on a GPU, products of 10-bit mantissas")
     parser.add_argument("--json", action="store_true", help="on one line")
     return parser.parse_args()
 
@@ -92,7 +103,7 @@ def side(options: argparse.Namespace) -> tuple:
     from jelly import Jelly
 
     versions["spikingjelly"] = importlib.metadata.version("spikingjelly")
-    return partial(Jelly, eager=options.eager), versions
+    return partial(Jelly, eager=options.eager, gpu=options.device != "cpu"), versions
 
 
 def check(peer, case: Case, time_steps: int) -> dict:
@@ -113,12 +124,15 @@ def flipped_votes(outputs: torch.Tensor, case: Case, time_steps: int) -> int:
 
 def measure(call, steps: int) -> list[float]:
     """Wall-clock milliseconds of each of `steps` calls, after a few that do not count."""
+    wait = torch.cuda.synchronize if torch.cuda.is_initialized() else contextlib.nullcontext
     for _ in range(WARM_UP):
         call()
+    wait()
     step_ms = []
     for _ in range(steps):
         start = time.perf_counter()
         call()
+        wait()
         step_ms.append(1e3 * (time.perf_counter() - start))
     return step_ms
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares this repository's CPU engine with the authors' code and with SpikingJelly. Needs Python 3.11, nothing else.
+"""Compares this repository with the authors' code and with SpikingJelly. Needs Python 3.11, nothing else.
 
 It makes the peers' virtual environment, builds our side, and then, for each cell (network, width, T, rule):
 all sides compute the same step and must agree; then they are timed in turn, each in a process of its own.
@@ -36,6 +36,8 @@ BATCHES = {
     ("large", 4): {0.125: 16, 0.25: 8, 1.0: 4},
     ("large", 16): {0.125: 8, 0.25: 4, 1.0: 2},
 }
+# On a GPU: the official batches, but for the large network.
+GPU_BATCHES = {"small": 64, "middle": 64, "large": 16}
 # Losses this close, relatively, are the same.
 LOSS_TOLERANCE = 1e-4
 # Another order of summation moves potentials by rounding, some of them across the threshold, and layers above multiply
@@ -102,6 +104,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is started")
     parser.add_argument("--steps", type=int, default=30, help="timed steps of one process, at most")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:N, then for all sides")
+    parser.add_argument("--tf32", action="store_true", help="on a GPU, the peers' products of 10-bit mantissas; ours are of 32-bit floats")
+    parser.add_argument("--xtask", type=Path, help="our program, if it is built")
     parser.add_argument("--quick", action="store_true", help="width 1/8, T = 4, rule both, 2 rounds")
     parser.add_argument("--eager", action="store_true", help="SpikingJelly without torch.compile")
     add_peers(parser)
@@ -116,7 +121,8 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     grid = []
     for network, width, time_steps in itertools.product(options.network, options.width, options.time_steps):
         if "step" in options.mode:
-            batch = options.batch or BATCHES.get((network, time_steps), {}).get(width)
+            on_cpu = BATCHES.get((network, time_steps), {}).get(width)
+            batch = options.batch or (on_cpu if options.device == "cpu" else GPU_BATCHES[network])
             if batch is None:
                 raise SystemExit(f"no batch is set for {network}, width {width}, T = {time_steps}: give --batch")
             grid += [Cell("step", network, width, time_steps, batch, rule) for rule in options.rule]
@@ -132,8 +138,11 @@ class Sides:
     def __init__(self, options: argparse.Namespace):
         self.threads, self.eager, self.official = options.threads, options.eager, options.official
         self.python = peers(options)
-        run(["cargo", "build", "--package", "xtask"], cwd=ROOT)
-        self.ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
+        self.ours, self.device, self.tf32 = options.xtask, options.device, options.tf32
+        if self.ours is None:
+            cuda = ["--features", "cuda"] if self.device != "cpu" else []
+            run(["cargo", "build", "--package", "xtask", *cuda], cwd=ROOT)
+            self.ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
         # Compiled graphs are kept from process to process.
         compiled = {"TORCHINDUCTOR_CACHE_DIR": str(options.venv / "inductor")}
         # Memory that PyTorch frees stays with the process, instead of being faulted in again at each step.
@@ -151,11 +160,13 @@ class Sides:
     def start(self, side: str, cell: Cell, steps: int, weights: Path, *, save: bool = False) -> dict:
         """Runs one process; its JSON, and how much of the CPUs others took meanwhile."""
         shared = [*cell.arguments(), "--threads", str(self.threads), "--steps", str(steps), "--json"]
+        shared += ["--device", self.device]
         if side == "ours":
             command = [self.ours, "bench", cell.mode, *shared, *(["--save", weights] if save else [])]
         else:
             command = [self.python, HERE / "peer.py", "--peer", side, "--mode", cell.mode, *shared]
             command += ["--weights", weights, "--official", self.official, *(["--eager"] if self.eager else [])]
+            command += ["--tf32"] if self.tf32 else []
         before = cpu_seconds()
         finished = subprocess.run(command, env=os.environ | self.environment[side], capture_output=True, text=True)
         if finished.returncode:

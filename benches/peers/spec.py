@@ -116,8 +116,8 @@ def written_network(text: str, channels: int, side: int) -> Network:
 class Case:
     """Weights, data and results of one step, as `cargo xtask bench step --save` writes them."""
 
-    def __init__(self, file: str):
-        tensors = load_file(file)
+    def __init__(self, file: str, device: str = "cpu"):
+        tensors = load_file(file, device=device)
         self.parameters = _under("param.", tensors)
         self.buffers = _under("buffer.", tensors)
         self.gradients = _under("grad.", tensors)

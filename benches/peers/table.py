@@ -15,8 +15,9 @@ def render(content: dict) -> str:
     """Medians, ratios and what they were measured on."""
     cells = list(content["cells"].values())
     machine = content["machine"]
+    gpu = cells[0]["check"]["official"].get("gpu")
     lines = [
-        "# The CPU engine beside the official code and SpikingJelly",
+        f"# {f'Ours on {gpu}' if gpu else 'The CPU engine'} beside the official code and SpikingJelly",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
         f"{_all(one['threads'] for one in cells)} threads on as many cores. "
@@ -26,8 +27,7 @@ def render(content: dict) -> str:
         *(f"- {side}: {_all(_about(one['check'][side]) for one in cells)}" for side in cells[0]["check"]),
         "",
         "ms: median over rounds of a process's median. Ratios: median over rounds of the ratio within a round; above 1 "
-        "ours is faster or smaller. MiB: largest resident set, of which importing PyTorch and its like takes "
-        f"{_libraries(cells, 'official')} (official) and {_libraries(cells, 'spikingjelly')} (SJ). The last columns "
+        f"ours is faster or smaller. MiB: {_memory_about(cells)}. The last columns "
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
         "that other programs took while a side ran: a row where that is not near 0 is not worth much.",
     ]
@@ -50,7 +50,7 @@ def _ranges(cells: list) -> list[list[str]]:
         ratios = [_ratio(rounds, key, side) for rounds in group]
         return f"{min(ratios):.1f} to {max(ratios):.1f}"
 
-    pairs = [(key, side) for key in ["ms_per_step", "peak_rss_mb"] for side in PEERS]
+    pairs = [(key, side) for key in ["ms_per_step", _memory(cells[0])] for side in PEERS]
     order = sorted(groups.items(), key=lambda one: (one[0][0] != "step", *one[0][1:]))
     return [
         [mode, f"{width:g}", str(time_steps), str(len(group)), *(spread(group, *pair) for pair in pairs)]
@@ -76,8 +76,8 @@ def _row(one: dict) -> list[str]:
         *(cell["network"], f"{cell['width']:g}", str(cell["time_steps"]), str(cell["batch"]), cell["rule"]),
         *(f"{median('ms_per_step', side):.3g}" for side in ["ours", *PEERS]),
         *(f"{_ratio(rounds, 'ms_per_step', side):.2f}" for side in PEERS),
-        *(f"{median('peak_rss_mb', side):.0f}" for side in ["ours", *PEERS]),
-        *(f"{_ratio(rounds, 'peak_rss_mb', side):.2f}" for side in PEERS),
+        *(f"{median(_memory(one), side):.0f}" for side in ["ours", *PEERS]),
+        *(f"{_ratio(rounds, _memory(one), side):.2f}" for side in PEERS),
         pair(lambda peer: f"{abs(peer['loss'] / ours - 1):.0e}") + ("" if one["agrees"] else " **disagree**"),
         pair(lambda peer: str(peer.get("flipped_votes", "-"))),
         pair(lambda peer: f"{peer['gradient_difference']:.0e}" if "gradient_difference" in peer else "-"),
@@ -87,9 +87,22 @@ def _row(one: dict) -> list[str]:
 
 def _about(result: dict) -> str:
     if "versions" not in result:
-        return f"engine {result['engine']}, kernels for {result['simd']}"
+        kernels = f"kernels for {result['simd']}" if result["simd"] else "candle's operations alone"
+        return f"engine {result['engine']}, {kernels}"
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return f"{versions}; {result['configuration']}"
+
+
+def _memory(one: dict) -> str:
+    """The memory that a cell is judged by: the GPU's where it ran there."""
+    return "peak_gpu_mb" if "gpu" in one["check"]["official"] else "peak_rss_mb"
+
+
+def _memory_about(cells: list) -> str:
+    if _memory(cells[0]) == "peak_gpu_mb":
+        return "the most that tensors held of the GPU's memory at once"
+    libraries = f"{_libraries(cells, 'official')} (official) and {_libraries(cells, 'spikingjelly')} (SJ)"
+    return f"largest resident set, of which importing PyTorch and its like takes {libraries}"
 
 
 def _libraries(cells: list, side: str) -> str:

@@ -179,8 +179,15 @@ fn describe(timing: &Timing) -> String {
     if let Some(peak) = timing.peak_rss_mb {
         text += &format!("\n  {peak:.0} MiB at most");
     }
-    if let (Some(simd), Some(cpu)) = (&timing.simd, &timing.cpu) {
-        text += &format!("\n  kernels for {simd} on {cpu}");
+    if let Some(machine) = timing.gpu.as_ref().or(timing.cpu.as_ref()) {
+        let kernels = timing
+            .simd
+            .as_ref()
+            .map_or("candle's operations".to_owned(), |simd| format!("kernels for {simd}"));
+        text += &format!("\n  {kernels} on {machine}");
+    }
+    if let Some(peak) = timing.peak_gpu_mb {
+        text += &format!("\n  {peak:.0} MiB of the GPU's memory at most");
     }
     text
 }

@@ -69,7 +69,7 @@ pub struct Timing {
     pub bench: Bench,
     /// Threads.
     pub threads: usize,
-    /// The CPU engine's kernel path.
+    /// What its kernels are made for: avx512, avx2 or portable on the CPU engine, cuda on a GPU; none where candle's operations ran alone.
     pub simd: Option<String>,
     /// Median, in ms.
     pub ms_per_step: f64,
@@ -84,6 +84,10 @@ pub struct Timing {
     pub peak_rss_mb: Option<f64>,
     /// The processor's name; Linux alone tells.
     pub cpu: Option<String>,
+    /// The GPU's name, where it ran on one.
+    pub gpu: Option<String>,
+    /// The most memory that tensors have held there at once, in MiB.
+    pub peak_gpu_mb: Option<f64>,
 }
 
 /// What a part of a layer took.
@@ -138,7 +142,7 @@ impl Bench {
                 .map_err(|error| HarnessError::io(path)(std::io::Error::other(error)))?;
         }
         let mut training = setup.start(parameters, AdamW::new(WEIGHT_DECAY), false)?;
-        let simd = training.simd();
+        let simd = training.simd()?;
         let engine = training.engine();
         let mut dropout = streams.stream("dropout/0");
         let mut losses = Vec::new();
@@ -152,6 +156,8 @@ impl Bench {
             step_ms.push(1e3 * clock.elapsed().as_secs_f64());
         }
         step_ms.drain(..2);
+        let gpu = training.gpu()?;
+        let engine = training.engine();
         let shapes = setup.spec.shapes()?;
         let rate = |(layer, spikes): (usize, u64)| {
             let cells = shapes[layer].iter().product::<usize>() * self.batch * self.time_steps;
@@ -168,6 +174,8 @@ impl Bench {
             loss: losses[0],
             peak_rss_mb: peak_rss_mb(),
             cpu: cpu(),
+            peak_gpu_mb: gpu.as_ref().map(|gpu| gpu.peak_bytes as f64 / 1024.0 / 1024.0),
+            gpu: gpu.map(|gpu| gpu.name),
         })
     }
 

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use bpsta_datasets::{DatasetId, Subset};
 use bpsta_events::Framing;
-use bpsta_spiking::{Architecture, Input, Mode, NetworkSpec, Neuron, Rule, Schedule, SpikingError, Variant};
+use bpsta_spiking::{
+    Architecture, Gpu, Input, Mode, NetworkSpec, Neuron, Rule, Schedule, SpikingError, Variant,
+};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
@@ -74,16 +76,12 @@ impl DeviceKind {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`SpikingError::Device`] where there is none, or the program was built without CUDA.
+    /// Those of [`Gpu::open`].
     pub fn open(self) -> Result<Device> {
-        let Self::Cuda(index) = self else { return Ok(Device::Cpu) };
-        let refuse = |why: String| SpikingError::Device { device: self.to_string(), why };
-        if !cfg!(feature = "cuda") {
-            let why = "this program was built without CUDA; build it with `--features cuda` where the CUDA \
-                toolkit is installed, or use --device cpu";
-            return Err(refuse(why.to_owned()).into());
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(index) => Ok(Gpu::open(index)?),
         }
-        Ok(Device::new_cuda(index).map_err(|error| refuse(error.to_string()))?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bpsta_spiking::cpu::{Cpu, Path};
 use bpsta_spiking::reference::{Reference, Trainer};
-use bpsta_spiking::{AdamW, Engine, NetworkSpec, Neuron, Parameters, SpikingError};
+use bpsta_spiking::{AdamW, Engine, Gpu, NetworkSpec, Neuron, Parameters, SpikingError};
 
 use crate::{DeviceKind, EngineKind, Result};
 
@@ -64,11 +64,19 @@ impl Training {
         }
     }
 
-    /// The instructions its kernels are compiled for, where it has kernels.
-    pub(crate) fn simd(&self) -> Option<String> {
-        match self {
-            Self::Reference(_) => None,
+    /// What its kernels are made for, where it has kernels.
+    pub(crate) fn simd(&self) -> Result<Option<String>> {
+        Ok(match self {
+            Self::Reference(_) => self.gpu()?.filter(|gpu| gpu.kernels).map(|_| "cuda".to_owned()),
             Self::Cpu(cpu) => Some(cpu.path().to_string()),
+        })
+    }
+
+    /// The GPU it runs on; none for a CPU.
+    pub(crate) fn gpu(&self) -> Result<Option<Gpu>> {
+        match self {
+            Self::Reference(trainer) => Ok(Gpu::of(trainer.device())?),
+            Self::Cpu(_) => Ok(None),
         }
     }
 }

@@ -18,8 +18,11 @@ pub struct Environment {
     pub cores: Option<usize>,
     /// Its memory in MiB; Linux alone tells.
     pub memory_mb: Option<u64>,
-    /// The path of the CPU engine's kernels, avx512, avx2 or portable; none for the reference engine, which has none.
+    /// What its kernels are made for: avx512, avx2 or portable on the CPU engine, cuda on a GPU; none where candle's operations ran alone.
     pub simd: Option<String>,
+    /// Its GPU, if the run was on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
 }
 
 /// The program that a run was finished by.
@@ -39,7 +42,7 @@ pub struct Code {
 
 impl Environment {
     /// This machine.
-    pub(crate) fn here(simd: Option<String>) -> Self {
+    pub(crate) fn here(simd: Option<String>, gpu: Option<String>) -> Self {
         let release =
             value_of("/etc/os-release", "PRETTY_NAME=").map(|name| name.trim_matches('"').to_owned());
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok();
@@ -52,6 +55,7 @@ impl Environment {
             cores: std::thread::available_parallelism().ok().map(std::num::NonZeroUsize::get),
             memory_mb: kib_of("/proc/meminfo", "MemTotal:").map(|kib| kib / 1024),
             simd,
+            gpu,
         }
     }
 }

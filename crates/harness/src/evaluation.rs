@@ -84,7 +84,7 @@ pub fn evaluate_weights(
     }
     let setup = Setup { spec: spec.clone(), neuron: config.neuron, device, engine: kind };
     let mut training = setup.start(parameters.clone(), AdamW::new(config.weight_decay), config.ann)?;
-    let simd = training.simd();
+    let simd = training.simd()?;
     let form = Form {
         frames: dataset.time_steps,
         time_steps: config.time_steps,

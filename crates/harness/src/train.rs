@@ -206,7 +206,8 @@ impl<'a> Run<'a> {
     /// The record of the run behind its last epoch, what it has learnt, and where it fires.
     pub(crate) fn finish(mut self, code: &Code) -> Result<Trained> {
         let progress = self.progress_here();
-        let simd = self.training.simd();
+        let simd = self.training.simd()?;
+        let gpu = self.training.gpu()?.map(|gpu| gpu.name);
         let parameters = self.learnt()?;
         let config: &RunConfig = &self.cell.config;
         let form = Form {
@@ -253,7 +254,7 @@ impl<'a> Run<'a> {
             config: config.clone(),
             epochs,
             completed: true,
-            environment: Some(Environment::here(simd)),
+            environment: Some(Environment::here(simd, gpu)),
             code: Some(code.clone()),
             timing: Some(Timing {
                 steps: progress.step_ms.len(),

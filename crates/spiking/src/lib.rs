@@ -10,9 +10,12 @@
 //! This crate knows no data set and reads no file.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod engine;
 mod error;
 mod examine;
+mod gpu;
 mod network;
 mod neuron;
 mod optimizer;
@@ -25,6 +28,7 @@ mod stimuli;
 pub use engine::{Batch, Engine, Evaluation, Mode, StepReport};
 pub use error::SpikingError;
 pub use examine::{Examination, Frequencies, Operations};
+pub use gpu::Gpu;
 pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant};
 pub use neuron::{Neuron, Reset, Rule};
 pub use optimizer::AdamW;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::{AdamWStep, Kernels};
 
 /// Adam with decoupled weight decay; betas 0.9 and 0.999, eps 1e-8.
 ///
@@ -58,6 +60,19 @@ impl AdamW {
         let second_correction_root = (1.0 - BETA2.powf(exponent)).sqrt();
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(name) else { continue };
+            #[cfg(feature = "cuda")]
+            if let Some(kernels) = Kernels::of(parameter) {
+                let step = AdamWStep {
+                    second_correction_root,
+                    kept: 1.0 - learning_rate * self.weight_decay,
+                    rate: learning_rate / first_correction,
+                };
+                let [next, first, second] =
+                    kernels.adamw(parameter, gradient, self.moments.get(name), &step)?;
+                *parameter = next;
+                self.moments.insert(name.clone(), (first, second));
+                continue;
+            }
             let (first, second) = match self.moments.get(name) {
                 Some((first, second)) => (
                     ((first * BETA1)? + (gradient * (1.0 - BETA1))?)?,

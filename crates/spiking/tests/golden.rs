@@ -136,7 +136,7 @@ struct Step {
     labels: Vec<u32>,
 }
 
-fn step(golden: &Golden) -> Step {
+fn step(golden: &Golden, device: &Device) -> Step {
     let [samples, time_steps, channels, height, width] = *golden.shape("input") else {
         panic!("{}: input is not [N, T, C, H, W]", golden.name)
     };
@@ -161,15 +161,14 @@ fn step(golden: &Golden) -> Step {
         alpha: golden.constant("alpha"),
         ..Neuron::paper(golden.rule())
     };
-    let device = Device::Cpu;
     let given: BTreeMap<String, Tensor> = golden
         .under("param.")
         .map(|name| {
             let key = format!("param.{name}");
-            (name.to_owned(), Tensor::from_vec(golden.f32s(&key), golden.shape(&key), &device).unwrap())
+            (name.to_owned(), Tensor::from_vec(golden.f32s(&key), golden.shape(&key), device).unwrap())
         })
         .collect();
-    let parameters = Parameters::from_tensors(&spec, given, &device).unwrap();
+    let parameters = Parameters::from_tensors(&spec, given, device).unwrap();
     let labels: Vec<u32> = golden.tensors["labels"].1.iter().map(|label| *label as u32).collect();
     assert_eq!(labels.len(), samples);
     Step { spec, neuron, parameters, input: golden.f32s("input"), time_steps, labels }
@@ -194,9 +193,9 @@ fn assert_gradients(golden: &Golden, gradients: &BTreeMap<String, Tensor>) {
     assert_eq!(met, gradients.len(), "{}: gradients", golden.name);
 }
 
-fn check_reference(golden: &Golden) {
-    let Step { spec, neuron, parameters, input, time_steps: steps, labels } = step(golden);
-    let mut engine = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
+fn check_reference(golden: &Golden, device: &Device) {
+    let Step { spec, neuron, parameters, input, time_steps: steps, labels } = step(golden, device);
+    let mut engine = Reference::new(spec, neuron, parameters, device.clone()).unwrap();
     let stimuli = engine.stimuli(&input, steps, steps).unwrap();
     let mut dropout = Streams::new(0).stream("dropout");
     let pass = engine.forward(&stimuli, Mode::Spiking, &mut dropout).unwrap();
@@ -214,7 +213,7 @@ fn check_reference(golden: &Golden) {
         .iter()
         .map(|(name, like)| {
             let values = golden.f32s(&format!("grad.{name}"));
-            (name.clone(), Tensor::from_vec(values, like.shape(), &Device::Cpu).unwrap())
+            (name.clone(), Tensor::from_vec(values, like.shape(), device).unwrap())
         })
         .collect();
     for (name, value) in after_adamw(golden, &engine, &theirs) {
@@ -241,7 +240,7 @@ fn after_adamw(
 
 /// The CPU engine on one path; its AdamW is fused, so a whole step is compared, but for rounding noise as above.
 fn check_cpu(golden: &Golden, path: cpu::Path) {
-    let Step { spec, neuron, parameters, input, time_steps, labels } = step(golden);
+    let Step { spec, neuron, parameters, input, time_steps, labels } = step(golden, &Device::Cpu);
     let optimizer = AdamW::new(golden.constant("weight_decay"));
     let engine = || Cpu::new(spec.clone(), neuron, &parameters, &optimizer, path).unwrap();
     let batch = Batch { values: &input, frames: time_steps, time_steps, labels: &labels };
@@ -277,8 +276,17 @@ fn golden_training_steps_are_met_by_the_cpu_engine_on_every_path() {
 fn golden_training_steps_are_met_by_the_reference() {
     let files = golden_files();
     for path in &files {
-        check_reference(&Golden::read(path));
+        check_reference(&Golden::read(path), &Device::Cpu);
     }
     let rules: Vec<Rule> = files.iter().map(|path| Golden::read(path).rule()).collect();
     eprintln!("met {} golden files, rules {rules:?}", files.len());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn golden_training_steps_are_met_by_the_reference_on_a_gpu() {
+    let gpu = bpsta_spiking::Gpu::open(0).unwrap();
+    for path in golden_files() {
+        check_reference(&Golden::read(&path), &gpu);
+    }
 }

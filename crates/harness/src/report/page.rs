@@ -167,7 +167,8 @@ fn run(record: &Record) -> Run {
         || "not recorded".to_owned(),
         |machine| {
             let cpu = machine.cpu.as_deref().unwrap_or("processor not known");
-            format!("{cpu}, {}, kernels {}", machine.os, machine.simd.as_deref().unwrap_or("candle's"))
+            let gpu = machine.gpu.as_ref().map_or_else(String::new, |gpu| format!("{gpu}, "));
+            format!("{gpu}{cpu}, {}, kernels {}", machine.os, machine.simd.as_deref().unwrap_or("candle's"))
         },
     );
     Run {

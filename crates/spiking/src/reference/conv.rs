@@ -5,9 +5,15 @@ use rayon::prelude::*;
 
 use super::trace::{Shards, Trace, sum};
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 
 /// `[9C, n*H*W]`: for each of the nine kernel positions, row by row, the zero-padded map seen from there.
-fn columns(x: &Tensor) -> Result<Tensor> {
+pub(super) fn columns(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(x) {
+        return kernels.columns(x);
+    }
     let (c, n, h, w) = x.dims4()?;
     let padded = x.pad_with_zeros(3, 1, 1)?.pad_with_zeros(2, 1, 1)?;
     let views: Vec<Tensor> = (0..9)
@@ -17,7 +23,7 @@ fn columns(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Weights `[O, C, 3, 3]` as the `[O, 9C]` matrix that meets [`columns`].
-pub(super) fn forward_kernel(weight: &Tensor) -> Result<Tensor> {
+fn forward_kernel(weight: &Tensor) -> Result<Tensor> {
     let (o, c, _, _) = weight.dims4()?;
     Ok(weight.permute((0, 2, 3, 1))?.reshape((o, 9 * c))?)
 }
@@ -35,9 +41,27 @@ pub(super) fn columns_times(x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
 }
 
 /// Convolution with bias.
-pub(super) fn forward(x: &Tensor, kernel: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let out = columns_times(x, kernel)?;
-    Ok(out.broadcast_add(&bias.reshape(((), 1, 1, 1))?)?)
+pub(super) fn forward(shards: &Shards, weight: &Tensor, bias: &Tensor) -> Result<Shards> {
+    let kernel = forward_kernel(weight)?;
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_spikes(shards) {
+        let kernel = kernels.split(&kernel)?;
+        let convolved = trace.map(|x| {
+            let (_, n, h, w) = x.dims4()?;
+            let out = kernels.times_spikes(&kernel, &kernels.columns(x)?)?;
+            Ok(kernels.add_to_rows(&out, bias)?.reshape(((), n, h, w))?)
+        });
+        return Ok(vec![convolved?]);
+    }
+    let of_map = |x: &Tensor| {
+        let out = columns_times(x, &kernel)?;
+        #[cfg(feature = "cuda")]
+        if let Some(kernels) = Kernels::of(&out) {
+            return kernels.add_to_rows(&out, bias);
+        }
+        Ok(out.broadcast_add(&bias.reshape(((), 1, 1, 1))?)?)
+    };
+    shards.par_iter().map(|trace| trace.map(of_map)).collect()
 }
 
 /// Gradients of weight and bias, summed over time and then over shards.
@@ -49,6 +73,17 @@ pub(super) fn backward_parameters(
     weight: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
     let (o, c, _, _) = weight.dims4()?;
+    let as_weight = |sum: Tensor| sum.reshape((o, 3, 3, c))?.permute((0, 3, 1, 2))?.contiguous();
+    #[cfg(feature = "cuda")]
+    if let (Some((kernels, input)), [grads]) = (Kernels::of_spikes(input), grads.as_slice()) {
+        let mut sum = None;
+        for (t, grad) in grads.tensors().iter().enumerate() {
+            let grad = kernels.split(&grad.flatten_from(1)?)?;
+            sum = Some(kernels.times_transposed_spikes(&grad, &kernels.columns(input.at(t))?, sum)?);
+        }
+        let sum = sum.ok_or_else(|| candle_core::Error::Msg("no time step".into()))?;
+        return Ok((as_weight(sum)?, kernels.row_sums(grads)?));
+    }
     let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
         let grads = match input.tensors().len() {
             1 => vec![sum(grads.tensors().iter().map(|grad| Ok(grad.clone())))?],
@@ -62,5 +97,5 @@ pub(super) fn backward_parameters(
     let shards: Vec<(Tensor, Tensor)> = input.par_iter().zip(grads).map(shard).collect::<Result<_>>()?;
     let weight = sum(shards.iter().map(|(weight, _)| Ok(weight.clone())))?;
     let bias = sum(shards.iter().map(|(_, bias)| Ok(bias.clone())))?;
-    Ok((weight.reshape((o, 3, 3, c))?.permute((0, 3, 1, 2))?.contiguous()?, bias))
+    Ok((as_weight(weight)?, bias))
 }

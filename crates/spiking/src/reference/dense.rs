@@ -1,10 +1,12 @@
-//! Layers of features: flattening, linear, neuron dropout, voting.
+//! Layers of features: flattening, linear, rectifier, neuron dropout, voting.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::trace::{Shards, Trace, sum};
+use super::trace::{Shards, Trace, counted, sum};
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 
 /// `[C, n, H, W]` to `[C*H*W, n]`.
 pub(super) fn flatten(x: &Tensor) -> Result<Tensor> {
@@ -19,12 +21,35 @@ pub(super) fn unflatten(x: &Tensor, [c, h, w]: [usize; 3]) -> Result<Tensor> {
 }
 
 /// `W x + b` for features `[F, n]`.
-pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    Ok(weight.matmul(x)?.broadcast_add(&bias.unsqueeze(1)?)?)
+pub(super) fn linear(shards: &Shards, weight: &Tensor, bias: &Tensor) -> Result<Shards> {
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_spikes(shards) {
+        let weight = kernels.split(weight)?;
+        let of_step = |x: &Tensor| kernels.add_to_rows(&kernels.times_spikes(&weight, x)?, bias);
+        return Ok(vec![trace.map(of_step)?]);
+    }
+    let of_step = |x: &Tensor| {
+        let out = weight.matmul(x)?;
+        #[cfg(feature = "cuda")]
+        if let Some(kernels) = Kernels::of(&out) {
+            return kernels.add_to_rows(&out, bias);
+        }
+        Ok(out.broadcast_add(&bias.unsqueeze(1)?)?)
+    };
+    shards.par_iter().map(|trace| trace.map(of_step)).collect()
 }
 
 /// Gradients of weight and bias, summed over time and then over shards.
 pub(super) fn linear_backward_parameters(input: &Shards, grads: &Shards) -> Result<(Tensor, Tensor)> {
+    #[cfg(feature = "cuda")]
+    if let (Some((kernels, input)), [grads]) = (Kernels::of_spikes(input), grads.as_slice()) {
+        // Time side by side: weights can be larger than what meets them, and are written once.
+        let steps = 0..grads.tensors().len();
+        let input: Vec<Tensor> = steps.map(|t| input.at(t).clone()).collect();
+        let side_by_side = kernels.split(&Tensor::cat(grads.tensors(), 1)?)?;
+        let weight = kernels.times_transposed_spikes(&side_by_side, &Tensor::cat(&input, 1)?, None)?;
+        return Ok((weight, kernels.row_sums(grads)?));
+    }
     let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
         let steps = grads.tensors();
         let weights = steps.iter().enumerate().map(|(t, grad)| Ok(grad.matmul(&input.at(t).t()?)?));
@@ -52,20 +77,29 @@ pub(super) fn dropout_masks(
         let mut shape = like.dims().to_vec();
         shape.swap(0, 1);
         let by_sample = Tensor::from_vec(values, shape, like.device())?;
-        Ok(by_sample.transpose(0, 1)?.contiguous()?.to_dtype(like.dtype())?)
+        Ok(by_sample.transpose(0, 1)?.contiguous()?.to_dtype(counted(like)?.dtype())?)
     };
     shards.iter().map(&mut mask_of).collect()
 }
 
 /// Each shard times its mask.
 pub(super) fn mask(shards: &Shards, masks: &[Tensor]) -> Result<Shards> {
-    shards.par_iter().zip(masks).map(|(trace, mask)| trace.map(|x| Ok((x * mask)?))).collect()
+    shards.par_iter().zip(masks).map(|(trace, mask)| trace.map(|x| Ok((counted(x)? * mask)?))).collect()
 }
 
 /// Means over groups of `voters` consecutive features: `[F, n]` to `[F / voters, n]`.
 pub(super) fn vote(x: &Tensor, voters: usize) -> Result<Tensor> {
     let (features, n) = x.dims2()?;
-    Ok((x.reshape((features / voters, voters, n))?.sum(1)? / voters as f64)?)
+    Ok((counted(x)?.reshape((features / voters, voters, n))?.sum(1)? / voters as f64)?)
+}
+
+/// The gradient where a rectifier let its input through.
+pub(super) fn relu_backward(grad: &Tensor, output: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(output) {
+        return kernels.relu_backward(grad, output);
+    }
+    Ok((grad * output.sign()?)?)
 }
 
 /// Each voter's share of its class's gradient.

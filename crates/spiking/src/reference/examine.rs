@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::Reference;
 use super::pass::mean_votes;
-use super::trace::{Shards, Trace};
+use super::trace::{Shards, Trace, counted};
 use crate::examine::{Examination, Frequencies, Operations, largest, reach, reached};
 use crate::{Layer, Mode, Result, Stimuli};
 
@@ -74,9 +74,9 @@ impl Reference {
 
 /// Spikes of one shard over time steps and channels, `[n, H, W]`. Sums of whole numbers below 2^24 are exact in f32.
 fn spikes(trace: &Trace, steps: usize) -> Result<Vec<u32>> {
-    let mut sum = trace.at(0).sum(0)?;
+    let mut sum = counted(trace.at(0))?.sum(0)?;
     for t in 1..steps {
-        sum = (sum + trace.at(t).sum(0)?)?;
+        sum = (sum + counted(trace.at(t))?.sum(0)?)?;
     }
     Ok(sum.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::lif::{LifTrace, lif_forward};
 use super::pass::{Pass, Saved, mean_votes};
-use super::trace::{Shards, Trace};
+use super::trace::{Shards, Trace, counted};
 use super::{Reference, conv, dense, lif, norm, pool};
 use crate::random::unit;
 use crate::{Evaluation, Layer, Mode, Result, Stimuli};
@@ -21,6 +21,7 @@ impl Reference {
         let mut shards = stimuli.shards.clone();
         let mut saved = Vec::with_capacity(self.spec.layers.len());
         for index in 0..self.spec.layers.len() {
+            shards = self.widened(index, shards)?;
             let (next, kept) = match self.spec.layers[index] {
                 Layer::BatchNorm => {
                     let (weight, bias) = self.weight_and_bias(index)?;
@@ -86,6 +87,7 @@ impl Reference {
         let mut shards = stimuli.shards.clone();
         for index in 0..self.spec.layers.len() {
             meet(index, &shards)?;
+            shards = self.widened(index, shards)?;
             shards = match self.spec.layers[index] {
                 Layer::BatchNorm => {
                     let (weight, bias) = self.weight_and_bias(index)?;
@@ -104,6 +106,27 @@ impl Reference {
         Ok(shards)
     }
 
+    /// What enters a layer, as real numbers where the layer asks for them: spikes on a GPU are of a shorter type.
+    fn widened(&self, index: usize, shards: Shards) -> Result<Shards> {
+        match self.spec.layers[index] {
+            Layer::BatchNorm | Layer::Relu | Layer::Lif => {
+                shards.iter().map(|trace| trace.map(counted)).collect()
+            }
+            _ => Ok(shards),
+        }
+    }
+
+    /// Whether the averages that a layer makes of spikes are whole numbers of shares that 8 binary digits hold.
+    fn averages_exactly(&self, index: usize) -> bool {
+        let back_to_cells = self.spec.layers[..=index].iter().rev().take_while(|layer| **layer != Layer::Lif);
+        let shares = back_to_cells.map(|layer| match layer {
+            Layer::AvgPool { size } => size * size,
+            _ => 1,
+        });
+        let shares: usize = shares.product();
+        shares.is_power_of_two() && shares <= 256
+    }
+
     /// Layers that do the same in training and evaluation.
     fn stateless(&self, index: usize, shards: Shards) -> Result<(Shards, Saved)> {
         let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
@@ -112,8 +135,7 @@ impl Reference {
         Ok(match self.spec.layers[index] {
             Layer::Conv { .. } => {
                 let (weight, bias) = self.weight_and_bias(index)?;
-                let kernel = conv::forward_kernel(&weight)?;
-                let next = each(&|x| conv::forward(x, &kernel, &bias))?;
+                let next = conv::forward(&shards, &weight, &bias)?;
                 (next, Saved::Conv { input: shards })
             }
             Layer::Relu => {
@@ -125,7 +147,8 @@ impl Reference {
                 (next.clone(), Saved::Pool { input: shards, output: next })
             }
             Layer::AvgPool { size } => {
-                let next = each(&|x| pool::average(x, size))?;
+                let exact = self.averages_exactly(index);
+                let next = each(&|x| pool::average(x, size, exact))?;
                 (next, Saved::Pool { input: shards, output: Vec::new() })
             }
             Layer::Flatten => {
@@ -134,7 +157,7 @@ impl Reference {
             }
             Layer::Linear { .. } => {
                 let (weight, bias) = self.weight_and_bias(index)?;
-                let next = each(&|x| dense::linear(x, &weight, &bias))?;
+                let next = dense::linear(&shards, &weight, &bias)?;
                 (next, Saved::Linear { input: shards })
             }
             Layer::Vote { voters } => (each(&|x| dense::vote(x, voters))?, Saved::Nothing),
@@ -144,14 +167,11 @@ impl Reference {
         })
     }
 
-    /// One running update per time step, as the official code's per-step batch norm does.
+    /// The running averages of a normalisation, behind a batch's statistics.
     fn update_running(&mut self, index: usize, statistics: &norm::Statistics, steps: usize) -> Result<()> {
         for (part, batch) in [("mean", &statistics.mean), ("var", &statistics.unbiased)] {
             let name = format!("{index}.running_{part}");
-            let mut running = self.parameters.buffers[&name].clone();
-            for t in 0..steps {
-                running = norm::running_update(&running, &batch[t.min(batch.len() - 1)])?;
-            }
+            let running = norm::running_update(&self.parameters.buffers[&name], batch, steps)?;
             self.parameters.buffers.insert(name, running);
         }
         Ok(())

@@ -5,7 +5,9 @@
 
 use candle_core::{DType, Tensor};
 
-use super::trace::Trace;
+use super::trace::{Trace, counted};
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 use crate::{Neuron, Reset, Result};
 
 /// What a LIF layer keeps of one shard.
@@ -13,7 +15,7 @@ use crate::{Neuron, Reset, Result};
 pub struct LifTrace {
     /// Membrane potential `u[t]`.
     pub potential: Vec<Tensor>,
-    /// Spikes `s[t]`, 0 or 1.
+    /// Spikes `s[t]`, 0 or 1; of a shorter type than the potential on a GPU.
     pub spikes: Vec<Tensor>,
 }
 
@@ -22,6 +24,10 @@ pub struct LifTrace {
 /// # Errors
 /// The device's.
 pub fn lif_forward(current: &Trace, steps: usize, neuron: &Neuron) -> Result<LifTrace> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(current.at(0)) {
+        return kernels.lif_forward(current, steps, neuron);
+    }
     let (mut potential, mut spikes) = (Vec::with_capacity(steps), Vec::with_capacity(steps));
     let mut rest: Option<Tensor> = None;
     for t in 0..steps {
@@ -45,6 +51,10 @@ pub fn lif_forward(current: &Trace, steps: usize, neuron: &Neuron) -> Result<Lif
 /// # Errors
 /// The device's.
 pub fn lif_backward(trace: &LifTrace, grads: &[Tensor], neuron: &Neuron) -> Result<Vec<Tensor>> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(&trace.potential[0]) {
+        return kernels.lif_backward(trace, grads, neuron);
+    }
     let mut currents: Vec<Tensor> = Vec::with_capacity(grads.len());
     for t in (0..grads.len()).rev() {
         let (u, s) = (&trace.potential[t], &trace.spikes[t]);
@@ -74,12 +84,14 @@ pub fn lif_backward(trace: &LifTrace, grads: &[Tensor], neuron: &Neuron) -> Resu
 
 /// Spikes in a trace. Summed per sample first, where a float still counts exactly.
 pub(super) fn count(spikes: &[Tensor]) -> Result<u64> {
-    let mut total = 0;
-    for s in spikes {
-        let samples = if s.rank() == 4 { s.sum((2, 3))?.sum(0)? } else { s.sum(0)? };
-        total += samples.to_dtype(DType::F32)?.to_vec1::<f32>()?.iter().map(|n| *n as u64).sum::<u64>();
-    }
-    Ok(total)
+    let of_step = |s: &Tensor| -> Result<Tensor> {
+        let s = counted(s)?;
+        Ok(if s.rank() == 4 { s.sum((2, 3))?.sum(0)? } else { s.sum(0)? })
+    };
+    let samples: Vec<Tensor> = spikes.iter().map(of_step).collect::<Result<_>>()?;
+    // Read back once: a GPU waits each time.
+    let samples = Tensor::cat(&samples, 0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    Ok(samples.iter().map(|n| *n as u64).sum())
 }
 
 /// 1 - x, for x of 0 and 1.

@@ -13,11 +13,13 @@ mod conv;
 mod dense;
 mod examine;
 mod forward;
-mod lif;
-mod norm;
+#[cfg(all(test, feature = "cuda"))]
+mod gpu_tests;
+pub(crate) mod lif;
+pub(crate) mod norm;
 mod pass;
 mod pool;
-mod trace;
+pub(crate) mod trace;
 mod trainer;
 
 use candle_core::{DType, Device, Tensor};

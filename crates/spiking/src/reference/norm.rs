@@ -5,26 +5,29 @@ use rayon::prelude::*;
 
 use super::trace::{Shards, Trace, sum};
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 
-const EPSILON: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
+pub(crate) const EPSILON: f64 = 1e-5;
+pub(crate) const MOMENTUM: f64 = 0.1;
 
 /// Statistics over the batch, a `[C]` tensor per time step (one for all where the input is constant).
-pub(super) struct Statistics {
-    pub(super) mean: Vec<Tensor>,
+pub(crate) struct Statistics {
+    pub(crate) mean: Vec<Tensor>,
     /// Variance over n - 1, which enters the running average.
-    pub(super) unbiased: Vec<Tensor>,
+    pub(crate) unbiased: Vec<Tensor>,
     /// Variance over n, which normalises.
-    biased: Vec<Tensor>,
+    pub(crate) biased: Vec<Tensor>,
     /// Values per channel that they were taken over.
-    count: f64,
+    pub(crate) count: f64,
 }
 
 /// What the backward pass needs.
-pub(super) struct SavedNorm {
-    normalised: Shards,
-    inverse_deviation: Vec<Tensor>,
-    count: f64,
+pub(crate) struct SavedNorm {
+    pub(crate) normalised: Shards,
+    /// `[C, 1, 1, 1]` each.
+    pub(crate) inverse_deviation: Vec<Tensor>,
+    pub(crate) count: f64,
 }
 
 /// Mean and variance of each channel at each time step.
@@ -32,6 +35,10 @@ pub(super) struct SavedNorm {
 /// Each shard gives its own mean and sum of squared distances, which are then joined (Chan, Golub and LeVeque 1983):
 /// no large sums of squares are subtracted from each other.
 pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_batch(shards) {
+        return kernels.batch_statistics(trace);
+    }
     let of_shard = |trace: &Trace| -> Result<Vec<(Tensor, Tensor, f64)>> {
         let moments = trace.tensors().iter().map(|x| {
             let rows = x.flatten_from(1)?;
@@ -57,9 +64,15 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
     Ok(statistics)
 }
 
-/// The running average after one more batch.
-pub(super) fn running_update(running: &Tensor, batch: &Tensor) -> Result<Tensor> {
-    Ok(((running * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?)?)
+/// The running average after `steps` batches, one a time step (or one for all): as the official code's batch norm of each step does.
+pub(super) fn running_update(running: &Tensor, batch: &[Tensor], steps: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(running) {
+        return kernels.running_update(running, batch, steps);
+    }
+    (0..steps).try_fold(running.clone(), |running, t| {
+        Ok(((running * (1.0 - MOMENTUM))? + (&batch[t.min(batch.len() - 1)] * MOMENTUM)?)?)
+    })
 }
 
 /// Normalises with the batch's own statistics.
@@ -69,6 +82,11 @@ pub(super) fn forward(
     weight: &Tensor,
     bias: &Tensor,
 ) -> Result<(Shards, SavedNorm)> {
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_batch(shards) {
+        let (out, saved) = kernels.norm_forward(trace, &statistics, weight, bias)?;
+        return Ok((vec![out], saved));
+    }
     let inverse_deviation: Vec<Tensor> =
         statistics.biased.iter().map(inverse_deviation).collect::<Result<_>>()?;
     let means: Vec<Tensor> = statistics.mean.iter().map(per_channel).collect::<Result<_>>()?;
@@ -95,6 +113,10 @@ pub(super) fn apply_running(
     weight: &Tensor,
     bias: &Tensor,
 ) -> Result<Shards> {
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_batch(shards) {
+        return Ok(vec![kernels.norm_running(trace, mean, var, weight, bias)?]);
+    }
     let scale = (per_channel(weight)? * inverse_deviation(var)?)?;
     let (mean, bias) = (per_channel(mean)?, per_channel(bias)?);
     let apply = |x: &Tensor| Ok(x.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&bias)?);
@@ -107,6 +129,11 @@ pub(super) fn backward(
     saved: &SavedNorm,
     weight: &Tensor,
 ) -> Result<(Shards, Tensor, Tensor)> {
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_batch(grads) {
+        let (next, weight, bias) = kernels.norm_backward(trace, saved, weight)?;
+        return Ok((vec![next], weight, bias));
+    }
     let steps = grads[0].tensors().len();
     let sums_of_shard = |(grads, hats): (&Trace, &Trace)| -> Result<Vec<(Tensor, Tensor)>> {
         let steps = grads.tensors().iter().enumerate();

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::lif::LifTrace;
 use super::norm::SavedNorm;
-use super::trace::{Shards, Trace};
+use super::trace::{Shards, Trace, counted};
 use crate::Result;
 use crate::examine::largest;
 
@@ -45,8 +45,8 @@ impl Pass {
         let steps = (0..traces[0].spikes.len()).map(|t| {
             let shards: Vec<Tensor> = traces
                 .iter()
-                .map(|trace| trace.spikes[t].transpose(0, 1))
-                .collect::<candle_core::Result<_>>()?;
+                .map(|trace| Ok(counted(&trace.spikes[t])?.transpose(0, 1)?))
+                .collect::<Result<_>>()?;
             Ok(Tensor::cat(&shards, 0)?.contiguous()?)
         });
         Ok(Some(Tensor::stack(&steps.collect::<Result<Vec<_>>>()?, 0)?))

@@ -5,20 +5,32 @@
 
 use candle_core::Tensor;
 
+use super::trace::counted;
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::{Kernels, SPIKES};
 
 /// Maximum of each window; rows and columns that fill no window are left out.
 pub(super) fn max(x: &Tensor, size: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let (SPIKES, Some(kernels)) = (x.dtype(), Kernels::of(x)) {
+        return kernels.spike_max_pool(x, size);
+    }
     Ok(x.max_pool2d(size)?)
 }
 
-/// Mean of each window; rows and columns that fill no window are left out.
-pub(super) fn average(x: &Tensor, size: usize) -> Result<Tensor> {
+/// Mean of each window; rows and columns that fill no window are left out. `exact`: spikes of a shorter type stay so.
+pub(super) fn average(x: &Tensor, size: usize, exact: bool) -> Result<Tensor> {
+    let x = if exact { x } else { &counted(x)? };
     Ok(x.avg_pool2d(size)?)
 }
 
 /// Gives each window's gradient to its first maximum.
 pub(super) fn max_backward(grad: &Tensor, input: &Tensor, output: &Tensor, size: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(input) {
+        return kernels.max_pool_backward(grad, input, size);
+    }
     let covered = covered(input, size)?;
     // Each maximum scores by its place, the first of a window highest: the best score is its alone.
     let score = equal(&covered, &spread(output, size)?)?.broadcast_mul(&places(&covered, size)?)?;

@@ -1,6 +1,6 @@
 //! What stands between layers: the tensors of each shard, time step by time step.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
@@ -32,6 +32,11 @@ impl Trace {
     pub(super) fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
         Ok(Self(self.0.iter().map(f).collect::<Result<_>>()?))
     }
+}
+
+/// A tensor in a type that sums count exactly in: spikes on a GPU are of a shorter one.
+pub(super) fn counted(x: &Tensor) -> Result<Tensor> {
+    Ok(if x.dtype() == DType::BF16 { x.to_dtype(DType::F32)? } else { x.clone() })
 }
 
 pub(super) type Shards = Vec<Trace>;

@@ -1,5 +1,6 @@
 //! The reference as one of the two executors.
 
+use candle_core::Device;
 use rand_chacha::ChaCha8Rng;
 
 use super::Reference;
@@ -16,6 +17,11 @@ impl Trainer {
     /// AdamW goes on from where `optimizer` stands.
     pub fn new(engine: Reference, optimizer: AdamW) -> Self {
         Self { engine, optimizer }
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        &self.engine.device
     }
 
     fn stimuli(&self, batch: &Batch<'_>) -> Result<Stimuli> {

@@ -1,0 +1,321 @@
+// The operations of the reference engine that are many small ones in candle, each as one kernel. 32-bit floats; maps are
+// [C, n, H, W] without gaps. Spikes, and averages of spikes over 2x2 or 4x4 cells, are bfloat16 (the upper half of a float, as whole
+// numbers of 16 bits): there they are exact. Compiled when the program runs (NVRTC), without contraction to fused multiply-adds: what no sum
+// goes through has the bits of the portable operations, and sums are taken in an order that depends on the shapes alone.
+
+typedef unsigned int uint;
+typedef unsigned short half_bits;
+
+// Time steps of one launch: their tensors' addresses travel as an argument. launch.rs has the same number.
+#define STEPS 64
+// Threads of a block that sums.
+#define SUMMING 512
+// Values of a row that a block normalises.
+#define STRETCH 2048
+// 1 as bfloat16.
+#define ONE 0x3f80
+
+struct Steps {
+    const float* at[STEPS];
+};
+
+__device__ float reset(float u, float threshold, float decay) {
+    float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
+    return u * silent * decay;
+}
+
+// The upper half of a float, rounded to the nearest: bfloat16.
+__device__ half_bits to_half(float x) {
+    uint bits = __float_as_uint(x);
+    if (x != x) return 0x7fc0;
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+__device__ float to_float(half_bits x) { return __uint_as_float((uint)x << 16); }
+
+// Membrane potentials and spikes of `steps` time steps; `before` holds the potentials of the step before them, or is null.
+extern "C" __global__ void lif_forward(Steps current, const float* before, float* potential, half_bits* spikes, uint cells,
+                                       uint steps, float threshold, float decay) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= cells) return;
+    bool first = before == 0;
+    float rest = first ? 0.0f : reset(before[i], threshold, decay);
+    for (uint t = 0; t < steps; ++t) {
+        float in = current.at[t][i];
+        float u = first ? in : rest + in;
+        first = false;
+        size_t place = (size_t)t * cells + i;
+        potential[place] = u;
+        spikes[place] = threshold - u > 0.0f ? 0 : ONE;
+        rest = reset(u, threshold, decay);
+    }
+}
+
+// dL/dI of `steps` time steps; `later` holds that of the step behind them, or is null.
+extern "C" __global__ void lif_backward(Steps potential, Steps grads, const float* later, float* currents, uint cells,
+                                        uint steps, float threshold, float decay, float alpha, float half_width,
+                                        uint adjusts_space, uint adjusts_time, uint through_reset) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= cells) return;
+    bool last = later == 0;
+    float d = last ? 0.0f : later[i];
+    for (uint t = steps; t-- > 0;) {
+        float u = potential.at[t][i];
+        float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
+        float s = 1.0f - silent;
+        float slope = adjusts_space ? s / (u * s + silent) : (half_width - fabsf(u - threshold) > 0.0f ? 1.0f : 0.0f);
+        float of_spike = slope * grads.at[t][i];
+        if (last) {
+            d = of_spike;
+        } else {
+            float leak = silent;
+            if (through_reset) leak -= u * slope;
+            if (adjusts_time) leak += slope * alpha;
+            d = of_spike + leak * d * decay;
+        }
+        last = false;
+        currents[(size_t)t * cells + i] = d;
+    }
+}
+
+// The gradient where a rectifier let its input through.
+extern "C" __global__ void relu_backward(const float* grad, const float* out, float* next, uint values) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < values) next[i] = out[i] > 0.0f ? grad[i] : 0.0f;
+}
+
+// [9C, n*H*W]: the zero-padded map seen from each of the nine places of a 3x3 kernel. One thread a value of the map.
+template <typename Value>
+__device__ void all_columns(const Value* x, Value* out, uint values, uint rows, uint width) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= values) return;
+    uint column = i % width;
+    uint row = i / width % rows;
+    for (int dy = -1; dy <= 1; ++dy) {
+        for (int dx = -1; dx <= 1; ++dx) {
+            bool inside = row + dy < rows && column + dx < width; // -1 wraps round to a large number
+            int away = dy * (int)width + dx;
+            size_t place = (size_t)((dy + 1) * 3 + dx + 1) * values;
+            out[place + i] = inside ? x[(long long)i + away] : Value(0);
+        }
+    }
+}
+
+extern "C" __global__ void columns(const float* x, float* out, uint values, uint rows, uint width) {
+    all_columns(x, out, values, rows, width);
+}
+
+extern "C" __global__ void spike_columns(const half_bits* x, half_bits* out, uint values, uint rows, uint width) {
+    all_columns(x, out, values, rows, width);
+}
+
+// Three bfloat16 whose sum is the float, to the last of its 24 bits.
+extern "C" __global__ void split(const float* x, half_bits* high, half_bits* middle, half_bits* low, uint values) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= values) return;
+    float rest = x[i];
+    high[i] = to_half(rest);
+    rest -= to_float(high[i]);
+    middle[i] = to_half(rest);
+    low[i] = to_half(rest - to_float(middle[i]));
+}
+
+// Each row of x plus its own number.
+extern "C" __global__ void add_to_rows(const float* x, const float* add, float* out, uint values, uint row) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < values) out[i] = x[i] + add[i / row];
+}
+
+// The maximum of each window; rows and columns that fill no window are left out. Spikes and their averages are not negative, so
+// that their bits are in the order of their values. One thread a window.
+extern "C" __global__ void spike_max_pool(const half_bits* x, half_bits* out, uint windows, uint height, uint width, uint size) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= windows) return;
+    uint rows = height / size, columns = width / size;
+    uint column = i % columns, row = i / columns % rows, plane = i / columns / rows;
+    const half_bits* corner = x + ((size_t)plane * height + row * size) * width + column * size;
+    half_bits most = 0;
+    for (uint y = 0; y < size; ++y) {
+        for (uint k = 0; k < size; ++k) most = max(most, corner[y * width + k]);
+    }
+    out[i] = most;
+}
+
+// Each window's gradient to its first maximum in row-major order; 0 to all else, and where no window reaches. One thread a window, those
+// counted in that the map's edge cuts.
+template <typename Value>
+__device__ void to_first_maximum(const float* grad, const Value* x, float* out, uint windows, uint height, uint width,
+                                 uint size) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= windows) return;
+    uint all_columns = (width + size - 1) / size, all_rows = (height + size - 1) / size;
+    uint column = i % all_columns, row = i / all_columns % all_rows, plane = i / all_columns / all_rows;
+    size_t corner = ((size_t)plane * height + row * size) * width + column * size;
+    bool whole = (row + 1) * size <= height && (column + 1) * size <= width;
+    float share = whole ? grad[((size_t)plane * (height / size) + row) * (width / size) + column] : 0.0f;
+    uint best = 0;
+    if (whole) {
+        Value most = x[corner];
+        for (uint k = 1; k < size * size; ++k) {
+            Value value = x[corner + k / size * width + k % size];
+            if (value > most) {
+                most = value;
+                best = k;
+            }
+        }
+    }
+    for (uint y = 0; y < size && row * size + y < height; ++y) {
+        for (uint k = 0; k < size && column * size + k < width; ++k) {
+            out[corner + y * width + k] = y * size + k == best ? share : 0.0f;
+        }
+    }
+}
+
+extern "C" __global__ void max_pool_backward(const float* grad, const float* x, float* out, uint windows, uint height,
+                                             uint width, uint size) {
+    to_first_maximum(grad, x, out, windows, height, width, size);
+}
+
+extern "C" __global__ void spike_max_pool_backward(const float* grad, const half_bits* x, float* out, uint windows, uint height,
+                                                   uint width, uint size) {
+    to_first_maximum(grad, x, out, windows, height, width, size);
+}
+
+// The sum over the block's threads, for all of them.
+__device__ float sum_of_block(float value) {
+    __shared__ float sums[SUMMING];
+    sums[threadIdx.x] = value;
+    __syncthreads();
+    for (uint half = SUMMING / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+        __syncthreads();
+    }
+    float total = sums[0];
+    __syncthreads();
+    return total;
+}
+
+// Mean and variances of each channel at each time step, over `row` values. One block a channel and time step.
+extern "C" __global__ void norm_statistics(Steps x, float* mean, float* biased, float* unbiased, uint row, float over_biased,
+                                           float over_unbiased) {
+    uint c = blockIdx.x, t = blockIdx.y, place = t * gridDim.x + c;
+    const float* values = x.at[t] + (size_t)c * row;
+    float sum = 0.0f;
+    for (uint i = threadIdx.x; i < row; i += SUMMING) sum += values[i];
+    float middle = sum_of_block(sum) / row;
+    float squares = 0.0f;
+    for (uint i = threadIdx.x; i < row; i += SUMMING) {
+        float distance = values[i] - middle;
+        squares += distance * distance;
+    }
+    squares = sum_of_block(squares);
+    if (threadIdx.x == 0) {
+        mean[place] = middle;
+        biased[place] = squares * over_biased;
+        unbiased[place] = squares * over_unbiased;
+    }
+}
+
+// The running average after one more batch a time step.
+extern "C" __global__ void running_update(Steps batch, const float* running, float* out, uint channels, uint steps,
+                                          float keep, float take) {
+    uint c = blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= channels) return;
+    float average = running[c];
+    for (uint t = 0; t < steps; ++t) average = average * keep + batch.at[t][c] * take;
+    out[c] = average;
+}
+
+// Normalises with the batch's statistics; keeps the normalised values and the inverse deviations. Blocks by stretch of a row, channel
+// and time step.
+extern "C" __global__ void norm_forward(Steps x, Steps mean, Steps biased, const float* weight, const float* bias, float* out,
+                                        float* normalised, float* inverse_deviation, uint row, float epsilon) {
+    uint c = blockIdx.y, t = blockIdx.z, channels = gridDim.y;
+    float middle = mean.at[t][c], scale = weight[c], shift = bias[c];
+    float inverse = 1.0f / sqrtf(biased.at[t][c] + epsilon);
+    size_t start = (size_t)c * row, here = (size_t)t * channels * row + start;
+    const float* in = x.at[t] + start;
+    uint end = min(row, (blockIdx.x + 1) * STRETCH);
+    for (uint i = blockIdx.x * STRETCH + threadIdx.x; i < end; i += blockDim.x) {
+        float hat = (in[i] - middle) * inverse;
+        out[here + i] = hat * scale + shift;
+        normalised[here + i] = hat;
+    }
+    if (blockIdx.x == 0 && threadIdx.x == 0) inverse_deviation[t * channels + c] = inverse;
+}
+
+// Normalises with running statistics. Blocks as above.
+extern "C" __global__ void norm_running(Steps x, const float* mean, const float* var, const float* weight, const float* bias,
+                                        float* out, uint row, float epsilon) {
+    uint c = blockIdx.y, t = blockIdx.z, channels = gridDim.y;
+    float middle = mean[c], shift = bias[c], scale = weight[c] * (1.0f / sqrtf(var[c] + epsilon));
+    size_t start = (size_t)c * row, here = (size_t)t * channels * row + start;
+    const float* in = x.at[t] + start;
+    uint end = min(row, (blockIdx.x + 1) * STRETCH);
+    for (uint i = blockIdx.x * STRETCH + threadIdx.x; i < end; i += blockDim.x) {
+        out[here + i] = (in[i] - middle) * scale + shift;
+    }
+}
+
+// Sums of rows. One block a row and time step.
+extern "C" __global__ void row_sums(Steps x, float* total, uint row) {
+    const float* values = x.at[blockIdx.y] + (size_t)blockIdx.x * row;
+    float sum = 0.0f;
+    for (uint i = threadIdx.x; i < row; i += SUMMING) sum += values[i];
+    sum = sum_of_block(sum);
+    if (threadIdx.x == 0) total[blockIdx.y * gridDim.x + blockIdx.x] = sum;
+}
+
+// Sums of the gradients, and of the gradients times the normalised values. One block a channel and time step.
+extern "C" __global__ void norm_backward_sums(Steps grads, Steps normalised, float* total, float* total_hat, uint row) {
+    uint c = blockIdx.x, t = blockIdx.y, place = t * gridDim.x + c;
+    const float* grad = grads.at[t] + (size_t)c * row;
+    const float* hat = normalised.at[t] + (size_t)c * row;
+    float sum = 0.0f, products = 0.0f;
+    for (uint i = threadIdx.x; i < row; i += SUMMING) {
+        sum += grad[i];
+        products += grad[i] * hat[i];
+    }
+    sum = sum_of_block(sum);
+    products = sum_of_block(products);
+    if (threadIdx.x == 0) {
+        total[place] = sum;
+        total_hat[place] = products;
+    }
+}
+
+// dx = scale * (g - sum(g) / n - hat * sum(g * hat) / n), written as in norm.rs. Blocks as for norm_forward.
+extern "C" __global__ void norm_backward(Steps grads, Steps normalised, Steps inverse_deviation, Steps total, Steps total_hat,
+                                         const float* weight, float* out, uint row, float minus_share) {
+    uint c = blockIdx.y, t = blockIdx.z;
+    float scale = weight[c] * inverse_deviation.at[t][c];
+    float share = scale * minus_share;
+    float slope = share * total_hat.at[t][c], shift = share * total.at[t][c];
+    size_t start = (size_t)c * row, here = (size_t)t * gridDim.y * row + start;
+    const float* grad = grads.at[t] + start;
+    const float* hat = normalised.at[t] + start;
+    uint end = min(row, (blockIdx.x + 1) * STRETCH);
+    for (uint i = blockIdx.x * STRETCH + threadIdx.x; i < end; i += blockDim.x) {
+        float of_hat = hat[i] * slope + shift;
+        out[here + i] = grad[i] * scale + of_hat;
+    }
+}
+
+// One step of AdamW, term for term as optimizer.rs has it; `first` and `second` are null before a parameter's first step.
+extern "C" __global__ void adamw(const float* parameter, const float* gradient, const float* first, const float* second,
+                                 float* next_parameter, float* next_first, float* next_second, uint values, float beta1,
+                                 float rest1, float beta2, float rest2, float over_root, float epsilon, float kept,
+                                 float rate) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= values) return;
+    float g = gradient[i];
+    float m = g * rest1, v = g * g * rest2;
+    if (first != 0) {
+        m = first[i] * beta1 + m;
+        v = second[i] * beta2 + v;
+    }
+    float denominator = sqrtf(v) * over_root + epsilon;
+    next_parameter[i] = parameter[i] * kept - m / denominator * rate;
+    next_first[i] = m;
+    next_second[i] = v;
+}

@@ -1,0 +1,275 @@
+//! Compiling kernels, and starting them on tensors.
+
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+use candle_core::cuda_backend::cudarc::cublas::{result, sys};
+use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::nvrtc;
+use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
+
+use crate::reference::trace::Trace;
+use crate::{Result, SpikingError};
+
+/// Time steps of one launch, as kernels.cu has it.
+pub(super) const STEPS: usize = 64;
+/// Threads of a block in kernels that sum, as kernels.cu has it.
+const SUMMING: u32 = 512;
+/// Values of a row that a block normalises, as kernels.cu has it.
+const STRETCH: u32 = 2048;
+/// Threads of a block elsewhere.
+const THREADS: u32 = 256;
+
+/// The type of spikes, and of what pools make of them: in it they are exact.
+pub(crate) const SPIKES: DType = DType::BF16;
+
+/// Whether `BPSTA_CUDA` leaves the kernels on, or what is wrong with it.
+pub(super) fn enabled() -> std::result::Result<bool, String> {
+    match std::env::var("BPSTA_CUDA").as_deref() {
+        Err(_) | Ok("kernels") => Ok(true),
+        Ok("portable") => Ok(false),
+        Ok(other) => Err(format!("BPSTA_CUDA is `{other}`: expected kernels or portable")),
+    }
+}
+
+/// The kernels of a tensor's device.
+pub(crate) struct Kernels {
+    device: CudaDevice,
+}
+
+/// Addresses of the tensors of up to [`STEPS`] time steps.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Steps([u64; STEPS]);
+
+// SAFETY: an array of addresses, laid out as `struct Steps` of kernels.cu.
+unsafe impl DeviceRepr for Steps {}
+
+/// What a kernel is given, in the order of its parameters.
+pub(super) enum Argument<'a> {
+    /// A tensor without gaps.
+    Tensor(&'a Tensor),
+    /// A tensor from this value on.
+    From(&'a Tensor, usize),
+    /// A null pointer.
+    Nothing,
+    /// A tensor for each time step.
+    Steps(&'a [&'a Tensor]),
+    Whole(usize),
+    Real(f64),
+}
+
+/// How many threads a kernel is started with.
+#[derive(Clone, Copy)]
+pub(super) enum Grid {
+    /// A thread for each of so many values.
+    Each(usize),
+    /// A block for each of so many sums, at each of so many time steps.
+    Sums(usize, usize),
+    /// Blocks for each of so many rows, of so many values each, at each of so many time steps.
+    Rows(usize, usize, usize),
+}
+
+/// An [`Argument`] as the driver takes it.
+enum Passed {
+    Address(u64),
+    Steps(Box<Steps>),
+    Whole(u32),
+    Real(f32),
+}
+
+impl Kernels {
+    /// The kernels for tensors of 32-bit floats and of spikes on a GPU, where they are not turned off; none for other tensors.
+    pub(crate) fn of(tensor: &Tensor) -> Option<Self> {
+        static ENABLED: OnceLock<bool> = OnceLock::new();
+        let Device::Cuda(device) = tensor.device() else { return None };
+        let on = matches!(tensor.dtype(), DType::F32 | SPIKES)
+            && *ENABLED.get_or_init(|| enabled().unwrap_or(true));
+        on.then(|| Self { device: device.clone() })
+    }
+
+    /// The kernels for a batch that is one shard on a GPU, and that shard.
+    pub(crate) fn of_batch(shards: &[Trace]) -> Option<(Self, &Trace)> {
+        let [trace] = shards else { return None };
+        Some((Self::of(trace.at(0))?, trace))
+    }
+
+    /// [`Self::of_batch`], where the batch is of spikes.
+    pub(crate) fn of_spikes(shards: &[Trace]) -> Option<(Self, &Trace)> {
+        Self::of_batch(shards).filter(|(_, trace)| trace.at(0).dtype() == SPIKES)
+    }
+
+    /// A tensor whose values a kernel is about to write, all of them.
+    pub(super) fn output(&self, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+        // SAFETY: floats of any bits are floats, and who calls has a kernel write them before anything reads them.
+        Ok(unsafe { Tensor::empty(shape, dtype, &Device::Cuda(self.device.clone())) }?)
+    }
+
+    /// Starts a kernel behind all that was asked of the GPU before.
+    ///
+    /// # Safety
+    /// The arguments are the kernel's parameters, in order; every tensor is as long as the kernel reads or writes it with this grid,
+    /// and what it writes to is an output that nothing else holds.
+    ///
+    /// # Errors
+    /// The driver's or the compiler's, and an error where a tensor has gaps, other values than 32-bit floats or another device.
+    pub(super) unsafe fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+        let function = self.device.get_or_load_custom_func(kernel, "bpsta", compiled()?)?;
+        let passed: Vec<Passed> =
+            arguments.iter().map(|argument| self.passed(argument)).collect::<Result<_>>()?;
+        let mut builder = function.builder();
+        for argument in &passed {
+            match argument {
+                Passed::Address(address) => builder.arg(address),
+                Passed::Steps(steps) => builder.arg(&**steps),
+                Passed::Whole(number) => builder.arg(number),
+                Passed::Real(number) => builder.arg(number),
+            };
+        }
+        let (grid_dim, threads) = match grid {
+            Grid::Each(values) => ((whole(values)?.div_ceil(THREADS), 1, 1), THREADS),
+            Grid::Sums(sums, steps) => ((whole(sums)?, whole(steps)?, 1), SUMMING),
+            Grid::Rows(rows, values, steps) => {
+                ((whole(values)?.div_ceil(STRETCH), whole(rows)?, whole(steps)?), THREADS)
+            }
+        };
+        let config = LaunchConfig { grid_dim, block_dim: (threads, 1, 1), shared_mem_bytes: 0 };
+        // SAFETY: the caller's word. Tensors that are dropped from here on are freed on the same stream, behind the kernel.
+        unsafe { builder.launch(config) }.map_err(candle_core::Error::wrap)?;
+        Ok(())
+    }
+
+    fn passed(&self, argument: &Argument<'_>) -> Result<Passed> {
+        Ok(match *argument {
+            Argument::Tensor(tensor) => Passed::Address(self.address(tensor)?),
+            Argument::From(tensor, value) => {
+                Passed::Address(self.address(tensor)? + (tensor.dtype().size_in_bytes() * value) as u64)
+            }
+            Argument::Nothing => Passed::Address(0),
+            Argument::Steps(tensors) => {
+                let mut steps = Steps([0; STEPS]);
+                if tensors.len() > STEPS {
+                    return Err(refused(format!("{} time steps in one launch", tensors.len())));
+                }
+                for (step, tensor) in steps.0.iter_mut().zip(tensors) {
+                    *step = self.address(tensor)?;
+                }
+                Passed::Steps(Box::new(steps))
+            }
+            Argument::Whole(number) => Passed::Whole(whole(number)?),
+            Argument::Real(number) => Passed::Real(number as f32),
+        })
+    }
+
+    /// Where the values of a tensor begin.
+    fn address(&self, tensor: &Tensor) -> Result<u64> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Storage::Cuda(storage) = &*storage else {
+            return Err(refused("a tensor of another device".to_owned()));
+        };
+        if !layout.is_contiguous() {
+            return Err(refused(format!("a tensor with gaps, {layout:?}")));
+        }
+        let stream = self.device.cuda_stream();
+        let (address, _in_use) = match tensor.dtype() {
+            SPIKES => storage.as_cuda_slice::<half::bf16>()?.device_ptr(&stream),
+            _ => storage.as_cuda_slice::<f32>()?.device_ptr(&stream),
+        };
+        Ok(address + (tensor.dtype().size_in_bytes() * layout.start_offset()) as u64)
+    }
+
+    /// `out = a b`, or `out = a b^T`, plus what is there if `add`: rows of 32-bit floats from rows of bfloat16, whose products are exact, and
+    /// are summed as 32-bit floats by the tensor cores.
+    pub(super) fn product(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        transposed: bool,
+        out: &Tensor,
+        add: bool,
+    ) -> Result<()> {
+        let ((rows, inner), columns) = (a.dims2()?, b.dim(usize::from(!transposed))?);
+        let types = (a.dtype(), b.dtype(), out.dtype());
+        if b.dim(usize::from(transposed))? != inner
+            || out.dims2()? != (rows, columns)
+            || types != (SPIKES, SPIKES, DType::F32)
+        {
+            return Err(refused(format!(
+                "the product of {:?} and {:?} as {:?}",
+                a.shape(),
+                b.shape(),
+                out.shape()
+            )));
+        }
+        let [a, b, out] = [self.address(a)?, self.address(b)?, self.address(out)?];
+        let [rows, inner, columns] = [rows, inner, columns]
+            .map(|size| i32::try_from(size).map_err(|_| refused(format!("{size} rows"))));
+        let (rows, inner, columns) = (rows?, inner?, columns?);
+        let (operation, b_row) = match transposed {
+            true => (sys::cublasOperation_t::CUBLAS_OP_T, inner),
+            false => (sys::cublasOperation_t::CUBLAS_OP_N, columns),
+        };
+        let (one, before) = (1f32, f32::from(u8::from(add)));
+        let blas = self.device.cublas_handle();
+        self.device.cuda_stream().context().bind_to_thread().map_err(candle_core::Error::wrap)?;
+        // SAFETY: all three are tensors without gaps of the sizes given, checked above. cuBLAS counts columns first: it is given b^T
+        // and a^T, and writes out^T.
+        unsafe {
+            result::gemm_ex(
+                *blas.handle(),
+                operation,
+                sys::cublasOperation_t::CUBLAS_OP_N,
+                columns,
+                rows,
+                inner,
+                (&raw const one).cast(),
+                b as *const c_void,
+                sys::cudaDataType::CUDA_R_16BF,
+                b_row,
+                a as *const c_void,
+                sys::cudaDataType::CUDA_R_16BF,
+                inner,
+                (&raw const before).cast(),
+                out as *mut c_void,
+                sys::cudaDataType::CUDA_R_32F,
+                columns,
+                sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT,
+            )
+        }
+        .map_err(candle_core::Error::wrap)?;
+        Ok(())
+    }
+}
+
+fn refused(what: String) -> SpikingError {
+    candle_core::Error::Msg(format!("no kernel takes {what}")).into()
+}
+
+/// Kernels count values with 32 bits.
+fn whole(number: usize) -> Result<u32> {
+    u32::try_from(number).map_err(|_| refused(format!("{number} values")))
+}
+
+/// The kernels for any GPU, compiled when the first is asked for.
+fn compiled() -> Result<&'static str> {
+    static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
+    let compile = || {
+        let options = nvrtc::CompileOptions { fmad: Some(false), ..Default::default() };
+        let ptx = nvrtc::compile_ptx_with_opts(include_str!("kernels.cu"), options);
+        ptx.map(|ptx| ptx.to_src()).map_err(|error| format!("{error:?}"))
+    };
+    let ptx = PTX.get_or_init(compile).as_deref();
+    Ok(ptx.map_err(|error| candle_core::Error::Msg(format!("the CUDA kernels do not compile: {error}")))?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    /// Needs the toolkit, not a GPU.
+    #[test]
+    fn the_kernels_compile() {
+        let ptx = super::compiled().unwrap();
+        assert!(ptx.contains(".entry lif_backward"));
+    }
+}
