@@ -5,7 +5,7 @@ batch. Two modules are ours:
 
 - The neuron. `LIFNode(tau=10.0, decay_input=False, v_threshold=0.5, surrogate_function=Rect())` is the baseline rule;
   the other rules have no node. Ours has its backward written out, so that it can be compiled. On a GPU the baseline is
-  their node, which has a fused kernel there.
+  their node, which runs as PyTorch operations there too: its fused kernels know no rectangular surrogate.
 - Batch normalisation. `BatchNorm2d` in step mode "m" takes its statistics over time and batch together, which makes it
   another network with another loss. Ours takes them per time step, and compiled it is no slower.
 """

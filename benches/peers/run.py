@@ -76,7 +76,8 @@ def main() -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     sides = Sides(options)
     options.output.mkdir(parents=True, exist_ok=True)
-    results = Results(options.output / "results.json")
+    device = {} if options.device == "cpu" else {"device": options.device, "tf32": options.tf32}
+    results = Results(options.output / "results.json", device)
     for cell in cells(options):
         if results.has(cell):
             print(f"{cell}: measured before", file=sys.stderr)
@@ -212,9 +213,9 @@ def agree(cell: Cell, ours: dict, peer: dict) -> bool:
 class Results:
     """All raw numbers, written after each cell, so that a killed comparison goes on where it was."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, device: dict):
         self.path = path
-        machine = {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()}
+        machine = {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.platform()} | device
         self.content = {"machine": machine, "cells": {}}
         if path.exists():
             self.content = json.loads(path.read_text())

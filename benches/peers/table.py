@@ -29,7 +29,8 @@ def render(content: dict) -> str:
         "ms: median over rounds of a process's median. Ratios: median over rounds of the ratio within a round; above 1 "
         f"ours is faster or smaller. MiB: {_memory_about(cells)}. The last columns "
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
-        "that other programs took while a side ran: a row where that is not near 0 is not worth much.",
+        "that other programs took while a side ran: a row where that is not near 0 is not worth much."
+        + (" Votes and gradients are held against our CPU engine's, losses against the GPU's." if gpu else ""),
     ]
     lines += ["", "## In short", "", _line(RANGE_HEADS), _line("---" for _ in RANGE_HEADS), *map(_line, _ranges(cells))]
     for mode, title in [("step", "Training step"), ("inference", "Inference")]:

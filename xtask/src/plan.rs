@@ -8,8 +8,8 @@ use bpsta_harness::{Estimate, Outcome, Plan, PlannedCell, RunConfig};
 use crate::print;
 use crate::progress::duration;
 
-/// Prints what the cells that are not finished will take, by so many processes side by side.
-pub(crate) fn estimate(estimate: &Estimate, cells: usize, jobs: usize) -> io::Result<()> {
+/// Prints what the cells that are not finished will take, so many at once.
+pub(crate) fn estimate(estimate: &Estimate, cells: usize, at_once: usize) -> io::Result<()> {
     let (missing, finished) = (estimate.cells(), cells - estimate.cells());
     if missing == 0 {
         return print::line(format_args!(
@@ -22,7 +22,7 @@ pub(crate) fn estimate(estimate: &Estimate, cells: usize, jobs: usize) -> io::Re
     print::line(format_args!(
         "  to run    {}{before}: about {}, by a calibration of {} on this machine; memory {memory}, disk at most {}\n",
         print::counted(missing, "cell"),
-        duration(estimate.total() / jobs.min(missing) as f64),
+        duration(estimate.total() / at_once.min(missing) as f64),
         duration(estimate.calibration),
         bytes(estimate.disk)
     ))

@@ -22,17 +22,17 @@ pub(crate) struct GridProgress {
     said: Instant,
     /// Whether Ctrl-C was answered.
     answered: bool,
-    /// Processes that share the grid.
-    jobs: usize,
+    /// Cells that are worked at in the time of one.
+    at_once: usize,
 }
 
 impl GridProgress {
-    /// Nothing has happened yet; so many processes share the grid.
-    pub(crate) fn new(interrupt: Interrupt, jobs: usize) -> anyhow::Result<Self> {
+    /// Nothing has happened yet; so many cells are worked at in the time of one.
+    pub(crate) fn new(interrupt: Interrupt, at_once: usize) -> anyhow::Result<Self> {
         let bar = ProgressBar::new(1000);
         bar.set_style(ProgressStyle::with_template("{bar:30} {percent:>3}% {msg}")?);
         let said = Instant::now();
-        Ok(Self { bar, interrupt, cell: String::new(), epoch: String::new(), said, answered: false, jobs })
+        Ok(Self { bar, interrupt, cell: String::new(), epoch: String::new(), said, answered: false, at_once })
     }
 
     /// Shows an event.
@@ -79,7 +79,7 @@ impl GridProgress {
             self.answered = true;
             self.say("Ctrl-C: stops behind this epoch and keeps it; Ctrl-C again stops at once");
         }
-        let left = duration(seconds_left / self.jobs as f64);
+        let left = duration(seconds_left / self.at_once as f64);
         self.bar.set_position((done * 1000.0) as u64);
         self.bar.set_message(format!("{}{}, {left} left", self.cell, self.epoch));
         if self.bar.is_hidden() && self.said.elapsed() >= LINE_EVERY {

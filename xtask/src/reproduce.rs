@@ -77,6 +77,11 @@ impl RunningArgs {
     fn jobs(&self) -> usize {
         if self.launcher == Launcher::Local { self.jobs.get() } else { 1 }
     }
+
+    /// Cells that are worked at in the time of one: processes share a GPU, and each gets its part of the time.
+    fn cells_at_once(&self, device: DeviceKind) -> usize {
+        if device == DeviceKind::Cpu { self.jobs() } else { 1 }
+    }
 }
 
 /// An ablation of one's own.
@@ -94,7 +99,7 @@ pub(crate) struct RunArgs {
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
 pub(crate) struct CellArgs {
-    /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. paper: the paper's protocol
+    /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. gpu: real data, full width, minutes on a GPU. paper: the paper's protocol
     #[arg(long, default_value = "quick")]
     profile: Profile,
     /// The data folder
@@ -245,6 +250,7 @@ pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::Result<ExitCode> {
     let threads = crate::use_threads(running.threads, running.jobs())?;
+    let at_once = running.cells_at_once(cells.device);
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     if running.until_eof {
@@ -268,11 +274,11 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         }
         plan::plan(&plan, threads)?;
         let estimate = Estimate::of(&plan, &runs, &store)?;
-        plan::estimate(&estimate, plan.cells.len(), running.jobs())?;
+        plan::estimate(&estimate, plan.cells.len(), at_once)?;
         plan.weigh(&estimate);
         if let Some(hours) = running.max_hours {
             let left = 3600.0 * hours - started.elapsed().as_secs_f64();
-            let left_out = plan.limit(&estimate, left * running.jobs() as f64);
+            let left_out = plan.limit(&estimate, left * at_once as f64);
             plan::left_out(&left_out, &estimate, hours)?;
         }
         if running.dry_run {
@@ -287,7 +293,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             Some(arguments) if running.jobs() > 1 => Workers::start(running.jobs() - 1, &arguments)?,
             _ => Workers::default(),
         };
-        let mut progress = GridProgress::new(interrupt.clone(), running.jobs())?;
+        let mut progress = GridProgress::new(interrupt.clone(), at_once)?;
         let stop = || {
             let pressed = interrupt.pressed();
             if pressed {

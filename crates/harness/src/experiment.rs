@@ -27,19 +27,22 @@ pub enum Profile {
     Quick,
     /// Real data and narrow networks, in hours on a CPU.
     Cpu,
+    /// Real data and the paper's networks at full width for some epochs, in minutes on a GPU.
+    Gpu,
     /// The paper's own protocol.
     Paper,
 }
 
 impl Profile {
     /// All profiles, cheapest first.
-    pub const ALL: [Self; 3] = [Self::Quick, Self::Cpu, Self::Paper];
+    pub const ALL: [Self; 4] = [Self::Quick, Self::Cpu, Self::Gpu, Self::Paper];
 
     /// The name used on the command line and in files.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Quick => "quick",
             Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
             Self::Paper => "paper",
         }
     }

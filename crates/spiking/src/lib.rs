@@ -4,7 +4,7 @@
 //!
 //! A [`NetworkSpec`] says what a network is, [`Neuron`] how its cells fire and learn, and
 //! [`Parameters`] what it has learnt. None of the three knows how it is computed: that is the part of an
-//! [`Engine`]. [`reference::Reference`] is the portable one, made of candle tensor operations, for any device;
+//! [`Engine`]. [`reference::Reference`] is the portable one, made of candle tensor operations, for any device (on a GPU with kernels of our own);
 //! [`cpu::Cpu`] is the fast one, made of kernels of our own.
 //!
 //! This crate knows no data set and reads no file.

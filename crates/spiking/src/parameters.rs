@@ -86,6 +86,17 @@ impl Parameters {
         })
     }
 
+    /// The same on a device.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let moved = |tensors: &BTreeMap<String, Tensor>| -> Result<BTreeMap<String, Tensor>> {
+            tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?))).collect()
+        };
+        Ok(Self { trainable: moved(&self.trainable)?, buffers: moved(&self.buffers)? })
+    }
+
     /// The first tensor, in the order of names, that has a value which is infinite or no number.
     ///
     /// # Errors

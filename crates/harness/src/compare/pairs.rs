@@ -57,7 +57,7 @@ impl Pair {
 }
 
 /// Whether one configuration gives both runs the same bits: always on the CPU engine; with candle's operations, whose matrix kernels
-/// choose by instruction set, on one CPU model; on a GPU nobody has seen it yet. ANN warm-up is the reference engine's, whatever the
+/// choose by instruction set, on one CPU model; on a GPU it was seen within one process alone. ANN warm-up is the reference engine's, whatever the
 /// engine that goes on after it, and the ANN twin names that engine itself.
 fn same_bits(base: &Run, new: &Run) -> bool {
     let config = &base.record.config;

@@ -22,8 +22,17 @@ pub(crate) fn open(index: usize) -> Result<Device> {
         return Ok(Device::Cuda(device.clone()));
     }
     let refuse = |why: String| SpikingError::Device { device: format!("cuda:{index}"), why };
-    enabled().map_err(refuse)?;
+    let enabled = enabled().map_err(refuse)?;
     let device = CudaDevice::new_with_stream(index).map_err(|error| refuse(error.to_string()))?;
+    let capability = device.cuda_stream().context().compute_capability();
+    let capability = capability.map_err(|error| refuse(error.to_string()))?;
+    if enabled && capability < (8, 0) {
+        let (major, minor) = capability;
+        return Err(refuse(format!(
+            "it is of compute capability {major}.{minor}, and the kernels need 8.0 for bfloat16; BPSTA_CUDA=portable takes candle's \
+             operations instead"
+        )));
+    }
     // SAFETY: the program opens a GPU once, so that all its tensors are used on this one stream.
     unsafe { device.disable_event_tracking() };
     keep_freed_memory(&device).map_err(|error| refuse(error.to_string()))?;
@@ -35,7 +44,7 @@ pub(crate) fn open(index: usize) -> Result<Device> {
 pub(crate) fn describe(device: &CudaDevice) -> Result<Gpu> {
     let name = device.cuda_stream().context().name().map_err(candle_core::Error::wrap)?;
     let peak_bytes = peak_bytes(device).map_err(candle_core::Error::wrap)?;
-    Ok(Gpu { name, peak_bytes, kernels: enabled().unwrap_or(false) })
+    Ok(Gpu { name, peak_bytes, kernels: enabled() == Ok(true) })
 }
 
 /// Tells the driver to keep what tensors give back: it would else return it to the system at each point where the program

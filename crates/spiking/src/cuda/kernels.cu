@@ -1,17 +1,14 @@
 // The operations of the reference engine that are many small ones in candle, each as one kernel. 32-bit floats; maps are
-// [C, n, H, W] without gaps. Spikes, and averages of spikes over 2x2 or 4x4 cells, are bfloat16 (the upper half of a float, as whole
+// [C, n, H, W] without gaps. Spikes, and averages of up to 256 of them whose number is a power of two, are bfloat16 (the upper half of a float, as whole
 // numbers of 16 bits): there they are exact. Compiled when the program runs (NVRTC), without contraction to fused multiply-adds: what no sum
 // goes through has the bits of the portable operations, and sums are taken in an order that depends on the shapes alone.
 
 typedef unsigned int uint;
 typedef unsigned short half_bits;
 
-// Time steps of one launch: their tensors' addresses travel as an argument. launch.rs has the same number.
-#define STEPS 64
-// Threads of a block that sums.
-#define SUMMING 512
-// Values of a row that a block normalises.
-#define STRETCH 2048
+// From launch.rs: STEPS, time steps of one launch, whose tensors' addresses travel as an argument; SUMMING, threads of a block that sums;
+// STRETCH, values of a row that a block normalises.
+
 // 1 as bfloat16.
 #define ONE 0x3f80
 

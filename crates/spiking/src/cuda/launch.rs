@@ -11,11 +11,11 @@ use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
 use crate::reference::trace::Trace;
 use crate::{Result, SpikingError};
 
-/// Time steps of one launch, as kernels.cu has it.
+/// Time steps of one launch. kernels.cu is compiled with this number and the next two.
 pub(super) const STEPS: usize = 64;
-/// Threads of a block in kernels that sum, as kernels.cu has it.
+/// Threads of a block in kernels that sum.
 const SUMMING: u32 = 512;
-/// Values of a row that a block normalises, as kernels.cu has it.
+/// Values of a row that a block normalises.
 const STRETCH: u32 = 2048;
 /// Threads of a block elsewhere.
 const THREADS: u32 = 256;
@@ -23,13 +23,15 @@ const THREADS: u32 = 256;
 /// The type of spikes, and of what pools make of them: in it they are exact.
 pub(crate) const SPIKES: DType = DType::BF16;
 
-/// Whether `BPSTA_CUDA` leaves the kernels on, or what is wrong with it.
+/// Whether `BPSTA_CUDA` leaves the kernels on, as it was when first asked for, or what is wrong with it.
 pub(super) fn enabled() -> std::result::Result<bool, String> {
-    match std::env::var("BPSTA_CUDA").as_deref() {
+    static ENABLED: OnceLock<std::result::Result<bool, String>> = OnceLock::new();
+    let read = || match std::env::var("BPSTA_CUDA").as_deref() {
         Err(_) | Ok("kernels") => Ok(true),
         Ok("portable") => Ok(false),
         Ok(other) => Err(format!("BPSTA_CUDA is `{other}`: expected kernels or portable")),
-    }
+    };
+    ENABLED.get_or_init(read).clone()
 }
 
 /// The kernels of a tensor's device.
@@ -79,12 +81,13 @@ enum Passed {
 }
 
 impl Kernels {
-    /// The kernels for tensors of 32-bit floats and of spikes on a GPU, where they are not turned off; none for other tensors.
+    /// The kernels for tensors of 32-bit floats and of spikes on a GPU that [`crate::Gpu::open`] gave, where they are not turned off;
+    /// none for other tensors.
     pub(crate) fn of(tensor: &Tensor) -> Option<Self> {
-        static ENABLED: OnceLock<bool> = OnceLock::new();
         let Device::Cuda(device) = tensor.device() else { return None };
-        let on = matches!(tensor.dtype(), DType::F32 | SPIKES)
-            && *ENABLED.get_or_init(|| enabled().unwrap_or(true));
+        // Elsewhere events keep several streams in order, and kernels that are given addresses leave none behind.
+        let one_stream = !device.is_event_tracking();
+        let on = one_stream && matches!(tensor.dtype(), DType::F32 | SPIKES) && enabled() == Ok(true);
         on.then(|| Self { device: device.clone() })
     }
 
@@ -112,7 +115,8 @@ impl Kernels {
     /// and what it writes to is an output that nothing else holds.
     ///
     /// # Errors
-    /// The driver's or the compiler's, and an error where a tensor has gaps, other values than 32-bit floats or another device.
+    /// The driver's or the compiler's, and an error where a tensor has gaps or another device, or time steps are not of one length and of
+    /// 32-bit floats.
     pub(super) unsafe fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         let function = self.device.get_or_load_custom_func(kernel, "bpsta", compiled()?)?;
         let passed: Vec<Passed> =
@@ -151,6 +155,17 @@ impl Kernels {
                 if tensors.len() > STEPS {
                     return Err(refused(format!("{} time steps in one launch", tensors.len())));
                 }
+                let alike = |tensor: &&&Tensor| {
+                    tensor.dtype() == DType::F32 && tensor.elem_count() == tensors[0].elem_count()
+                };
+                if let Some(other) = tensors.iter().find(|tensor| !alike(tensor)) {
+                    return Err(refused(format!(
+                        "a time step of {:?} {:?} beside one of {:?}",
+                        other.dtype(),
+                        other.shape(),
+                        tensors[0].shape()
+                    )));
+                }
                 for (step, tensor) in steps.0.iter_mut().zip(tensors) {
                     *step = self.address(tensor)?;
                 }
@@ -164,7 +179,8 @@ impl Kernels {
     /// Where the values of a tensor begin.
     fn address(&self, tensor: &Tensor) -> Result<u64> {
         let (storage, layout) = tensor.storage_and_layout();
-        let Storage::Cuda(storage) = &*storage else {
+        let here = tensor.device().as_cuda_device().is_ok_and(|device| device.id() == self.device.id());
+        let (Storage::Cuda(storage), true) = (&*storage, here) else {
             return Err(refused("a tensor of another device".to_owned()));
         };
         if !layout.is_contiguous() {
@@ -178,9 +194,15 @@ impl Kernels {
         Ok(address + (tensor.dtype().size_in_bytes() * layout.start_offset()) as u64)
     }
 
-    /// `out = a b`, or `out = a b^T`, plus what is there if `add`: rows of 32-bit floats from rows of bfloat16, whose products are exact, and
-    /// are summed as 32-bit floats by the tensor cores.
-    pub(super) fn product(
+    /// `out = a b`, or `out = a b^T`, plus what is there if `add`: 32-bit floats from bfloat16, whose products are exact, and are
+    /// accumulated in 32 bits by the tensor cores.
+    ///
+    /// # Safety
+    /// Nothing else holds `out`.
+    ///
+    /// # Errors
+    /// The driver's, and an error where sizes or types do not meet.
+    pub(super) unsafe fn product(
         &self,
         a: &Tensor,
         b: &Tensor,
@@ -212,7 +234,8 @@ impl Kernels {
         let (one, before) = (1f32, f32::from(u8::from(add)));
         let blas = self.device.cublas_handle();
         self.device.cuda_stream().context().bind_to_thread().map_err(candle_core::Error::wrap)?;
-        // SAFETY: all three are tensors without gaps of the sizes given, checked above. cuBLAS counts columns first: it is given b^T
+        // SAFETY: all three are tensors without gaps of the sizes and types given, checked above, and `out` is by the caller's word
+        // nobody else's. cuBLAS counts columns first: it is given b^T
         // and a^T, and writes out^T.
         unsafe {
             result::gemm_ex(
@@ -251,11 +274,16 @@ fn whole(number: usize) -> Result<u32> {
     u32::try_from(number).map_err(|_| refused(format!("{number} values")))
 }
 
-/// The kernels for any GPU, compiled when the first is asked for.
+/// The kernels for any GPU that we open, compiled when the first is asked for.
 fn compiled() -> Result<&'static str> {
     static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compile = || {
-        let options = nvrtc::CompileOptions { fmad: Some(false), ..Default::default() };
+        let numbers = [("STEPS", STEPS), ("SUMMING", SUMMING as usize), ("STRETCH", STRETCH as usize)];
+        let options = nvrtc::CompileOptions {
+            fmad: Some(false),
+            options: numbers.map(|(name, number)| format!("-D{name}={number}")).to_vec(),
+            ..Default::default()
+        };
         let ptx = nvrtc::compile_ptx_with_opts(include_str!("kernels.cu"), options);
         ptx.map(|ptx| ptx.to_src()).map_err(|error| format!("{error:?}"))
     };

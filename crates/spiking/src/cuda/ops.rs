@@ -47,7 +47,20 @@ impl Kernels {
         grads: &[Tensor],
         neuron: &Neuron,
     ) -> Result<Vec<Tensor>> {
+        if grads.is_empty() {
+            return Ok(Vec::new());
+        }
         let (potential, grads) = (without_gaps(&trace.potential)?, without_gaps(grads)?);
+        if potential.len() != grads.len() || potential[0].dims() != grads[0].dims() {
+            let what = format!(
+                "{} gradients of {:?} meet {} potentials of {:?}",
+                grads.len(),
+                grads[0].dims(),
+                potential.len(),
+                potential[0].dims()
+            );
+            return Err(candle_core::Error::Msg(what).into());
+        }
         let (cells, steps) = (grads[0].elem_count(), grads.len());
         let currents = self.block(&grads[0], steps, DType::F32)?;
         let (potential, grads) = (all_steps(&potential, steps), all_steps(&grads, steps));
@@ -73,7 +86,7 @@ impl Kernels {
                 Whole(usize::from(neuron.rule.adjusts_time())),
                 Whole(usize::from(!spatial && neuron.reset == Reset::Attached)),
             ];
-            // SAFETY: potentials and gradients hold `cells` values a time step, the block `cells` times `steps`.
+            // SAFETY: potentials and gradients hold `cells` values a time step, by the check above and that of all time steps; the block `cells` times `steps`.
             unsafe { self.launch("lif_backward", Grid::Each(cells), &arguments)? };
         }
         steps_of(&currents)
@@ -127,7 +140,8 @@ impl Kernels {
         let spikes = spikes.contiguous()?;
         let out = self.output((matrix.0[0].dim(0)?, spikes.dim(1)?), DType::F32)?;
         for (index, part) in matrix.0.iter().enumerate() {
-            self.product(part, &spikes, false, &out, index > 0)?;
+            // SAFETY: `out` was made here.
+            unsafe { self.product(part, &spikes, false, &out, index > 0)? };
         }
         Ok(out)
     }
@@ -146,7 +160,8 @@ impl Kernels {
             None => self.output((matrix.0[0].dim(0)?, spikes.dim(0)?), DType::F32)?,
         };
         for (index, part) in matrix.0.iter().enumerate() {
-            self.product(part, &spikes, true, &out, there || index > 0)?;
+            // SAFETY: `out` was made here, or by an earlier call of this function, and given away with `sum`.
+            unsafe { self.product(part, &spikes, true, &out, there || index > 0)? };
         }
         Ok(out)
     }
@@ -430,8 +445,16 @@ impl Kernels {
             Real(step.kept),
             Real(step.rate),
         ];
-        debug_assert_eq!(gradient.elem_count(), values);
-        // SAFETY: a parameter's gradient and moments have its shape.
+        let of_shape = |tensor: &Tensor| tensor.dims() == parameter.dims() && tensor.dtype() == DType::F32;
+        let moments_fit = moments.iter().all(|(first, second)| of_shape(first) && of_shape(second));
+        if !of_shape(&gradient) || !moments_fit {
+            let what = format!(
+                "a parameter of {:?} meets a gradient or moments of another shape or type",
+                parameter.dims()
+            );
+            return Err(candle_core::Error::Msg(what).into());
+        }
+        // SAFETY: a parameter's gradient and moments have its shape, checked above.
         unsafe { self.launch("adamw", Grid::Each(values), &arguments)? };
         Ok(next)
     }

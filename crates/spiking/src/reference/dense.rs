@@ -1,6 +1,6 @@
 //! Layers of features: flattening, linear, rectifier, neuron dropout, voting.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::trace::{Shards, Trace, counted, sum};
@@ -77,7 +77,8 @@ pub(super) fn dropout_masks(
         let mut shape = like.dims().to_vec();
         shape.swap(0, 1);
         let by_sample = Tensor::from_vec(values, shape, like.device())?;
-        Ok(by_sample.transpose(0, 1)?.contiguous()?.to_dtype(counted(like)?.dtype())?)
+        let dtype = if like.dtype() == DType::BF16 { DType::F32 } else { like.dtype() };
+        Ok(by_sample.transpose(0, 1)?.contiguous()?.to_dtype(dtype)?)
     };
     shards.iter().map(&mut mask_of).collect()
 }

@@ -106,13 +106,13 @@ impl Reference {
         Ok(shards)
     }
 
-    /// What enters a layer, as real numbers where the layer asks for them: spikes on a GPU are of a shorter type.
+    /// What enters a layer, as real numbers where the layer asks for them: spikes on a GPU are of a shorter type, which kernels for one
+    /// shard know.
     fn widened(&self, index: usize, shards: Shards) -> Result<Shards> {
-        match self.spec.layers[index] {
-            Layer::BatchNorm | Layer::Relu | Layer::Lif => {
-                shards.iter().map(|trace| trace.map(counted)).collect()
-            }
-            _ => Ok(shards),
+        let real = matches!(self.spec.layers[index], Layer::BatchNorm | Layer::Relu | Layer::Lif);
+        match real || shards.len() > 1 {
+            true => shards.iter().map(|trace| trace.map(counted)).collect(),
+            false => Ok(shards),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The portable reference engine: the network in plain candle tensor operations, on any device candle has.
+//! The portable reference engine: the network in candle tensor operations, on any device candle has; on a GPU many of them are kernels
+//! of our own (`crate::cuda`).
 //!
 //! It keeps no tape: each layer has a forward and a backward written out, so that every gradient rule stands in
 //! one place as the formula it is, and candle's own backward (whose max-pool is wrong) is never asked.
@@ -25,7 +26,7 @@ mod trainer;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{AdamW, Input, Mode, NetworkSpec, Neuron, Parameters, Result, StepReport, Stimuli};
+use crate::{AdamW, Input, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport, Stimuli};
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
 pub use pass::Pass;
@@ -51,10 +52,19 @@ impl Reference {
     /// An engine for a network with given parameters.
     ///
     /// # Errors
-    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`].
+    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`] for parameters that are not floats of 32 or 64
+    /// bits.
     pub fn new(spec: NetworkSpec, neuron: Neuron, parameters: Parameters, device: Device) -> Result<Self> {
         spec.shapes()?;
         neuron.validate()?;
+        let whole = |tensor: &Tensor| matches!(tensor.dtype(), DType::F32 | DType::F64);
+        if let Some((name, tensor)) = parameters.trainable.iter().find(|(_, tensor)| !whole(tensor)) {
+            return Err(SpikingError::Parameter {
+                name: name.clone(),
+                found: format!("{:?}", tensor.dtype()),
+                expected: "F32 or F64".to_owned(),
+            });
+        }
         // Threads share out shards; a matrix product that shares itself out once more only gets in their way.
         gemm::set_threading_threshold(usize::MAX);
         Ok(Self { spec, neuron, parameters, device })

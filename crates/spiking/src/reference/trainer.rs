@@ -39,7 +39,12 @@ impl Engine for Trainer {
         learning_rate: f64,
     ) -> Result<StepReport> {
         let stimuli = self.stimuli(batch)?;
-        self.engine.train_step(&stimuli, batch.labels, mode, dropout, &mut self.optimizer, learning_rate)
+        let optimizer = &mut self.optimizer;
+        let report =
+            self.engine.train_step(&stimuli, batch.labels, mode, dropout, optimizer, learning_rate)?;
+        // A GPU is still at the backward pass: who times a step times all of it.
+        self.engine.device.synchronize()?;
+        Ok(report)
     }
 
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
