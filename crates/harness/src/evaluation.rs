@@ -83,8 +83,8 @@ pub fn evaluate_weights(
         return Err(HarnessError::TwinEngine { run_id: record.run_id.clone(), engine: kind });
     }
     let setup = Setup { spec: spec.clone(), neuron: config.neuron, device, engine: kind };
-    let parameters = parameters.to_device(&device.open()?)?;
-    let mut training = setup.start(parameters, AdamW::new(config.weight_decay), config.ann)?;
+    let there = parameters.to_device(&device.open()?)?;
+    let mut training = setup.start(there, AdamW::new(config.weight_decay), config.ann)?;
     let simd = training.simd()?;
     let form = Form {
         frames: dataset.time_steps,
