@@ -30,14 +30,15 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    torch.set_default_device(options.device)
     # Convolutions in 32-bit floats like all else, by the fastest of cuDNN's algorithms.
     torch.backends.cudnn.allow_tf32 = options.tf32
     torch.backends.cuda.matmul.allow_tf32 = options.tf32
     torch.backends.cudnn.benchmark = True
     make, versions = side(options)
     libraries_mb = peak_rss_mb()
-    peer = make(paper_network(options.network, options.width), options.rule, options.time_steps)
+    # Not as the default device of all that follows: that would cost each of the peers' calls a detour through Python.
+    with torch.device(options.device):
+        peer = make(paper_network(options.network, options.width), options.rule, options.time_steps)
     case = Case(options.weights, options.device)
     if case.input.shape[0] != options.batch:
         raise SystemExit(f"{options.weights} holds a batch of {case.input.shape[0]}, not --batch {options.batch}")
