@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 #[cfg(feature = "cuda")]
-use crate::cuda::{AdamWStep, Kernels};
+use crate::cuda::Kernels;
 
 /// Adam with decoupled weight decay; betas 0.9 and 0.999, eps 1e-8.
 ///
@@ -17,6 +17,17 @@ pub struct AdamW {
     pub(crate) step: u32,
     /// First and second moments by parameter; none before its first step.
     pub(crate) moments: BTreeMap<String, (Tensor, Tensor)>,
+}
+
+/// What all parameters share in one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared {
+    /// Square root of the second moment's correction.
+    pub(crate) second_correction_root: f64,
+    /// What weight decay leaves of a parameter.
+    pub(crate) kept: f64,
+    /// Learning rate over the first moment's correction.
+    pub(crate) rate: f64,
 }
 
 pub(crate) const BETA1: f64 = 0.9;
@@ -57,16 +68,15 @@ impl AdamW {
         self.step += 1;
         let exponent = f64::from(self.step);
         let first_correction = 1.0 - BETA1.powf(exponent);
-        let second_correction_root = (1.0 - BETA2.powf(exponent)).sqrt();
+        let step = Shared {
+            second_correction_root: (1.0 - BETA2.powf(exponent)).sqrt(),
+            kept: 1.0 - learning_rate * self.weight_decay,
+            rate: learning_rate / first_correction,
+        };
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(name) else { continue };
             #[cfg(feature = "cuda")]
             if let Some(kernels) = Kernels::of(parameter) {
-                let step = AdamWStep {
-                    second_correction_root,
-                    kept: 1.0 - learning_rate * self.weight_decay,
-                    rate: learning_rate / first_correction,
-                };
                 let [next, first, second] =
                     kernels.adamw(parameter, gradient, self.moments.get(name), &step)?;
                 *parameter = next;
@@ -80,9 +90,9 @@ impl AdamW {
                 ),
                 None => ((gradient * (1.0 - BETA1))?, (gradient.sqr()? * (1.0 - BETA2))?),
             };
-            let denominator = ((second.sqrt()? / second_correction_root)? + EPSILON)?;
-            let decayed = (&*parameter * (1.0 - learning_rate * self.weight_decay))?;
-            *parameter = (decayed - (first.div(&denominator)? * (learning_rate / first_correction))?)?;
+            let denominator = ((second.sqrt()? / step.second_correction_root)? + EPSILON)?;
+            let decayed = (&*parameter * step.kept)?;
+            *parameter = (decayed - (first.div(&denominator)? * step.rate)?)?;
             self.moments.insert(name.clone(), (first, second));
         }
         Ok(())

@@ -8,7 +8,7 @@ use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchCon
 use candle_core::cuda_backend::cudarc::nvrtc;
 use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
 
-use crate::reference::trace::Trace;
+use crate::reference::trace::{SPIKES, Trace};
 use crate::{Result, SpikingError};
 
 /// Time steps of one launch. kernels.cu is compiled with this number and the next two.
@@ -19,9 +19,6 @@ const SUMMING: u32 = 512;
 const STRETCH: u32 = 2048;
 /// Threads of a block elsewhere.
 const THREADS: u32 = 256;
-
-/// The type of spikes, and of what pools make of them: in it they are exact.
-pub(crate) const SPIKES: DType = DType::BF16;
 
 /// Whether `BPSTA_CUDA` leaves the kernels on, as it was when first asked for, or what is wrong with it.
 pub(super) fn enabled() -> std::result::Result<bool, String> {
@@ -235,8 +232,7 @@ impl Kernels {
         let blas = self.device.cublas_handle();
         self.device.cuda_stream().context().bind_to_thread().map_err(candle_core::Error::wrap)?;
         // SAFETY: all three are tensors without gaps of the sizes and types given, checked above, and `out` is by the caller's word
-        // nobody else's. cuBLAS counts columns first: it is given b^T
-        // and a^T, and writes out^T.
+        // nobody else's. cuBLAS counts columns first: it is given b^T and a^T, and writes out^T.
         unsafe {
             result::gemm_ex(
                 *blas.handle(),

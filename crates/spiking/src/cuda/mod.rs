@@ -6,8 +6,8 @@
 mod gpu;
 #[allow(unsafe_code, reason = "starts kernels on addresses of the GPU's memory")]
 mod launch;
+mod norm;
 mod ops;
 
 pub(crate) use gpu::{describe, open};
-pub(crate) use launch::{Kernels, SPIKES};
-pub(crate) use ops::AdamWStep;
+pub(crate) use launch::Kernels;

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use super::dense::add_bias;
 use super::trace::{Shards, Trace, sum};
 use crate::Result;
 #[cfg(feature = "cuda")]
@@ -36,8 +37,13 @@ pub(super) fn backward_kernel(weight: &Tensor) -> Result<Tensor> {
 
 /// Convolution of `[C, n, H, W]` with a kernel matrix: `[O, n, H, W]`.
 pub(super) fn columns_times(x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
-    let (_, n, h, w) = x.dims4()?;
-    Ok(kernel.matmul(&columns(x)?)?.reshape((kernel.dim(0)?, n, h, w))?)
+    as_maps(&kernel.matmul(&columns(x)?)?, x)
+}
+
+/// `[O, n*H*W]` as `[O, n, H, W]`, the maps being of the size of these.
+fn as_maps(rows: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let (_, n, h, w) = like.dims4()?;
+    Ok(rows.reshape(((), n, h, w))?)
 }
 
 /// Convolution with bias.
@@ -46,21 +52,10 @@ pub(super) fn forward(shards: &Shards, weight: &Tensor, bias: &Tensor) -> Result
     #[cfg(feature = "cuda")]
     if let Some((kernels, trace)) = Kernels::of_spikes(shards) {
         let kernel = kernels.split(&kernel)?;
-        let convolved = trace.map(|x| {
-            let (_, n, h, w) = x.dims4()?;
-            let out = kernels.times_spikes(&kernel, &kernels.columns(x)?)?;
-            Ok(kernels.add_to_rows(&out, bias)?.reshape(((), n, h, w))?)
-        });
-        return Ok(vec![convolved?]);
+        let of_map = |x: &Tensor| as_maps(&add_bias(&kernels.times_spikes(&kernel, &columns(x)?)?, bias)?, x);
+        return Ok(vec![trace.map(of_map)?]);
     }
-    let of_map = |x: &Tensor| {
-        let out = columns_times(x, &kernel)?;
-        #[cfg(feature = "cuda")]
-        if let Some(kernels) = Kernels::of(&out) {
-            return kernels.add_to_rows(&out, bias);
-        }
-        Ok(out.broadcast_add(&bias.reshape(((), 1, 1, 1))?)?)
-    };
+    let of_map = |x: &Tensor| as_maps(&add_bias(&kernel.matmul(&columns(x)?)?, bias)?, x);
     shards.par_iter().map(|trace| trace.map(of_map)).collect()
 }
 
@@ -79,7 +74,7 @@ pub(super) fn backward_parameters(
         let mut sum = None;
         for (t, grad) in grads.tensors().iter().enumerate() {
             let grad = kernels.split(&grad.flatten_from(1)?)?;
-            sum = Some(kernels.times_transposed_spikes(&grad, &kernels.columns(input.at(t))?, sum)?);
+            sum = Some(kernels.times_transposed_spikes(&grad, &columns(input.at(t))?, sum)?);
         }
         let sum = sum.ok_or_else(|| candle_core::Error::Msg("no time step".into()))?;
         return Ok((as_weight(sum)?, kernels.row_sums(grads)?));

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::trace::{Shards, Trace, counted, sum};
+use super::trace::{SPIKES, Shards, Trace, counted, sum};
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
@@ -25,18 +25,20 @@ pub(super) fn linear(shards: &Shards, weight: &Tensor, bias: &Tensor) -> Result<
     #[cfg(feature = "cuda")]
     if let Some((kernels, trace)) = Kernels::of_spikes(shards) {
         let weight = kernels.split(weight)?;
-        let of_step = |x: &Tensor| kernels.add_to_rows(&kernels.times_spikes(&weight, x)?, bias);
+        let of_step = |x: &Tensor| add_bias(&kernels.times_spikes(&weight, x)?, bias);
         return Ok(vec![trace.map(of_step)?]);
     }
-    let of_step = |x: &Tensor| {
-        let out = weight.matmul(x)?;
-        #[cfg(feature = "cuda")]
-        if let Some(kernels) = Kernels::of(&out) {
-            return kernels.add_to_rows(&out, bias);
-        }
-        Ok(out.broadcast_add(&bias.unsqueeze(1)?)?)
-    };
+    let of_step = |x: &Tensor| add_bias(&weight.matmul(x)?, bias);
     shards.par_iter().map(|trace| trace.map(of_step)).collect()
+}
+
+/// Each row of `[F, n]` plus its number in `[F]`.
+pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(x) {
+        return kernels.add_to_rows(x, bias);
+    }
+    Ok(x.broadcast_add(&bias.unsqueeze(1)?)?)
 }
 
 /// Gradients of weight and bias, summed over time and then over shards.
@@ -77,7 +79,7 @@ pub(super) fn dropout_masks(
         let mut shape = like.dims().to_vec();
         shape.swap(0, 1);
         let by_sample = Tensor::from_vec(values, shape, like.device())?;
-        let dtype = if like.dtype() == DType::BF16 { DType::F32 } else { like.dtype() };
+        let dtype = if like.dtype() == SPIKES { DType::F32 } else { like.dtype() };
         Ok(by_sample.transpose(0, 1)?.contiguous()?.to_dtype(dtype)?)
     };
     shards.iter().map(&mut mask_of).collect()

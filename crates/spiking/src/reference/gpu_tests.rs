@@ -5,9 +5,9 @@ use candle_core::{Device, Tensor};
 use rand_core::Rng;
 
 use super::lif::{LifTrace, lif_backward, lif_forward};
-use super::trace::{Trace, counted};
+use super::trace::{SPIKES, Trace, counted};
 use super::{Reference, Trainer, conv, dense, norm, pool};
-use crate::cuda::{Kernels, SPIKES};
+use crate::cuda::Kernels;
 use crate::{
     AdamW, Architecture, Engine, Gpu, Input, Mode, NetworkSpec, Neuron, Parameters, Reset, Rule, Streams,
     Variant,

@@ -5,10 +5,12 @@
 
 use candle_core::Tensor;
 
+#[cfg(feature = "cuda")]
+use super::trace::SPIKES;
 use super::trace::counted;
 use crate::Result;
 #[cfg(feature = "cuda")]
-use crate::cuda::{Kernels, SPIKES};
+use crate::cuda::Kernels;
 
 /// Maximum of each window; rows and columns that fill no window are left out.
 pub(super) fn max(x: &Tensor, size: usize) -> Result<Tensor> {

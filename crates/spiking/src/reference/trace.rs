@@ -34,9 +34,12 @@ impl Trace {
     }
 }
 
-/// A tensor in a type that sums count exactly in: spikes on a GPU are of a shorter one.
+/// The type of spikes on a GPU, and of what pools make of them: in it they are exact.
+pub(crate) const SPIKES: DType = DType::BF16;
+
+/// A tensor in a type that sums count exactly in: [`SPIKES`] is none.
 pub(super) fn counted(x: &Tensor) -> Result<Tensor> {
-    Ok(if x.dtype() == DType::BF16 { x.to_dtype(DType::F32)? } else { x.clone() })
+    Ok(if x.dtype() == SPIKES { x.to_dtype(DType::F32)? } else { x.clone() })
 }
 
 pub(super) type Shards = Vec<Trace>;
