@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::conv::Extent;
 use super::kernels::adamw::Move;
-use super::kernels::neuron::{Cells, Fire, Learn, PIXELS, Places, Routes};
+use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
 use super::kernels::product::{Start, Turn};
 use super::kernels::sparse::{FindLanes, ListRows, Listed, SparseProduct, WeightGradient};
 use super::memory::{Floats, with_floats};
@@ -258,17 +258,16 @@ impl Linear {
                     (&grads[(panel * rows + sample * steps) * PANEL + lane..], PANEL / LANES)
                 }
             };
-            with_floats((steps * PIXELS + 2 * steps) * LANES, |room| {
-                let (potentials, sums) = room.split_at_mut(steps * PIXELS * LANES);
+            with_floats(steps * PIXELS * LANES, |potentials| {
                 path.run(Learn {
                     cells: self.cells(index),
                     neuron,
                     grads,
-                    routes: Routes { of: None, places: 1, step, lanes: None, factor: 1.0 },
-                    mean: None,
-                    out,
-                    places: Places { of: None, plane: 1 },
-                    sums,
+                    routes: Routes { of: None, places: 1, step, reach: Reach::All(1.0) },
+                    gives: Gives {
+                        sums: None,
+                        grads: Some(Grads { norm: None, out, places: Places { of: None, plane: 1 } }),
+                    },
                     potentials,
                     positive: &mut [],
                 });

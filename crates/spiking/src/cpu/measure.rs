@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::kernels::adamw::{AdamStep, Move};
-use super::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
+use super::kernels::neuron::{Affine, Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes, Sums};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
@@ -368,11 +368,15 @@ fn learn(path: Path, rule: Rule, name: &'static str) -> Workload {
                 },
                 neuron: &Neuron::paper(rule),
                 grads: &grads,
-                routes: Routes { of: None, places: pixels, step: pixels, lanes: None, factor: 1.0 },
-                mean: Some(&mean),
-                out: &mut out,
-                places: Places { of: None, plane: pixels },
-                sums: &mut sums,
+                routes: Routes { of: None, places: pixels, step: pixels, reach: Reach::All(1.0) },
+                gives: Gives {
+                    sums: Some(Sums { mean: &mean, of: &mut sums }),
+                    grads: Some(Grads {
+                        norm: None,
+                        out: &mut out,
+                        places: Places { of: None, plane: pixels },
+                    }),
+                },
                 potentials: &mut potentials,
                 positive: &mut positive,
             });

@@ -14,10 +14,10 @@ use super::simd::{LANES, Path};
 
 /// Tiles of a batch from which on Winograd's way pays.
 const LEAST_TILES: usize = 64;
-/// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds.
+/// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds; more where tiles are few.
 const TASK_FLOATS: usize = 192 * 1024;
 /// Tiles of a task at least: they share one reading of the transformed kernels, which outgrow a core's cache first.
-const LEAST_ROWS: usize = 24;
+const LEAST_ROWS: usize = 50;
 /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
 const TRANSFORMED: usize = PLACES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.

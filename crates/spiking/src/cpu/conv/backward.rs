@@ -1,15 +1,17 @@
 //! From the gradients behind a stage's pool to weights that moved, and to the gradients before its convolution.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{Conv, Extent, GRADIENT_TASKS, Maps, Room};
 use crate::Neuron;
-use crate::cpu::kernels::neuron::{Learn, PIXELS, Places, Routes};
+use crate::cpu::kernels::neuron::{Gives, Grads, Learn, Norm, PIXELS, Places, Reach, Routes, Sums};
 use crate::cpu::kernels::norm::Unnormalise;
 use crate::cpu::kernels::product::{Product, Repeat, Start, Terms};
 use crate::cpu::kernels::spike_gradient::{LISTS, SpikeGradient};
 use crate::cpu::kernels::spikes::TAPS;
-use crate::cpu::memory::{with_floats, with_lanes, with_lists};
+use crate::cpu::memory::{with_floats, with_lanes, with_lists, with_table};
 use crate::cpu::plan::Pool;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::turned::Given;
@@ -29,21 +31,30 @@ impl Conv {
         watch: &mut Watch,
     ) {
         let layer = self.stage.layer;
-        self.learn(path, neuron, room);
+        let constant = self.extent.planes < self.extent.steps;
+        self.learn(path, neuron, room, constant);
         watch.lap(layer, Part::CellsBack);
         self.norm_gradients(room);
-        self.unnormalise(path, room);
-        watch.lap(layer, Part::NormBack);
-        if !first {
-            let planes = self.extent.samples * self.extent.planes;
-            let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
-            room.behind_pool.grow(wide);
-            let Room { behind_norm, behind_pool, kernels, .. } = room;
-            let given = Given { path, weights: &self.weight.values, grads: behind_norm, planes };
-            self.turned.run(given, kernels, &mut behind_pool[..wide]);
-            watch.lap(layer, Part::InputGradient);
+        if first && !constant {
+            self.first_gradients(path, neuron, room);
+        } else {
+            match constant {
+                true => self.unnormalise(path, room),
+                false => self.learn_through_norm(path, neuron, room),
+            }
+            watch.lap(layer, Part::NormBack);
+            if !first {
+                let planes = self.extent.samples * self.extent.planes;
+                let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
+                room.behind_pool.grow(wide);
+                let Room { behind_norm, behind_pool, kernels, .. } = room;
+                let given = Given { path, weights: &self.weight.values, grads: behind_norm, planes };
+                self.turned.run(given, kernels, &mut behind_pool[..wide]);
+                watch.lap(layer, Part::InputGradient);
+            }
+            self.bias_gradient(room, |block, sample| block * self.extent.samples + sample);
+            self.weight_gradients(path, room);
         }
-        self.weight_gradients(path, room);
         let weights = self.weight.values.len();
         self.weight.update(path, update, &room.parts[..weights]);
         let channels = self.stage.blocks() * LANES;
@@ -53,56 +64,167 @@ impl Conv {
         watch.lap(layer, Part::WeightGradient);
     }
 
-    fn learn(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
-        let Extent { samples, steps, planes } = self.extent;
-        let (stage, blocks) = (self.stage, self.stage.blocks());
-        let padded = stage.padded();
+    /// The cells of one block of one sample backward; `behind_pool` as in [`Room`].
+    fn learn_one(
+        &self,
+        path: Path,
+        neuron: &Neuron,
+        behind_pool: &[f32],
+        (block, sample): (usize, usize),
+        mut gives: Gives<'_>,
+    ) {
+        let (stage, steps, blocks) = (&self.stage, self.extent.steps, self.stage.blocks());
         let (rows, columns) = stage.pooled();
         let behind = rows * columns;
-        room.behind_norm.grow(blocks * samples * planes * padded * LANES);
-        let mut all_sums = std::mem::take(&mut self.sums);
-        let grads = &room.behind_pool;
-        let outs = room.behind_norm.par_chunks_mut(planes * padded * LANES).take(blocks * samples);
-        let sums = all_sums.par_chunks_mut(planes * 2 * LANES);
-        outs.zip(sums).enumerate().for_each(|(index, (out, sums))| {
-            let (block, sample) = (index / samples, index % samples);
-            for plane in out.chunks_mut(padded * LANES) {
+        if let Some(Grads { out, .. }) = &mut gives.grads {
+            for plane in out.chunks_mut(stage.padded() * LANES) {
                 let (plane, _) = plane.as_chunks_mut::<LANES>();
                 for place in &self.lists.border {
                     plane[*place as usize] = [0.0; LANES];
                 }
             }
-            let factor = match stage.pool {
-                Pool::Average(size) => 1.0 / (size * size) as f32,
-                Pool::Max(_) | Pool::None => 1.0,
+        }
+        let maxima = if matches!(stage.pool, Pool::Max(_)) { steps * stage.pixels() } else { 0 };
+        with_lanes(maxima + steps * PIXELS, |lanes| {
+            let (maxima, positive) = lanes.split_at_mut(maxima);
+            self.first_maxima(block, sample, maxima);
+            let reach = match stage.pool {
+                Pool::Average(size) => Reach::All(1.0 / (size * size) as f32),
+                Pool::Max(_) => Reach::Lanes(maxima),
+                Pool::None => Reach::All(1.0),
             };
-            let maxima = if matches!(stage.pool, Pool::Max(_)) { steps * stage.pixels() } else { 0 };
-            with_lanes(maxima + steps * PIXELS, |lanes| {
-                let (maxima, positive) = lanes.split_at_mut(maxima);
-                self.first_maxima(block, sample, maxima);
-                with_floats(steps * PIXELS * LANES, |potentials| {
-                    path.run(Learn {
-                        cells: self.cells(block, self.output_of(block, sample)),
-                        neuron,
-                        grads: &grads[(sample * steps * blocks + block) * behind * LANES..],
-                        routes: Routes {
-                            of: self.lists.routes.as_deref(),
-                            places: behind,
-                            step: blocks * behind,
-                            lanes: (!maxima.is_empty()).then_some(&*maxima),
-                            factor,
-                        },
-                        mean: Some(&self.mean[block * planes * LANES..][..planes * LANES]),
-                        out,
-                        places: Places { of: Some(&self.lists.places), plane: padded },
-                        sums,
-                        potentials,
-                        positive,
-                    });
+            with_table(steps * PIXELS * LANES, |potentials| {
+                path.run(Learn {
+                    cells: self.cells(block, self.output_of(block, sample)),
+                    neuron,
+                    grads: &behind_pool[(sample * steps * blocks + block) * behind * LANES..],
+                    routes: Routes {
+                        of: self.lists.routes.as_deref(),
+                        places: behind,
+                        step: blocks * behind,
+                        reach,
+                    },
+                    gives,
+                    potentials,
+                    positive,
                 });
             });
         });
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places { of: Some(&self.lists.places), plane: self.stage.padded() }
+    }
+
+    /// Leaves the sums of the gradients behind the norm in `sums`, `[block][sample][plane][2][16]`, and the gradients in the room if
+    /// they are to be kept.
+    fn learn(&mut self, path: Path, neuron: &Neuron, room: &mut Room, keep: bool) {
+        let Extent { samples, planes, .. } = self.extent;
+        let size = planes * self.stage.padded() * LANES;
+        let mut all_sums = std::mem::take(&mut self.sums);
+        let sums = all_sums.par_chunks_mut(planes * 2 * LANES).enumerate();
+        let learn = |index: usize, of, grads| {
+            let (block, sample) = (index / samples, index % samples);
+            let mean = &self.mean[block * planes * LANES..][..planes * LANES];
+            let gives = Gives { sums: Some(Sums { mean, of }), grads };
+            self.learn_one(path, neuron, &room.behind_pool, (block, sample), gives);
+        };
+        if keep {
+            room.behind_norm.grow(self.stage.blocks() * samples * size);
+            let outs = room.behind_norm.par_chunks_mut(size);
+            sums.zip(outs).for_each(|((index, sums), out)| {
+                learn(index, sums, Some(Grads { norm: None, out, places: self.places() }));
+            });
+        } else {
+            sums.for_each(|(index, sums)| learn(index, sums, None));
+        }
         self.sums = all_sums;
+    }
+
+    /// The gradients before the norm, for all planes, into the room.
+    fn learn_through_norm(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
+        let Extent { samples, planes, .. } = self.extent;
+        let (blocks, size) = (self.stage.blocks(), planes * self.stage.padded() * LANES);
+        room.behind_norm.grow(blocks * samples * size);
+        let mut all_sums = std::mem::take(&mut self.sums);
+        let sums = all_sums[..blocks * samples * planes * LANES].par_chunks_mut(planes * LANES);
+        let outs = room.behind_norm.par_chunks_mut(size);
+        let (behind_pool, terms) = (&room.behind_pool, &room.terms);
+        sums.zip(outs).enumerate().for_each(|(index, (sums, out))| {
+            let (block, sample) = (index / samples, index % samples);
+            let grads = self.through_norm(terms, block, sums, out);
+            self.learn_one(path, neuron, behind_pool, (block, sample), grads);
+        });
+        self.sums = all_sums;
+    }
+
+    fn through_norm<'a>(
+        &'a self,
+        terms: &'a [f32],
+        block: usize,
+        sums: &'a mut [f32],
+        out: &'a mut [f32],
+    ) -> Gives<'a> {
+        let size = self.extent.planes * 4 * LANES;
+        let norm = Norm { terms: &terms[block * size..][..size], sums };
+        Gives { sums: None, grads: Some(Grads { norm: Some(norm), out, places: self.places() }) }
+    }
+
+    /// Leaves the gradients of a first stage's weights at the head of `room.parts`: nothing else wants the gradients before its norm,
+    /// which never leave a core's cache.
+    fn first_gradients(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
+        let Extent { samples, planes, .. } = self.extent;
+        let (stage, wide) = (self.stage, self.stage.wide());
+        let (all, padded) = (samples * planes, stage.padded());
+        let size = wide * TAPS * self.lanes() * LANES;
+        let groups = stage.blocks() / wide;
+        let part = self.part();
+        let parts = all.div_ceil(part);
+        // Whole samples and whole parts.
+        let at_once = (1..samples).find(|count| (count * planes).is_multiple_of(part)).unwrap_or(samples);
+        room.parts.grow(groups * parts * size);
+        let mut all_sums = std::mem::take(&mut self.sums);
+        let Room { parts: weights, behind_pool, terms, .. } = &mut *room;
+        let (behind_pool, terms, this) = (&*behind_pool, &*terms, &*self);
+        let of_groups = weights[..groups * parts * size].par_chunks_mut(parts * size);
+        let sums = all_sums[..stage.blocks() * all * LANES].par_chunks_mut(wide * all * LANES);
+        of_groups.zip(sums).enumerate().for_each(|(group, (weights, sums))| {
+            let tasks = weights.par_chunks_mut((at_once * planes).div_ceil(part) * size);
+            let sums = sums.par_chunks_mut(at_once * wide * planes * LANES);
+            tasks.zip(sums).enumerate().for_each(|(task, (weights, sums))| {
+                for (i, sums) in sums.chunks_mut(wide * planes * LANES).enumerate() {
+                    let sample = task * at_once + i;
+                    with_floats(wide * planes * padded * LANES, |grads| {
+                        let outs = grads.chunks_mut(planes * padded * LANES);
+                        for (within, (sums, out)) in sums.chunks_mut(planes * LANES).zip(outs).enumerate() {
+                            let block = group * wide + within;
+                            let gives = this.through_norm(terms, block, sums, out);
+                            this.learn_one(path, neuron, behind_pool, (block, sample), gives);
+                        }
+                        let mut plane = 0;
+                        while plane < planes {
+                            let (of, begun) = ((i * planes + plane) / part, (i * planes + plane) % part);
+                            let count = (planes - plane).min(part - begun);
+                            this.dense_gradient(
+                                path,
+                                sample * planes + plane..sample * planes + plane + count,
+                                (&grads[plane * padded * LANES..], planes * padded * LANES),
+                                &mut weights[of * size..][..size],
+                                begun == 0,
+                            );
+                            plane += count;
+                        }
+                    });
+                }
+            });
+        });
+        for group in 0..groups {
+            let of_group = group * parts * size;
+            add_parts(&mut weights[of_group..][..parts * size], size);
+            weights.copy_within(of_group..of_group + size, group * size);
+        }
+        self.sums = all_sums;
+        self.bias_gradient(room, |block, sample| (block / wide * samples + sample) * wide + block % wide);
     }
 
     /// Leaves the gradients of the norm's weight and bias, and the terms of [`Unnormalise`], in the room.
@@ -141,32 +263,46 @@ impl Conv {
         }
     }
 
-    /// The gradients before the norm, in place; leaves the gradient of the convolution's bias, which the norm makes
-    /// rounding around zero, in the room.
+    /// The gradients before the norm, in place.
     fn unnormalise(&mut self, path: Path, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, blocks) = (self.stage, self.stage.blocks());
         let (padded, size) = (stage.padded(), stage.pixels() * LANES);
         let grads = room.behind_norm.par_chunks_mut(padded * LANES).take(blocks * samples * planes);
         let mut sums = std::mem::take(&mut self.sums);
-        grads.zip(sums.par_chunks_mut(2 * LANES)).enumerate().for_each(|(index, (grads, sum))| {
+        grads.zip(sums.par_chunks_mut(LANES)).enumerate().for_each(|(index, (grads, sum))| {
             let (block, plane) = (index / planes / samples, index % planes);
             let at = self.output_at(block, index % (samples * planes));
             path.run(Unnormalise {
                 input: &self.output[at * size..][..size],
                 terms: &room.terms[(block * planes + plane) * 4 * LANES..][..4 * LANES],
                 grads,
-                places: Places { of: Some(&self.lists.places), plane: padded },
+                places: self.places(),
                 sum,
             });
         });
         self.sums = sums;
+    }
+
+    /// Leaves the gradient of the convolution's bias, which the norm makes rounding around zero, in the room: from the sums of planes'
+    /// gradients, `[plane][16]` for each block and sample, where `at` says.
+    fn bias_gradient(&self, room: &mut Room, at: impl Fn(usize, usize) -> usize) {
+        let Extent { samples, planes, .. } = self.extent;
+        let blocks = self.stage.blocks();
         room.bias.grow(blocks * LANES);
         for (channel, bias) in room.bias.iter_mut().take(blocks * LANES).enumerate() {
             let (block, lane) = (channel / LANES, channel % LANES);
-            let of_block = &self.sums[block * samples * planes * 2 * LANES..][..samples * planes * 2 * LANES];
-            *bias = of_block.chunks(2 * LANES).map(|sums| f64::from(sums[lane])).sum::<f64>() as f32;
+            let planes_of =
+                |sample| self.sums[at(block, sample) * planes * LANES..][..planes * LANES].chunks(LANES);
+            *bias = (0..samples).flat_map(planes_of).map(|sums| f64::from(sums[lane])).sum::<f64>() as f32;
         }
+    }
+
+    /// Planes of a part of the batch whose weight gradients are summed by themselves: by the network and the batch alone, for the cut
+    /// shapes the order of summation.
+    fn part(&self) -> usize {
+        let pairs = self.input_blocks() * self.stage.blocks();
+        (self.extent.samples * self.extent.planes).div_ceil(GRADIENT_TASKS.div_ceil(pairs))
     }
 
     /// Leaves the gradients of the weights at the head of `room.parts`.
@@ -175,60 +311,81 @@ impl Conv {
         let (stage, blocks, lanes) = (self.stage, self.stage.blocks(), self.lanes());
         let (padded, all) = (stage.padded(), samples * planes);
         let pairs = self.input_blocks() * blocks;
-        // By the network and the batch alone: the cut shapes the order of summation.
-        let part = all.div_ceil(GRADIENT_TASKS.div_ceil(pairs));
+        let part = self.part();
         let parts = all.div_ceil(part);
         let size = TAPS * lanes * LANES;
         room.parts.grow(parts * pairs * size);
-        let (grads, lists, wide) = (&room.behind_norm, &self.lists, stage.wide());
+        let (grads, wide) = (&room.behind_norm, stage.wide());
         let tasks = room.parts[..parts * pairs * size].par_chunks_mut(wide * size);
         tasks.enumerate().for_each(|(index, weights)| {
             let (part_index, pair) = (index * wide / pairs, index * wide % pairs);
             let (first, from, block) = (part_index * part, pair / blocks, pair % blocks);
             let count = part.min(all - first);
-            let at = (from * all + first) * padded;
+            let at = from * all + first;
             let grads = &grads[(block * all + first) * padded * LANES..];
+            let stride = all * padded * LANES;
             match &self.input {
                 Maps::Spikes(spikes) => with_lists(LISTS, |lists| {
                     path.run(SpikeGradient {
-                        spikes: &spikes[at..][..count * padded],
+                        spikes: &spikes[at * padded..][..count * padded],
                         grads,
-                        stride: all * padded * LANES,
+                        stride,
                         weights,
                         row: stage.width + 2,
                         lists,
                     });
                 }),
-                Maps::Real { values, .. } => {
-                    let at_once = lists.gradient_runs.len() / stage.height;
-                    for plane in (0..count).step_by(at_once) {
-                        let planes = at_once.min(count - plane);
-                        path.run(Product {
-                            a: &values[(at + plane * padded) * lanes..][..planes * padded * lanes],
-                            b: &grads[plane * padded * LANES..],
-                            c: weights,
-                            rows: &lists.gradient_rows,
-                            terms: Terms {
-                                runs: &lists.gradient_runs[..planes * stage.height],
-                                length: stage.width,
-                                a_step: lanes,
-                                b_step: LANES,
-                            },
-                            vectors: wide,
-                            b_stride: all * padded * LANES,
-                            c_stride: size,
-                            start: if plane == 0 { Start::Zero } else { Start::Sum },
-                            repeat: Repeat::ONCE,
-                        });
-                    }
+                Maps::Real { .. } => {
+                    self.dense_gradient(path, at..at + count, (grads, stride), weights, true);
                 }
             }
         });
-        let (head, rest) = room.parts[..parts * pairs * size].split_at_mut(pairs * size);
-        for part in rest.chunks(pairs * size) {
-            for (sum, value) in head.iter_mut().zip(part) {
-                *sum += value;
-            }
+        add_parts(&mut room.parts[..parts * pairs * size], pairs * size);
+    }
+
+    /// Adds to the gradients of the weights between some planes of real input and a group of blocks, or sets them where they `begin`;
+    /// `grads` are those of the planes, and how far a block's lie from the next one's.
+    fn dense_gradient(
+        &self,
+        path: Path,
+        input: Range<usize>,
+        (grads, stride): (&[f32], usize),
+        weights: &mut [f32],
+        begin: bool,
+    ) {
+        let Maps::Real { values, lanes } = &self.input else { return };
+        let (stage, lists) = (&self.stage, &self.lists);
+        let (padded, lanes) = (stage.padded(), *lanes);
+        let at_once = lists.gradient_runs.len() / stage.height;
+        for plane in (0..input.len()).step_by(at_once) {
+            let planes = at_once.min(input.len() - plane);
+            path.run(Product {
+                a: &values[(input.start + plane) * padded * lanes..][..planes * padded * lanes],
+                b: &grads[plane * padded * LANES..],
+                c: weights,
+                rows: &lists.gradient_rows,
+                terms: Terms {
+                    runs: &lists.gradient_runs[..planes * stage.height],
+                    length: stage.width,
+                    a_step: lanes,
+                    b_step: LANES,
+                },
+                vectors: stage.wide(),
+                b_stride: stride,
+                c_stride: TAPS * lanes * LANES,
+                start: if begin && plane == 0 { Start::Zero } else { Start::Sum },
+                repeat: Repeat::ONCE,
+            });
+        }
+    }
+}
+
+/// Adds all parts of `size` to the first, in their order.
+fn add_parts(parts: &mut [f32], size: usize) {
+    let (head, rest) = parts.split_at_mut(size);
+    for part in rest.chunks(size) {
+        for (sum, value) in head.iter_mut().zip(part) {
+            *sum += value;
         }
     }
 }

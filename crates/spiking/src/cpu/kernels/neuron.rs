@@ -1,10 +1,12 @@
 //! Batch norm, ReLU and LIF cells over all time steps in one pass, and their gradients.
 //!
 //! Forward keeps no potential: what enters the cells is kept (the convolution's own output), and backward runs them
-//! once more from it. The formulas are in the docs of [`Rule`](crate::Rule).
+//! once more from it. A norm's gradient wants sums of the batch's gradients before it can give any: backward runs for the sums,
+//! and then again for the gradients, since to compute them twice is faster than to write and read them. Where the input is
+//! constant they are kept, for there they are one plane for all time steps. The formulas are in the docs of [`Rule`](crate::Rule).
 
 use super::super::simd::{Kernel, LANES, Simd};
-use crate::{Neuron, Reset};
+use crate::{Neuron, Reset, Rule};
 
 /// Pixels that run through time side by side.
 pub(in crate::cpu) const PIXELS: usize = 4;
@@ -43,20 +45,33 @@ impl Cells<'_> {
         }
     }
 
-    /// # Safety
-    /// [`Self::check`] passed; `t` and `pixel` lie in range.
+    /// Asks for the input of P pixels from `first` on, which come next: time steps lie too far apart for a core to see them coming.
     #[inline(always)]
-    unsafe fn current<S: Simd>(&self, s: S, t: usize, pixel: usize) -> S::V {
+    fn fetch<S: Simd, const P: usize>(&self, s: S, t: usize, first: usize) {
+        if !self.constant {
+            for p in 0..P {
+                s.fetch(self.input.as_ptr().wrapping_add(t * self.step + (first + p) * LANES));
+            }
+        }
+    }
+
+    /// The currents of P pixels, from `first` on.
+    ///
+    /// # Safety
+    /// [`Self::check`] passed; `t` and the pixels lie in range.
+    #[inline(always)]
+    unsafe fn currents<S: Simd, const P: usize>(&self, s: S, t: usize, first: usize) -> [S::V; P] {
         let plane = if self.constant { 0 } else { t };
         // SAFETY: the caller's.
         unsafe {
-            let x = s.load(self.input.as_ptr().add(plane * self.step + pixel * LANES));
+            let input = self.input.as_ptr().add(plane * self.step + first * LANES);
+            let x: [S::V; P] = std::array::from_fn(|p| s.load(input.add(p * LANES)));
             match self.affine {
                 None => x,
                 Some(affine) => {
                     let scale = s.load(affine.scale.as_ptr().add(plane * LANES));
                     let shift = s.load(affine.shift.as_ptr().add(plane * LANES));
-                    s.relu(s.fma(x, scale, shift))
+                    std::array::from_fn(|p| s.relu(s.fma(x[p], scale, shift)))
                 }
             }
         }
@@ -97,9 +112,11 @@ impl Fire<'_> {
         let decay = s.splat(self.neuron.decay as f32);
         let mut rest = [s.splat(0.0); P];
         for t in 0..self.cells.steps {
+            self.cells.fetch::<S, P>(s, t, first + P);
+            // SAFETY: `run` checked the cells, and callers stay below `pixels`.
+            let currents = unsafe { self.cells.currents::<S, P>(s, t, first) };
             for p in 0..P {
-                // SAFETY: `run` checked the cells, and callers stay below `pixels`.
-                let u = s.add(rest[p], unsafe { self.cells.current(s, t, first + p) });
+                let u = s.add(rest[p], currents[p]);
                 let fired = s.ge(u, threshold);
                 rest[p] = s.only(!fired, s.mul(u, decay));
                 self.spikes[t * self.cells.pixels + first + p] = fired;
@@ -116,18 +133,43 @@ pub(in crate::cpu) struct Learn<'a> {
     pub(in crate::cpu) grads: &'a [f32],
     /// Where each pixel's gradient stands: its place behind the pool, and the lanes that get it.
     pub(in crate::cpu) routes: Routes<'a>,
-    /// Means of the batch, 16 a plane of input; with them the sums below are taken.
-    pub(in crate::cpu) mean: Option<&'a [f32]>,
-    /// Set to the gradients before the affine, at the pixels' padded places, a plane of `padded` pixels a time step; summed over time
-    /// into one plane where the input is constant.
-    pub(in crate::cpu) out: &'a mut [f32],
-    pub(in crate::cpu) places: Places<'a>,
-    /// Set to `[plane][2][16]`: sums of the gradients, and of their products with `x - mean`.
-    pub(in crate::cpu) sums: &'a mut [f32],
+    pub(in crate::cpu) gives: Gives<'a>,
     /// Room for the potentials of [`PIXELS`] pixels, `steps * PIXELS * 16`.
     pub(in crate::cpu) potentials: &'a mut [f32],
     /// Room for the lanes of their positive currents, `steps * PIXELS`; with an affine alone.
     pub(in crate::cpu) positive: &'a mut [u16],
+}
+
+/// What becomes of the gradients of the values before the ReLU; of their sums over time where the input is constant.
+#[derive(Default)]
+pub(in crate::cpu) struct Gives<'a> {
+    pub(in crate::cpu) sums: Option<Sums<'a>>,
+    pub(in crate::cpu) grads: Option<Grads<'a>>,
+}
+
+/// Sums of the gradients behind a norm, from which the terms of [`Norm`] follow.
+pub(in crate::cpu) struct Sums<'a> {
+    /// Means of the batch, 16 a plane of input.
+    pub(in crate::cpu) mean: &'a [f32],
+    /// Set to `[plane][2][16]`: sums of the gradients, and of their products with `x - mean`.
+    pub(in crate::cpu) of: &'a mut [f32],
+}
+
+/// The gradients themselves.
+pub(in crate::cpu) struct Grads<'a> {
+    /// The norm that they are taken through; as they are if none.
+    pub(in crate::cpu) norm: Option<Norm<'a>>,
+    /// Set at the pixels' places, a plane of `places.plane` pixels a plane of input.
+    pub(in crate::cpu) out: &'a mut [f32],
+    pub(in crate::cpu) places: Places<'a>,
+}
+
+/// A norm backward: `scale * g + slope * (x - mean) + shift`.
+pub(in crate::cpu) struct Norm<'a> {
+    /// `[plane][4][16]`: scale, slope, mean, shift.
+    pub(in crate::cpu) terms: &'a [f32],
+    /// Set to the sums of the gradients before it, `[plane][16]`.
+    pub(in crate::cpu) sums: &'a mut [f32],
 }
 
 /// Where pixels lie in `out`.
@@ -148,10 +190,16 @@ pub(in crate::cpu) struct Routes<'a> {
     pub(in crate::cpu) places: usize,
     /// Places from a time step's gradients to the next one's.
     pub(in crate::cpu) step: usize,
-    /// The lanes that a gradient reaches, `[time step][pixel]`; all if none.
-    pub(in crate::cpu) lanes: Option<&'a [u16]>,
-    /// Factor of every gradient.
-    pub(in crate::cpu) factor: f32,
+    pub(in crate::cpu) reach: Reach<'a>,
+}
+
+/// What of a place's gradient reaches a pixel.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) enum Reach<'a> {
+    /// All of it, times a factor.
+    All(f32),
+    /// These lanes, `[time step][pixel]`.
+    Lanes(&'a [u16]),
 }
 
 impl Routes<'_> {
@@ -162,25 +210,13 @@ impl Kernel for Learn<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
+    fn run<S: Simd>(self, s: S) {
         self.check();
-        let planes = if self.cells.constant { 1 } else { self.cells.steps };
-        self.sums[..planes * 2 * LANES].fill(0.0);
-        let whole = self.cells.pixels / PIXELS * PIXELS;
-        let spatial = self.neuron.rule.adjusts_space();
-        for first in (0..whole).step_by(PIXELS) {
-            if spatial {
-                self.through_time::<S, PIXELS, true>(s, first);
-            } else {
-                self.through_time::<S, PIXELS, false>(s, first);
-            }
-        }
-        for first in whole..self.cells.pixels {
-            if spatial {
-                self.through_time::<S, 1, true>(s, first);
-            } else {
-                self.through_time::<S, 1, false>(s, first);
-            }
+        match self.neuron.rule {
+            Rule::Baseline => self.all::<S, false, false>(s),
+            Rule::Temporal => self.all::<S, false, true>(s),
+            Rule::Spatial => self.all::<S, true, false>(s),
+            Rule::Both => self.all::<S, true, true>(s),
         }
     }
 }
@@ -200,25 +236,54 @@ impl Learn<'_> {
                 assert!(of.len() >= pixels && of[..pixels].iter().all(inside));
             }
         }
-        assert!(self.routes.lanes.is_none_or(|lanes| lanes.len() >= steps * pixels));
-        match self.places.of {
-            None => assert!(pixels <= self.places.plane),
-            Some(of) => {
-                assert!(
-                    of.len() >= pixels
-                        && of[..pixels].iter().all(|place| (*place as usize) < self.places.plane)
-                );
+        if let Reach::Lanes(lanes) = self.routes.reach {
+            assert!(lanes.len() >= steps * pixels);
+        }
+        if let Some(Sums { mean, of }) = &self.gives.sums {
+            assert!(mean.len() >= planes * LANES && of.len() >= planes * 2 * LANES);
+        }
+        if let Some(Grads { norm, out, places, .. }) = &self.gives.grads {
+            let Places { of, plane } = *places;
+            match of {
+                None => assert!(pixels <= plane),
+                Some(of) => {
+                    let inside = |place: &u32| (*place as usize) < plane;
+                    assert!(of.len() >= pixels && of[..pixels].iter().all(inside));
+                }
+            }
+            assert!(out.len() >= planes * plane * LANES, "gradients have no room");
+            if let Some(Norm { terms, sums }) = norm {
+                assert!(terms.len() >= planes * 4 * LANES && sums.len() >= planes * LANES);
             }
         }
-        assert!(self.out.len() >= planes * self.places.plane * LANES, "gradients have no room");
-        assert!(self.mean.is_none_or(|mean| mean.len() >= planes * LANES));
-        assert!(self.sums.len() >= planes * 2 * LANES);
         assert!(self.potentials.len() >= steps * PIXELS * LANES);
         assert!(self.cells.affine.is_none() || self.positive.len() >= steps * PIXELS);
     }
 
     #[inline(always)]
-    fn through_time<S: Simd, const P: usize, const SPATIAL: bool>(&mut self, s: S, first: usize) {
+    fn all<S: Simd, const SPATIAL: bool, const TEMPORAL: bool>(mut self, s: S) {
+        let planes = if self.cells.constant { 1 } else { self.cells.steps };
+        if let Some(Sums { of, .. }) = &mut self.gives.sums {
+            of[..planes * 2 * LANES].fill(0.0);
+        }
+        if let Some(Grads { norm: Some(Norm { sums, .. }), .. }) = &mut self.gives.grads {
+            sums[..planes * LANES].fill(0.0);
+        }
+        let whole = self.cells.pixels / PIXELS * PIXELS;
+        for first in (0..whole).step_by(PIXELS) {
+            self.through_time::<S, PIXELS, SPATIAL, TEMPORAL>(s, first);
+        }
+        for first in whole..self.cells.pixels {
+            self.through_time::<S, 1, SPATIAL, TEMPORAL>(s, first);
+        }
+    }
+
+    #[inline(always)]
+    fn through_time<S: Simd, const P: usize, const SPATIAL: bool, const TEMPORAL: bool>(
+        &mut self,
+        s: S,
+        first: usize,
+    ) {
         let Cells { steps, constant, .. } = self.cells;
         let zero = s.splat(0.0);
         let threshold = s.splat(self.neuron.threshold as f32);
@@ -227,8 +292,10 @@ impl Learn<'_> {
         let negative = s.splat(-self.neuron.surrogate_half_width as f32);
         let alpha = s.splat(self.neuron.alpha as f32);
         let one = s.splat(1.0);
-        let factor = s.splat(self.routes.factor);
-        let temporal = self.neuron.rule.adjusts_time();
+        let factor = s.splat(match self.routes.reach {
+            Reach::All(factor) => factor,
+            Reach::Lanes(_) => 1.0,
+        });
         let attached = self.neuron.reset == Reset::Attached;
         let rectified = self.cells.affine.is_some();
 
@@ -241,12 +308,15 @@ impl Learn<'_> {
             });
             let mut rest = [zero; P];
             for t in 0..steps {
-                for p in 0..P {
-                    let current = self.cells.current(s, t, first + p);
-                    if rectified {
-                        *self.positive.get_unchecked_mut(t * P + p) = s.gt(current, zero);
+                self.cells.fetch::<S, P>(s, t, first + P);
+                let currents = self.cells.currents::<S, P>(s, t, first);
+                if rectified {
+                    for p in 0..P {
+                        *self.positive.get_unchecked_mut(t * P + p) = s.gt(currents[p], zero);
                     }
-                    let u = s.add(rest[p], current);
+                }
+                for p in 0..P {
+                    let u = s.add(rest[p], currents[p]);
                     rest[p] = s.only(!s.ge(u, threshold), s.mul(u, decay));
                     s.store(potentials.add((t * P + p) * LANES), u);
                 }
@@ -254,102 +324,112 @@ impl Learn<'_> {
             let mut later = [zero; P];
             let mut over_time = [zero; P];
             for t in (0..steps).rev() {
+                let mut grads: [S::V; P] = std::array::from_fn(|p| {
+                    if routes[p] == Routes::NOWHERE {
+                        return zero;
+                    }
+                    s.load(self.grads.as_ptr().add((t * self.routes.step + routes[p] as usize) * LANES))
+                });
+                match self.routes.reach {
+                    Reach::All(_) => grads.iter_mut().for_each(|grad| *grad = s.mul(*grad, factor)),
+                    Reach::Lanes(lanes) => {
+                        for p in 0..P {
+                            let lanes = *lanes.get_unchecked(t * self.cells.pixels + first + p);
+                            grads[p] = s.only(lanes, grads[p]);
+                        }
+                    }
+                }
                 for p in 0..P {
-                    let pixel = first + p;
                     let u = s.load(potentials.add((t * P + p) * LANES));
                     let fired = s.ge(u, threshold);
-                    let grad = if routes[p] == Routes::NOWHERE {
-                        zero
-                    } else {
-                        let at = (t * self.routes.step + routes[p] as usize) * LANES;
-                        let lanes = self
-                            .routes
-                            .lanes
-                            .map_or(u16::MAX, |lanes| *lanes.get_unchecked(t * self.cells.pixels + pixel));
-                        s.only(lanes, s.mul(s.load(self.grads.as_ptr().add(at)), factor))
-                    };
-                    // The slope k of the spike, and the leak m to the next time step.
-                    let (slope, mut leak);
+                    // The slope of the spike, and what the next time step's gradient is multiplied by.
+                    let (slope, kept);
                     if SPATIAL {
                         // u is at least the threshold where it fired: nothing is divided by zero there.
                         slope = s.only(fired, s.div(one, u));
-                        leak = s.only(!fired, one);
+                        kept = if TEMPORAL {
+                            s.pick(fired, s.mul(decay, s.mul(slope, alpha)), decay)
+                        } else {
+                            s.only(!fired, decay)
+                        };
                     } else {
                         let distance = s.sub(u, threshold);
                         let near = s.gt(half_width, distance) & s.gt(distance, negative);
                         slope = s.only(near, one);
-                        leak = s.only(!fired, one);
+                        let mut leak = s.only(!fired, one);
                         if attached {
                             leak = s.sub(leak, s.only(near, u));
                         }
+                        if TEMPORAL {
+                            leak = s.fma(slope, alpha, leak);
+                        }
+                        kept = s.mul(decay, leak);
                     }
-                    if temporal {
-                        leak = s.fma(slope, alpha, leak);
-                    }
-                    let d = s.fma(slope, grad, s.mul(s.mul(decay, leak), later[p]));
-                    later[p] = d;
-
-                    let before =
-                        if rectified { s.only(*self.positive.get_unchecked(t * P + p), d) } else { d };
-                    if constant {
-                        over_time[p] = s.add(over_time[p], before);
-                    } else {
-                        self.keep(s, t, pixel, before);
+                    later[p] = s.fma(slope, grads[p], s.mul(kept, later[p]));
+                }
+                let mut before = later;
+                if rectified {
+                    for p in 0..P {
+                        before[p] = s.only(*self.positive.get_unchecked(t * P + p), later[p]);
                     }
                 }
-                if !constant {
-                    self.sum::<S, P>(s, t, first);
+                if constant {
+                    for p in 0..P {
+                        over_time[p] = s.add(over_time[p], before[p]);
+                    }
+                } else {
+                    self.give(s, t, first, &before);
                 }
             }
             if constant {
-                for p in 0..P {
-                    self.keep(s, 0, first + p, over_time[p]);
-                }
-                self.sum::<S, P>(s, 0, first);
+                self.give(s, 0, first, &over_time);
             }
         }
     }
 
-    /// # Safety
-    /// [`Self::check`] passed; `plane` and `pixel` lie in range.
-    #[inline(always)]
-    unsafe fn place(&self, plane: usize, pixel: usize) -> usize {
-        // SAFETY: the caller's.
-        let place = self.places.of.map_or(pixel, |of| unsafe { *of.get_unchecked(pixel) as usize });
-        (plane * self.places.plane + place) * LANES
-    }
-
-    /// # Safety
-    /// As [`Self::place`].
-    #[inline(always)]
-    unsafe fn keep<S: Simd>(&mut self, s: S, plane: usize, pixel: usize, value: S::V) {
-        // SAFETY: the caller's.
-        unsafe {
-            let at = self.place(plane, pixel);
-            s.store(self.out.as_mut_ptr().add(at), value);
-        }
-    }
-
-    /// Adds what was kept at P pixels to the sums of their plane.
+    /// Gives the gradients of P pixels of a plane, from `first` on.
     ///
     /// # Safety
-    /// As [`Self::place`], for P pixels.
+    /// [`Self::check`] passed; the plane and the pixels lie in range.
     #[inline(always)]
-    unsafe fn sum<S: Simd, const P: usize>(&mut self, s: S, plane: usize, first: usize) {
-        let Some(mean) = self.mean else { return };
+    unsafe fn give<S: Simd, const P: usize>(&mut self, s: S, plane: usize, first: usize, grads: &[S::V; P]) {
         // SAFETY: the caller's.
         unsafe {
-            let mean = s.load(mean.as_ptr().add(plane * LANES));
-            let sums = self.sums.as_mut_ptr().add(plane * 2 * LANES);
-            let (mut plain, mut weighted) = (s.load(sums), s.load(sums.add(LANES)));
-            for pixel in first..first + P {
-                let grad = s.load(self.out.as_ptr().add(self.place(plane, pixel)));
-                let x = s.load(self.cells.input.as_ptr().add(plane * self.cells.step + pixel * LANES));
-                plain = s.add(plain, grad);
-                weighted = s.fma(grad, s.sub(x, mean), weighted);
+            let x = self.cells.input.as_ptr().add(plane * self.cells.step + first * LANES);
+            if let Some(Sums { mean, of }) = &mut self.gives.sums {
+                let mean = s.load(mean.as_ptr().add(plane * LANES));
+                let sums = of.as_mut_ptr().add(plane * 2 * LANES);
+                let (mut plain, mut weighted) = (s.load(sums), s.load(sums.add(LANES)));
+                for p in 0..P {
+                    plain = s.add(plain, grads[p]);
+                    weighted = s.fma(grads[p], s.sub(s.load(x.add(p * LANES)), mean), weighted);
+                }
+                s.store(sums, plain);
+                s.store(sums.add(LANES), weighted);
             }
-            s.store(sums, plain);
-            s.store(sums.add(LANES), weighted);
+            if let Some(Grads { norm, out, places }) = &mut self.gives.grads {
+                let to: [*mut f32; P] = std::array::from_fn(|p| {
+                    let place = places.of.map_or(first + p, |of| *of.get_unchecked(first + p) as usize);
+                    out.as_mut_ptr().add((plane * places.plane + place) * LANES)
+                });
+                if let Some(Norm { terms, sums }) = norm {
+                    let term = |i: usize| s.load(terms.as_ptr().add((plane * 4 + i) * LANES));
+                    let (scale, slope, mean, shift) = (term(0), term(1), term(2), term(3));
+                    let sums = sums.as_mut_ptr().add(plane * LANES);
+                    let mut sum = s.load(sums);
+                    for p in 0..P {
+                        let distance = s.sub(s.load(x.add(p * LANES)), mean);
+                        let grad = s.fma(slope, distance, s.fma(scale, grads[p], shift));
+                        sum = s.add(sum, grad);
+                        s.store(to[p], grad);
+                    }
+                    s.store(sums, sum);
+                } else {
+                    for p in 0..P {
+                        s.store(to[p], grads[p]);
+                    }
+                }
+            }
         }
     }
 }

@@ -49,13 +49,16 @@ impl Kernel for SpikeGradient<'_> {
         for chunk in (first..end).step_by(PIXELS) {
             let ends = self.list(s, chunk, (chunk + PIXELS).min(end));
             for block in 0..blocks {
+                // The gradients that come next: of the next block, or of the first one's next pixels.
+                let (of, from) = if block + 1 < blocks { (block + 1, chunk) } else { (0, chunk + PIXELS) };
+                let next = of * self.stride + (from - first) * LANES;
                 // SAFETY: lists hold pixels from `first` to `end` alone, and gradients and weights have room for all blocks.
                 unsafe {
                     if S::MANY_REGISTERS {
-                        self.sum::<S, 3>(s, block, 0, &ends);
+                        self.sum::<S, 3>(s, block, 0, &ends, next);
                     } else {
                         for rows in 0..3 {
-                            self.sum::<S, 1>(s, block, rows, &ends);
+                            self.sum::<S, 1>(s, block, rows, &ends, next);
                         }
                     }
                 }
@@ -90,18 +93,33 @@ impl SpikeGradient<'_> {
         ends
     }
 
-    /// Adds the gradients around the listed pixels to the sums of `ROWS` rows of taps, from `tap_row` on.
+    /// Adds the gradients around the listed pixels to the sums of `ROWS` rows of taps, from `tap_row` on, and asks for those that come
+    /// next meanwhile: a list leaves out pixels, so that a core does not see them coming.
     ///
     /// # Safety
     /// The listed pixels and all their neighbours must lie in the planes, and `block` among the blocks.
     #[inline(always)]
-    unsafe fn sum<S: Simd, const ROWS: usize>(&mut self, s: S, block: usize, tap_row: usize, ends: &Ends) {
+    unsafe fn sum<S: Simd, const ROWS: usize>(
+        &mut self,
+        s: S,
+        block: usize,
+        tap_row: usize,
+        ends: &Ends,
+        next: usize,
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let grads = self.grads.as_ptr().add(block * self.stride);
             let weights = self.weights.as_mut_ptr().add(block * BLOCK + tap_row * 3 * LANES * LANES);
             let mut begin = 0;
+            // The pixels' own and their neighbours', a share with each pair.
+            let share = (PIXELS + 2 * self.row + 2).div_ceil(PAIRS);
             for (pair, &[both_end, one_end, other_end]) in ends.iter().enumerate() {
+                if tap_row == 0 {
+                    for pixel in pair * share..(pair + 1) * share {
+                        s.fetch(self.grads.as_ptr().wrapping_add(next + pixel * LANES));
+                    }
+                }
                 let mut both = [[s.splat(0.0); 3]; ROWS];
                 self.around(s, (begin, both_end), grads, tap_row, &mut both);
                 for (channel, begin, end) in

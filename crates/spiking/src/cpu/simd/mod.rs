@@ -174,6 +174,10 @@ pub(super) trait Simd: Copy {
     fn gt(self, a: Self::V, b: Self::V) -> u16;
     /// v in the lanes of `mask`, 0 in the others.
     fn only(self, mask: u16, v: Self::V) -> Self::V;
+    /// a in the lanes of `mask`, b in the others.
+    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V;
+    /// max(a, 0), and 0 for NaN.
+    fn relu(self, a: Self::V) -> Self::V;
     /// Rows become columns: lane i of vector j to lane j of vector i.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
@@ -196,10 +200,16 @@ pub(super) trait Simd: Copy {
         count
     }
 
-    /// max(a, 0), and 0 for NaN.
+    /// Asks for the cache line of a place that will be read; any place will do.
     #[inline(always)]
-    fn relu(self, a: Self::V) -> Self::V {
-        let positive = self.gt(a, self.splat(0.0));
-        self.only(positive, a)
+    fn fetch(self, from: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 has the instruction, and it never faults.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(from.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = from;
     }
 }

@@ -71,6 +71,14 @@ impl Simd for Portable {
         std::array::from_fn(|i| if mask >> i & 1 == 1 { v[i] } else { 0.0 })
     }
     #[inline(always)]
+    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if mask >> i & 1 == 1 { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn relu(self, a: Self::V) -> Self::V {
+        a.map(|a| if a > 0.0 { a } else { 0.0 })
+    }
+    #[inline(always)]
     fn fired(self, spikes: &[u16; LANES], lane: usize) -> u16 {
         (0..LANES).fold(0, |fired, i| fired | (spikes[i] >> lane & 1) << i)
     }

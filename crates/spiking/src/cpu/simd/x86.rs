@@ -152,6 +152,16 @@ impl Simd for Avx2 {
         unsafe { (_mm256_and_ps(lanes(mask), v.0), _mm256_and_ps(lanes(mask >> 8), v.1)) }
     }
     #[inline(always)]
+    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx2` exists.
+        unsafe { (_mm256_blendv_ps(b.0, a.0, lanes(mask)), _mm256_blendv_ps(b.1, a.1, lanes(mask >> 8))) }
+    }
+    #[inline(always)]
+    fn relu(self, a: Self::V) -> Self::V {
+        // SAFETY: an `Avx2` exists. Of a NaN and a number the instruction gives the second.
+        unsafe { (_mm256_max_ps(a.0, _mm256_setzero_ps()), _mm256_max_ps(a.1, _mm256_setzero_ps())) }
+    }
+    #[inline(always)]
     fn fired(self, spikes: &[u16; 16], lane: usize) -> u16 {
         // SAFETY: an `Avx2` exists, and 32 bytes lie in the array.
         unsafe {
@@ -249,6 +259,16 @@ impl Simd for Avx512 {
     fn only(self, mask: u16, v: Self::V) -> Self::V {
         // SAFETY: an `Avx512` exists.
         unsafe { _mm512_maskz_mov_ps(mask, v) }
+    }
+    #[inline(always)]
+    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_mask_mov_ps(b, mask, a) }
+    }
+    #[inline(always)]
+    fn relu(self, a: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists. Of a NaN and a number the instruction gives the second.
+        unsafe { _mm512_max_ps(a, _mm512_setzero_ps()) }
     }
     #[inline(always)]
     fn fired(self, spikes: &[u16; 16], lane: usize) -> u16 {

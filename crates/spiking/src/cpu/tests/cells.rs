@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::{assert_close, fired, on_all_paths, spikes, values};
-use crate::cpu::kernels::neuron::{Affine, Cells, Fire, Learn, PIXELS, Places, Routes};
+use crate::cpu::kernels::neuron::{
+    Affine, Cells, Fire, Gives, Grads, Learn, Norm, PIXELS, Places, Reach, Routes, Sums,
+};
 use crate::cpu::kernels::norm::Unnormalise;
 use crate::cpu::simd::LANES;
 use crate::{Neuron, Reset, Rule};
@@ -15,7 +17,8 @@ struct Case {
     pixels: usize,
     steps: usize,
     constant: bool,
-    factor: f32,
+    /// Of each gradient, behind an average pool; none: some lanes get it, as behind a max-pool.
+    factor: Option<f32>,
     /// Which pixels have a place behind the pool.
     uncovered: usize,
     seed: u64,
@@ -37,7 +40,7 @@ fn cases() -> impl Strategy<Value = Case> {
         1usize..11,
         1usize..8,
         any::<bool>(),
-        prop_oneof![Just(1.0f32), Just(0.25)],
+        prop_oneof![Just(None), Just(Some(1.0f32)), Just(Some(0.25))],
         0usize..3,
         0u64..1000,
     )
@@ -74,19 +77,43 @@ proptest! {
         let cells = Cells {
             input: &input, step: pixels * LANES, affine: Some(Affine { scale: &scale, shift: &shift }), pixels, steps, constant,
         };
-        let (fires, out, sums) = on_all_paths(|path| {
+        let reach = factor.map_or(Reach::Lanes(&lanes), Reach::All);
+        let routes = Routes { of: Some(&of), places: pixels, step: pixels, reach };
+        let places = Places { of: Some(&places), plane: pixels };
+        let terms = values(planes * 4 * LANES, seed + 6);
+        let (fires, kept, twice, unnormalised) = on_all_paths(|path| {
             let mut fires = vec![0; steps * pixels];
             path.run(Fire { cells, neuron: &neuron, spikes: &mut fires });
-            let mut out = vec![f32::NAN; planes * pixels * LANES];
-            let mut sums = vec![f32::NAN; planes * 2 * LANES];
-            path.run(Learn {
-                cells, neuron: &neuron, grads: &grads,
-                routes: Routes { of: Some(&of), places: pixels, step: pixels, lanes: Some(&lanes), factor },
-                mean: Some(&mean), out: &mut out, places: Places { of: Some(&places), plane: pixels }, sums: &mut sums,
-                potentials: &mut vec![f32::NAN; steps * PIXELS * LANES], positive: &mut vec![0; steps * PIXELS],
+            let learn = |gives: Gives<'_>| {
+                path.run(Learn {
+                    cells, neuron: &neuron, grads: &grads, routes, gives,
+                    potentials: &mut vec![f32::NAN; steps * PIXELS * LANES], positive: &mut vec![0; steps * PIXELS],
+                });
+            };
+            let none = |planes: usize| vec![f32::NAN; planes * LANES];
+            // Sums and gradients at once, as a constant input has them.
+            let mut kept = (none(2 * planes), none(planes * pixels));
+            learn(Gives {
+                sums: Some(Sums { mean: &mean, of: &mut kept.0 }),
+                grads: Some(Grads { norm: None, out: &mut kept.1, places }),
             });
-            (fires, out, sums)
+            // The sums, and then the gradients through the norm.
+            let mut twice = (none(2 * planes), none(planes * pixels), none(planes));
+            learn(Gives { sums: Some(Sums { mean: &mean, of: &mut twice.0 }), grads: None });
+            let norm = Some(Norm { terms: &terms, sums: &mut twice.2 });
+            learn(Gives { sums: None, grads: Some(Grads { norm, out: &mut twice.1, places }) });
+            let mut unnormalised = (kept.1.clone(), none(planes));
+            for (plane, grads) in unnormalised.0.chunks_mut(pixels * LANES).enumerate() {
+                path.run(Unnormalise {
+                    input: &input[plane * pixels * LANES..][..pixels * LANES], terms: &terms[plane * 4 * LANES..], grads, places,
+                    sum: &mut unnormalised.1[plane * LANES..],
+                });
+            }
+            (fires, kept, twice, unnormalised)
         });
+        // What is computed twice has the bits of what is kept.
+        prop_assert_eq!(&twice, &(kept.0.clone(), unnormalised.0, unnormalised.1));
+        let (sums, out) = kept;
         let n = &neuron;
         let mut clear = true;
         let mut twin_sums = vec![0.0; planes * 2 * LANES];
@@ -110,9 +137,10 @@ proptest! {
             let mut later = 0.0;
             for t in (0..steps).rev() {
                 prop_assert_eq!(fired(fires[t * pixels + pixel], lane), s[t]);
-                let reaches = pixel >= uncovered && lanes[t * pixels + pixel] >> lane & 1 == 1;
+                let reached = factor.is_some() || lanes[t * pixels + pixel] >> lane & 1 == 1;
+                let reaches = pixel >= uncovered && reached;
                 let g = if reaches {
-                    f64::from(grads[(t * pixels + of[pixel] as usize) * LANES + lane]) * f64::from(factor)
+                    f64::from(grads[(t * pixels + of[pixel] as usize) * LANES + lane]) * f64::from(factor.unwrap_or(1.0))
                 } else {
                     0.0
                 };
@@ -128,7 +156,7 @@ proptest! {
                 later = k * g + m * later;
                 let before = if current[t] > 0.0 { later } else { 0.0 };
                 let plane = if constant { 0 } else { t };
-                twin_out[(plane * pixels + places[pixel] as usize) * LANES + lane] += before;
+                twin_out[(plane * pixels + pixels - 1 - pixel) * LANES + lane] += before;
                 let x = f64::from(input[(plane * pixels + pixel) * LANES + lane]);
                 twin_sums[plane * 2 * LANES + lane] += before;
                 twin_sums[(plane * 2 + 1) * LANES + lane] += before * (x - f64::from(mean[plane * LANES + lane]));
