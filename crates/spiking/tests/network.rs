@@ -12,11 +12,12 @@ use bpsta_spiking::{
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 
-/// A network of every layer over a map of odd size, so that pools leave a row and a column over.
-fn spec(channels: usize, size: usize) -> NetworkSpec {
+/// A network of every layer over a map of odd size, so that pools leave a row and a column over; `wide` channels behind its first
+/// convolution.
+fn spec(channels: usize, size: usize, wide: usize) -> NetworkSpec {
     let input = Input { channels, height: size, width: size, stride: 1 };
     let conv = |out| [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
-    let mut layers = Vec::from(conv(3));
+    let mut layers = Vec::from(conv(wide));
     layers.push(Layer::MaxPool { size: 2 });
     layers.extend(conv(4));
     layers.extend([Layer::AvgPool { size: 2 }, Layer::Flatten, Layer::NeuronDropout { probability: 0.3 }]);
@@ -58,7 +59,7 @@ proptest! {
     fn gradients_are_finite_differences(
         channels in 1usize..3, size in 6usize..10, samples in 2usize..10, steps in 1usize..4, seed in 0u64..1000
     ) {
-        let spec = spec(channels, size);
+        let spec = spec(channels, size, 3);
         let parameters = doubles(&spec, seed);
         let input = values(samples * steps * channels * size * size, seed);
         let labels: Vec<u32> = (0..samples as u32).map(|sample| sample % 3).collect();
@@ -215,10 +216,10 @@ proptest! {
     /// The two engines on random small networks: where no spike flips, everything agrees to rounding.
     #[test]
     fn the_cpu_engine_and_the_reference_compute_the_same(
-        channels in 1usize..4, size in 7usize..12, samples in 2usize..6, steps in 1usize..6, direct in any::<bool>(),
-        rule in 0usize..4, seed in 0u64..1000
+        channels in 1usize..4, size in 7usize..12, wide in prop_oneof![Just(3), Just(40), Just(64)],
+        samples in 2usize..12, steps in 1usize..6, direct in any::<bool>(), rule in 0usize..4, seed in 0u64..1000
     ) {
-        let spec = spec(channels, size);
+        let spec = spec(channels, size, wide);
         let neuron = Neuron::paper(Rule::ALL[rule]);
         let frames = if direct { 1 } else { steps };
         let input = values(samples * frames * channels * size * size, seed);
@@ -271,7 +272,7 @@ proptest! {
 #[test]
 fn the_vote_after_each_time_step_is_that_of_a_shorter_run() {
     const STEPS: usize = 5;
-    let spec = spec(2, 9);
+    let spec = spec(2, 9, 3);
     let parameters = Parameters::initial(&spec, &Streams::new(3), &Device::Cpu).unwrap();
     let neuron = Neuron::paper(Rule::Both);
     let path = cpu::Path::available()[0];
@@ -322,7 +323,7 @@ fn the_cpu_engine_refuses_what_it_cannot_run() {
 
 #[test]
 fn direct_encoding_is_the_image_at_every_time_step() {
-    let spec = spec(1, 8);
+    let spec = spec(1, 8, 3);
     let labels = [0, 1, 2];
     let image = values(3 * 64, 3);
     let repeated: Vec<f32> = image.chunks(64).flat_map(|one| one.repeat(4)).collect();
@@ -385,7 +386,7 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
 
 #[test]
 fn wrong_lengths_and_names_are_errors() {
-    let spec = spec(2, 8);
+    let spec = spec(2, 8, 3);
     let parameters = Parameters::initial(&spec, &Streams::new(1), &Device::Cpu).unwrap();
     let engine = Reference::new(spec.clone(), Neuron::paper(Rule::Both), parameters, Device::Cpu).unwrap();
     let error = engine.stimuli(&[0.0; 100], 4, 4).unwrap_err().to_string();
