@@ -156,7 +156,8 @@ fn layers(bench: &Bench) -> anyhow::Result<()> {
     print::line(format!(
         "{network}, width {width}, T = {time_steps}, batch {batch}, rule {rule}: {all:.2} ms a training step without the loss, reading the \
          batch and drawing masks\n{}, kernels for {path}: at most {peak:.0} GFLOP/s of multiply-adds\n\n{table}\n\nOperations are those \
-         of a layer as defined, whatever is avoided.",
+         of a layer as defined, whatever is avoided. Behind a norm the cells run backward twice, the second time within \
+         `norm backward`, or within a first layer's `weight gradient` (but not of images, whose input is constant).",
         print::counted(threads, "thread")
     ))?;
     Ok(())

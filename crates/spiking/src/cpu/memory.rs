@@ -86,7 +86,7 @@ pub(super) fn with_floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     })
 }
 
-/// Gives `f` room for a table, whatever stood there; inside [`with_floats`] too.
+/// Gives `f` room for a table or for potentials, whatever stood there; inside [`with_floats`] too.
 pub(super) fn with_table<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     TABLES.with_borrow_mut(|room| {
         room.grow(len);

@@ -15,11 +15,12 @@ pub enum Part {
     Pool,
     /// Cells, ReLU and pool backward.
     CellsBack,
-    /// Norm backward.
+    /// Norm backward, with the cells' second run but where the input is constant.
     NormBack,
     /// Gradients of the input.
     InputGradient,
-    /// Gradients of the weights, and AdamW. Of a linear layer with the gradients of its input, panel by panel.
+    /// Gradients of the weights, and AdamW. Of a linear layer with the gradients of its input, panel by panel; of a first convolution,
+    /// but where the input is constant, with the norm backward.
     WeightGradient,
 }
 

@@ -171,11 +171,11 @@ impl Conv {
     }
 
     /// Leaves the gradients of a first stage's weights at the head of `room.parts`: nothing else wants the gradients before its norm,
-    /// which never leave a core's cache.
+    /// which stay in a core's cache where a sample of a group of blocks fits.
     fn first_gradients(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, wide) = (self.stage, self.stage.wide());
-        let (all, padded) = (samples * planes, stage.padded());
+        let (all, room_of_block) = (samples * planes, planes * stage.padded() * LANES);
         let size = wide * TAPS * self.lanes() * LANES;
         let groups = stage.blocks() / wide;
         let part = self.part();
@@ -194,26 +194,14 @@ impl Conv {
             tasks.zip(sums).enumerate().for_each(|(task, (weights, sums))| {
                 for (i, sums) in sums.chunks_mut(wide * planes * LANES).enumerate() {
                     let sample = task * at_once + i;
-                    with_floats(wide * planes * padded * LANES, |grads| {
-                        let outs = grads.chunks_mut(planes * padded * LANES);
+                    with_floats(wide * room_of_block, |grads| {
+                        let outs = grads.chunks_mut(room_of_block);
                         for (within, (sums, out)) in sums.chunks_mut(planes * LANES).zip(outs).enumerate() {
                             let block = group * wide + within;
                             let gives = this.through_norm(terms, block, sums, out);
                             this.learn_one(path, neuron, behind_pool, (block, sample), gives);
                         }
-                        let mut plane = 0;
-                        while plane < planes {
-                            let (of, begun) = ((i * planes + plane) / part, (i * planes + plane) % part);
-                            let count = (planes - plane).min(part - begun);
-                            this.dense_gradient(
-                                path,
-                                sample * planes + plane..sample * planes + plane + count,
-                                (&grads[plane * padded * LANES..], planes * padded * LANES),
-                                &mut weights[of * size..][..size],
-                                begun == 0,
-                            );
-                            plane += count;
-                        }
+                        this.sample_gradients(path, sample, i * planes, grads, weights);
                     });
                 }
             });
@@ -225,6 +213,21 @@ impl Conv {
         }
         self.sums = all_sums;
         self.bias_gradient(room, |block, sample| (block / wide * samples + sample) * wide + block % wide);
+    }
+
+    /// Adds the planes of one sample to the parts that hold them, the first plane being number `begin` of these parts' planes.
+    fn sample_gradients(&self, path: Path, sample: usize, begin: usize, grads: &[f32], parts: &mut [f32]) {
+        let (planes, part, padded) = (self.extent.planes, self.part(), self.stage.padded());
+        let size = self.stage.wide() * TAPS * self.lanes() * LANES;
+        let mut plane = 0;
+        while plane < planes {
+            let (of, begun) = ((begin + plane) / part, (begin + plane) % part);
+            let count = (planes - plane).min(part - begun);
+            let input = sample * planes + plane..sample * planes + plane + count;
+            let grads = (&grads[plane * padded * LANES..], planes * padded * LANES);
+            self.dense_gradient(path, input, grads, &mut parts[of * size..][..size], begun == 0);
+            plane += count;
+        }
     }
 
     /// Leaves the gradients of the norm's weight and bias, and the terms of [`Unnormalise`], in the room.
@@ -353,7 +356,9 @@ impl Conv {
         weights: &mut [f32],
         begin: bool,
     ) {
-        let Maps::Real { values, lanes } = &self.input else { return };
+        let Maps::Real { values, lanes } = &self.input else {
+            unreachable!("spikes have a kernel of their own")
+        };
         let (stage, lists) = (&self.stage, &self.lists);
         let (padded, lanes) = (stage.padded(), *lanes);
         let at_once = lists.gradient_runs.len() / stage.height;

@@ -6,6 +6,7 @@
 //! constant they are kept, for there they are one plane for all time steps. The formulas are in the docs of [`Rule`](crate::Rule).
 
 use super::super::simd::{Kernel, LANES, Simd};
+use super::norm::Terms;
 use crate::{Neuron, Reset, Rule};
 
 /// Pixels that run through time side by side.
@@ -141,7 +142,6 @@ pub(in crate::cpu) struct Learn<'a> {
 }
 
 /// What becomes of the gradients of the values before the ReLU; of their sums over time where the input is constant.
-#[derive(Default)]
 pub(in crate::cpu) struct Gives<'a> {
     pub(in crate::cpu) sums: Option<Sums<'a>>,
     pub(in crate::cpu) grads: Option<Grads<'a>>,
@@ -164,7 +164,7 @@ pub(in crate::cpu) struct Grads<'a> {
     pub(in crate::cpu) places: Places<'a>,
 }
 
-/// A norm backward: `scale * g + slope * (x - mean) + shift`.
+/// A norm backward ([`Terms::before`]).
 pub(in crate::cpu) struct Norm<'a> {
     /// `[plane][4][16]`: scale, slope, mean, shift.
     pub(in crate::cpu) terms: &'a [f32],
@@ -413,13 +413,11 @@ impl Learn<'_> {
                     out.as_mut_ptr().add((plane * places.plane + place) * LANES)
                 });
                 if let Some(Norm { terms, sums }) = norm {
-                    let term = |i: usize| s.load(terms.as_ptr().add((plane * 4 + i) * LANES));
-                    let (scale, slope, mean, shift) = (term(0), term(1), term(2), term(3));
+                    let terms = Terms::load(s, terms.as_ptr().add(plane * 4 * LANES));
                     let sums = sums.as_mut_ptr().add(plane * LANES);
                     let mut sum = s.load(sums);
                     for p in 0..P {
-                        let distance = s.sub(s.load(x.add(p * LANES)), mean);
-                        let grad = s.fma(slope, distance, s.fma(scale, grads[p], shift));
+                        let grad = terms.before(s, grads[p], s.load(x.add(p * LANES)));
                         sum = s.add(sum, grad);
                         s.store(to[p], grad);
                     }

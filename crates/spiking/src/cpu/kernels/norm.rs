@@ -3,6 +3,32 @@
 use super::super::simd::{Kernel, LANES, Simd};
 use super::neuron::Places;
 
+/// The terms of a norm's gradient of one plane.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<S: Simd> {
+    scale: S::V,
+    slope: S::V,
+    mean: S::V,
+    shift: S::V,
+}
+
+impl<S: Simd> Terms<S> {
+    /// # Safety
+    /// `from` must be valid for reading `[scale, slope, mean, shift]`, 16 each.
+    #[inline(always)]
+    pub(super) unsafe fn load(s: S, from: *const f32) -> Self {
+        // SAFETY: the caller's.
+        let term = |i: usize| unsafe { s.load(from.add(i * LANES)) };
+        Self { scale: term(0), slope: term(1), mean: term(2), shift: term(3) }
+    }
+
+    /// The gradient before the norm: `scale * grad + slope * (x - mean) + shift`.
+    #[inline(always)]
+    pub(super) fn before(self, s: S, grad: S::V, x: S::V) -> S::V {
+        s.fma(self.slope, s.sub(x, self.mean), s.fma(self.scale, grad, self.shift))
+    }
+}
+
 /// Sums carried side by side.
 const SIDE_BY_SIDE: usize = 4;
 
@@ -54,7 +80,7 @@ fn of_pixels<S: Simd>(s: S, pixels: usize, f: impl Fn(usize) -> S::V) -> S::V {
     s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))
 }
 
-/// The gradient before the norm from the one behind it: `scale * g + slope * (x - mean) + shift`, in place.
+/// The gradient before the norm from the one behind it, in place.
 pub(in crate::cpu) struct Unnormalise<'a> {
     /// One plane that entered the norm, `[pixel][16]`.
     pub(in crate::cpu) input: &'a [f32],
@@ -86,14 +112,13 @@ impl Kernel for Unnormalise<'_> {
         }
         // SAFETY: the assertions hold all places inside their slices.
         unsafe {
-            let term = |i: usize| s.load(self.terms.as_ptr().add(i * LANES));
-            let (scale, slope, mean, shift) = (term(0), term(1), term(2), term(3));
+            let terms = Terms::load(s, self.terms.as_ptr());
             let mut total = s.splat(0.0);
             for pixel in 0..pixels {
                 let place = places.of.map_or(pixel, |of| *of.get_unchecked(pixel) as usize);
                 let to = self.grads.as_mut_ptr().add(place * LANES);
                 let x = s.load(self.input.as_ptr().add(pixel * LANES));
-                let grad = s.fma(slope, s.sub(x, mean), s.fma(scale, s.load(to), shift));
+                let grad = terms.before(s, s.load(to), x);
                 total = s.add(total, grad);
                 s.store(to, grad);
             }
