@@ -6,7 +6,6 @@
 use rayon::prelude::*;
 
 use super::conv::Extent;
-use super::kernels::adamw::Move;
 use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
 use super::kernels::product::{Start, Turn};
 use super::kernels::sparse::{FindLanes, ListRows, Listed, SparseProduct, WeightGradient};
@@ -334,45 +333,19 @@ impl Linear {
             let (grads, listed) = (&grads[block * size..][..size], &listed[block]);
             path.run(WeightGradient { features, grads, listed, out });
         };
-        let weights = &mut self.weight;
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
-        match update {
-            Update::Adam(step) => {
-                let moving = weights.values.par_chunks_mut(panel_size);
-                let moments =
-                    weights.first.par_chunks_mut(panel_size).zip(weights.second.par_chunks_mut(panel_size));
-                input_grads.zip(moving).zip(moments).for_each(
-                    |(((panel, out), weights), (first, second))| {
-                        with_floats(panel_size + (rows + LANES) * PANEL, |room| {
-                            let (turned, room) = room.split_at_mut(panel_size);
-                            let (features, grads) = room.split_at_mut(rows * PANEL);
-                            to_features(weights, turned, out);
-                            gather(panel, features);
-                            let moments = first.chunks_mut(grads.len()).zip(second.chunks_mut(grads.len()));
-                            let blocks = weights.chunks_mut(grads.len()).zip(moments).enumerate();
-                            for (block, (weights, (first, second))) in blocks {
-                                to_weights(features, block, grads);
-                                path.run(Move { step, grads, weights, first, second });
-                            }
-                        });
-                    },
-                );
-            }
-            Update::Keep => {
-                weights.kept.resize(weights.values.len());
-                let kept = weights.kept.par_chunks_mut(panel_size).zip(weights.values.par_chunks(panel_size));
-                input_grads.zip(kept).for_each(|((panel, out), (kept, weights))| {
-                    with_floats(panel_size + rows * PANEL, |room| {
-                        let (turned, features) = room.split_at_mut(panel_size);
-                        to_features(weights, turned, out);
-                        gather(panel, features);
-                        for (block, kept) in kept.chunks_mut(PANEL * LANES).enumerate() {
-                            to_weights(features, block, kept);
-                        }
-                    });
-                });
-            }
-        }
+        self.weight.shares(update, panel_size).zip(input_grads).for_each(|(mut share, (panel, out))| {
+            with_floats(panel_size + (rows + LANES) * PANEL, |room| {
+                let (turned, room) = room.split_at_mut(panel_size);
+                let (features, grads) = room.split_at_mut(rows * PANEL);
+                to_features(share.values(), turned, out);
+                gather(panel, features);
+                for block in 0..blocks {
+                    to_weights(features, block, grads);
+                    share.apply(path, block * grads.len(), grads);
+                }
+            });
+        });
     }
 
     /// The gradients of the features by rows, `[sample][time step][feature]`, before the dropout; `features` of them without

@@ -218,7 +218,7 @@ fn spike_gradient(path: Path, name: &'static str, percent: u32) -> Workload {
                 grads: &grads,
                 stride,
                 weights: &mut weights,
-                row: SIDE + 2,
+                size: (SIDE, SIDE),
                 lists: &mut lists,
             });
         }),

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::{BLOCK, TAPS};
-use super::kernels::winograd::{Kernels, Outputs, PLACES, TILE, Tiles};
+use super::kernels::winograd::{Kernels, Outputs, PLACES, Seen, TILE, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
 use super::simd::{LANES, Path};
@@ -17,7 +17,12 @@ const LEAST_TILES: usize = 64;
 /// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds; more where tiles are few.
 const TASK_FLOATS: usize = 192 * 1024;
 /// Tiles of a task at least: they share one reading of the transformed kernels, which outgrow a core's cache first.
-const LEAST_ROWS: usize = 50;
+const LEAST_ROWS: usize = 48;
+/// Input blocks whose sums are computed and transformed back together.
+const GROUP: usize = 4;
+/// Output blocks that are summed over at a time: the kernels of one place, from these to a group of input blocks, are 32 KiB, which the
+/// innermost cache holds.
+const DEPTH: usize = 8;
 /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
 const TRANSFORMED: usize = PLACES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.
@@ -42,9 +47,9 @@ pub(super) struct Turned {
     /// The pixels of some planes as rows of a direct product, and taps as its runs of the output lanes below them.
     rows: Vec<Row>,
     runs: Vec<Run>,
-    /// Tiles as rows of Winograd's products, and output blocks as their runs.
+    /// Tiles as rows of Winograd's products, and output blocks as their runs, for a group of 1 to [`GROUP`] input blocks.
     tile_rows: Vec<Row>,
-    tile_runs: Vec<Run>,
+    tile_runs: [Vec<Run>; GROUP],
 }
 
 impl Turned {
@@ -58,7 +63,7 @@ impl Turned {
             rows: Vec::new(),
             runs: Vec::new(),
             tile_rows: Vec::new(),
-            tile_runs: Vec::new(),
+            tile_runs: Default::default(),
         };
         let planes = (TASK_PIXELS / pixels).max(1);
         let place = |plane: usize, p: usize| Row {
@@ -72,10 +77,11 @@ impl Turned {
         let tiles = turned.tiles_of_a_task();
         let at = |tile: usize, blocks: usize| u32s(tile * blocks * TRANSFORMED);
         turned.tile_rows =
-            (0..tiles).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, input_blocks) }).collect();
-        turned.tile_runs = (0..stage.blocks())
-            .map(|block| Run { a: at(block, 1), b: at(block, input_blocks * LANES) })
-            .collect();
+            (0..tiles).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, GROUP) }).collect();
+        turned.tile_runs = std::array::from_fn(|wide| {
+            let run = |block| Run { a: at(block, 1), b: u32s(block * (wide + 1) * LANES * LANES) };
+            (0..DEPTH.min(stage.blocks())).map(run).collect()
+        });
         turned
     }
 
@@ -89,7 +95,7 @@ impl Turned {
     }
 
     fn tiles_of_a_task(&self) -> usize {
-        let blocks = self.stage.blocks() + self.input_blocks;
+        let blocks = self.stage.blocks() + GROUP;
         (TASK_FLOATS / (TRANSFORMED * blocks)).clamp(LEAST_ROWS, 96)
     }
 
@@ -150,7 +156,6 @@ impl Turned {
         let Given { path, weights, grads, planes } = given;
         let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
         let (padded, pixels) = (stage.padded(), stage.pixels());
-        // Kernels: `[output block][place][output lane][input block][16]`.
         let size = blocks * input_blocks * LANES * TRANSFORMED;
         room.grow(size);
         self.transform_kernels(path, weights, &mut room[..size]);
@@ -166,7 +171,7 @@ impl Turned {
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let count = out.len() / wide;
             let part = if count > 1 { tiles } else { tiles.div_ceil(tiles.div_ceil(at_once)) };
-            with_floats(TRANSFORMED * count * part * (blocks + input_blocks), |room| {
+            with_floats(TRANSFORMED * count * part * (blocks + GROUP), |room| {
                 let (seen, sums) = room.split_at_mut(TRANSFORMED * count * part * blocks);
                 for first in (0..tiles).step_by(part) {
                     let range = first..(first + part).min(tiles);
@@ -176,41 +181,51 @@ impl Turned {
                     {
                         let at = (block * planes + index * group + plane) * padded * LANES;
                         path.run(Tiles {
+                            seen: Seen::Inputs,
                             plane: &grads[at..][..padded * LANES],
                             size: padded_size,
                             across,
                             tiles: range.clone(),
                             out: &mut seen[(plane * range.len() * blocks + block) * TRANSFORMED..],
                             stride: blocks * TRANSFORMED,
+                            place: LANES,
                         });
                     }
-                    path.run(Product {
-                        a: seen,
-                        b: kernels,
-                        c: sums,
-                        rows: &self.tile_rows[..rows],
-                        terms: Terms {
-                            runs: &self.tile_runs,
-                            length: LANES,
-                            a_step: 1,
-                            b_step: input_blocks * LANES,
-                        },
-                        vectors: input_blocks,
-                        b_stride: LANES,
-                        c_stride: TRANSFORMED,
-                        start: Start::Zero,
-                        repeat: Repeat { times: PLACES, a: LANES, b: input_blocks * LANES * LANES, c: LANES },
-                    });
-                    for (plane, out) in out.chunks_mut(wide).enumerate() {
-                        for (block, out) in out.chunks_mut(pixels * LANES).enumerate() {
-                            path.run(Outputs {
-                                sums: &sums[(plane * range.len() * input_blocks + block) * TRANSFORMED..],
-                                stride: input_blocks * TRANSFORMED,
-                                across,
-                                tiles: range.clone(),
-                                plane: out,
-                                size,
+                    for first in (0..input_blocks).step_by(GROUP) {
+                        let vectors = GROUP.min(input_blocks - first);
+                        for block in (0..blocks).step_by(DEPTH) {
+                            let runs = &self.tile_runs[vectors - 1][..DEPTH.min(blocks - block)];
+                            let of = block * input_blocks + runs.len() * first;
+                            path.run(Product {
+                                a: &seen[block * TRANSFORMED..],
+                                b: &kernels[of * LANES * TRANSFORMED..],
+                                c: sums,
+                                rows: &self.tile_rows[..rows],
+                                terms: Terms { runs, length: LANES, a_step: 1, b_step: vectors * LANES },
+                                vectors,
+                                b_stride: LANES,
+                                c_stride: TRANSFORMED,
+                                start: if block == 0 { Start::Zero } else { Start::Sum },
+                                repeat: Repeat {
+                                    times: PLACES,
+                                    a: LANES,
+                                    b: runs.len() * vectors * LANES * LANES,
+                                    c: LANES,
+                                },
                             });
+                        }
+                        for (plane, out) in out.chunks_mut(wide).enumerate() {
+                            let out = out[first * pixels * LANES..].chunks_mut(pixels * LANES);
+                            for (block, out) in out.take(vectors).enumerate() {
+                                path.run(Outputs {
+                                    sums: &sums[(plane * range.len() * GROUP + block) * TRANSFORMED..],
+                                    stride: GROUP * TRANSFORMED,
+                                    across,
+                                    tiles: range.clone(),
+                                    plane: out,
+                                    size,
+                                });
+                            }
                         }
                     }
                 }
@@ -218,28 +233,36 @@ impl Turned {
         });
     }
 
-    /// The kernels turned and transformed, an output block a task.
+    /// The kernels turned and transformed, in the order that products read them: `[depth][group][place][output block of the
+    /// depth][output lane][input block of the group][16]`.
     fn transform_kernels(&self, path: Path, weights: &[f32], kernels: &mut [f32]) {
         let input_blocks = self.input_blocks;
-        let of_block = kernels.par_chunks_mut(input_blocks * LANES * TRANSFORMED);
-        of_block.enumerate().for_each(|(block, kernels)| {
-            let (kernels, _) = kernels.as_chunks_mut::<LANES>();
-            with_floats(BLOCK + PLACES * LANES * LANES, |room| {
-                let (turned, transformed) = room.split_at_mut(BLOCK);
-                for from in 0..input_blocks {
-                    self.turn(path, weights, block, from, turned);
-                    path.run(Kernels {
-                        taps: turned,
-                        tap_stride: LANES * LANES,
-                        kernels: LANES,
-                        out: transformed,
-                        kernel_stride: LANES,
-                        stride: LANES * LANES,
-                    });
-                    for (index, kernel) in transformed.as_chunks::<LANES>().0.iter().enumerate() {
-                        kernels[index * input_blocks + from] = *kernel;
+        let deep = kernels.par_chunks_mut(DEPTH * input_blocks * LANES * TRANSFORMED).enumerate();
+        deep.for_each(|(deep, kernels)| {
+            let depth = kernels.len() / (input_blocks * LANES * TRANSFORMED);
+            let of_groups = kernels.par_chunks_mut(depth * GROUP * LANES * TRANSFORMED).enumerate();
+            of_groups.for_each(|(group, kernels)| {
+                let wide = kernels.len() / (depth * LANES * TRANSFORMED);
+                let (kernels, _) = kernels.as_chunks_mut::<LANES>();
+                with_floats(BLOCK + PLACES * LANES * LANES, |room| {
+                    let (turned, transformed) = room.split_at_mut(BLOCK);
+                    for (block, from) in (0..depth).flat_map(|block| (0..wide).map(move |from| (block, from)))
+                    {
+                        self.turn(path, weights, deep * DEPTH + block, group * GROUP + from, turned);
+                        path.run(Kernels {
+                            taps: turned,
+                            tap_stride: LANES * LANES,
+                            kernels: LANES,
+                            out: transformed,
+                            kernel_stride: LANES,
+                            stride: LANES * LANES,
+                        });
+                        for (index, kernel) in transformed.as_chunks::<LANES>().0.iter().enumerate() {
+                            let (place, lane) = (index / LANES, index % LANES);
+                            kernels[((place * depth + block) * LANES + lane) * wide + from] = *kernel;
+                        }
                     }
-                }
+                });
             });
         });
     }

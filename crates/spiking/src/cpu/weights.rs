@@ -1,6 +1,8 @@
 //! Weights in the order the kernels read them, with AdamW's moments beside them.
 
 use candle_core::Tensor;
+use rayon::iter::Either;
+use rayon::prelude::*;
 
 use super::kernels::adamw::{AdamStep, Move};
 use super::kernels::spikes::TAPS;
@@ -11,6 +13,9 @@ use crate::Result;
 
 /// Features of a panel of linear weights: 4 KiB a block of outputs. Features are padded to whole panels.
 pub(super) const PANEL: usize = 64;
+
+/// Weights that a task moves where their gradients lie in memory.
+const AT_ONCE: usize = 16 * 1024;
 
 /// What happens to gradients.
 #[derive(Debug, Clone, Copy)]
@@ -43,17 +48,61 @@ impl Weights {
 
     /// Applies the gradients of all weights.
     pub(super) fn update(&mut self, path: Path, update: Update, grads: &[f32]) {
+        let shares = self.shares(update, AT_ONCE).zip(grads.par_chunks(AT_ONCE));
+        shares.for_each(|(mut share, grads)| share.apply(path, 0, grads));
+    }
+
+    /// The weights in shares of `size`, for tasks that have a share's gradients at hand.
+    pub(super) fn shares(
+        &mut self,
+        update: Update,
+        size: usize,
+    ) -> impl IndexedParallelIterator<Item = Share<'_>> {
         match update {
             Update::Keep => {
-                self.kept.resize(grads.len());
-                self.kept.copy_from_slice(grads);
+                self.kept.resize(self.values.len());
+                let shares = self.values.par_chunks(size).zip(self.kept.par_chunks_mut(size));
+                Either::Left(shares.map(|(values, kept)| Share::Kept { values, kept }))
             }
-            Update::Adam(step) => path.run(Move {
-                step,
+            Update::Adam(step) => {
+                let moments = self.first.par_chunks_mut(size).zip(self.second.par_chunks_mut(size));
+                let shares = self.values.par_chunks_mut(size).zip(moments);
+                Either::Right(shares.map(move |(values, (first, second))| Share::Moving {
+                    step,
+                    values,
+                    first,
+                    second,
+                }))
+            }
+        }
+    }
+}
+
+/// Weights that one task alone has, and what becomes of their gradients.
+pub(super) enum Share<'a> {
+    Kept { values: &'a [f32], kept: &'a mut [f32] },
+    Moving { step: AdamStep, values: &'a mut [f32], first: &'a mut [f32], second: &'a mut [f32] },
+}
+
+impl Share<'_> {
+    pub(super) fn values(&self) -> &[f32] {
+        match self {
+            Self::Kept { values, .. } => values,
+            Self::Moving { values, .. } => values,
+        }
+    }
+
+    /// Applies the gradients of the weights from `at` on.
+    pub(super) fn apply(&mut self, path: Path, at: usize, grads: &[f32]) {
+        let range = at..at + grads.len();
+        match self {
+            Self::Kept { kept, .. } => kept[range].copy_from_slice(grads),
+            Self::Moving { step, values, first, second } => path.run(Move {
+                step: *step,
                 grads,
-                weights: &mut self.values,
-                first: &mut self.first,
-                second: &mut self.second,
+                weights: &mut values[range.clone()],
+                first: &mut first[range.clone()],
+                second: &mut second[range],
             }),
         }
     }

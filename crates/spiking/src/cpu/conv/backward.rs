@@ -36,7 +36,7 @@ impl Conv {
         watch.lap(layer, Part::CellsBack);
         self.norm_gradients(room);
         if first && !constant {
-            self.first_gradients(path, neuron, room);
+            self.first_gradients(path, neuron, update, room);
         } else {
             match constant {
                 true => self.unnormalise(path, room),
@@ -53,10 +53,11 @@ impl Conv {
                 watch.lap(layer, Part::InputGradient);
             }
             self.bias_gradient(room, |block, sample| block * self.extent.samples + sample);
-            self.weight_gradients(path, room);
+            match self.is_tiled() {
+                true => self.tiled_gradients(path, update, &room.behind_norm),
+                false => self.weight_gradients(path, update, room),
+            }
         }
-        let weights = self.weight.values.len();
-        self.weight.update(path, update, &room.parts[..weights]);
         let channels = self.stage.blocks() * LANES;
         self.bias.update(path, update, &room.bias[..channels]);
         self.gamma.update(path, update, &room.gamma[..channels]);
@@ -170,9 +171,9 @@ impl Conv {
         Gives { sums: None, grads: Some(Grads { norm: Some(norm), out, places: self.places() }) }
     }
 
-    /// Leaves the gradients of a first stage's weights at the head of `room.parts`: nothing else wants the gradients before its norm,
+    /// Moves a first stage's weights by their gradients: nothing else wants the gradients before its norm,
     /// which stay in a core's cache where a sample of a group of blocks fits.
-    fn first_gradients(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
+    fn first_gradients(&mut self, path: Path, neuron: &Neuron, update: Update, room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, wide) = (self.stage, self.stage.wide());
         let (all, room_of_block) = (samples * planes, planes * stage.padded() * LANES);
@@ -212,6 +213,7 @@ impl Conv {
             weights.copy_within(of_group..of_group + size, group * size);
         }
         self.sums = all_sums;
+        self.weight.update(path, update, &weights[..groups * size]);
         self.bias_gradient(room, |block, sample| (block / wide * samples + sample) * wide + block % wide);
     }
 
@@ -308,42 +310,65 @@ impl Conv {
         (self.extent.samples * self.extent.planes).div_ceil(GRADIENT_TASKS.div_ceil(pairs))
     }
 
-    /// Leaves the gradients of the weights at the head of `room.parts`.
-    fn weight_gradients(&self, path: Path, room: &mut Room) {
-        let Extent { samples, planes, .. } = self.extent;
-        let (stage, blocks, lanes) = (self.stage, self.stage.blocks(), self.lanes());
-        let (padded, all) = (stage.padded(), samples * planes);
+    /// Moves the weights by their gradients.
+    fn weight_gradients(&mut self, path: Path, update: Update, room: &mut Room) {
+        let (stage, blocks) = (self.stage, self.stage.blocks());
+        let all = self.extent.samples * self.extent.planes;
         let pairs = self.input_blocks() * blocks;
         let part = self.part();
         let parts = all.div_ceil(part);
-        let size = TAPS * lanes * LANES;
-        room.parts.grow(parts * pairs * size);
-        let (grads, wide) = (&room.behind_norm, stage.wide());
-        let tasks = room.parts[..parts * pairs * size].par_chunks_mut(wide * size);
-        tasks.enumerate().for_each(|(index, weights)| {
-            let (part_index, pair) = (index * wide / pairs, index * wide % pairs);
-            let (first, from, block) = (part_index * part, pair / blocks, pair % blocks);
-            let count = part.min(all - first);
-            let at = from * all + first;
-            let grads = &grads[(block * all + first) * padded * LANES..];
-            let stride = all * padded * LANES;
-            match &self.input {
-                Maps::Spikes(spikes) => with_lists(LISTS, |lists| {
-                    path.run(SpikeGradient {
-                        spikes: &spikes[at * padded..][..count * padded],
-                        grads,
-                        stride,
-                        weights,
-                        row: stage.width + 2,
-                        lists,
-                    });
-                }),
-                Maps::Real { .. } => {
-                    self.dense_gradient(path, at..at + count, (grads, stride), weights, true);
-                }
-            }
-        });
-        add_parts(&mut room.parts[..parts * pairs * size], pairs * size);
+        let size = TAPS * self.lanes() * LANES;
+        let task = stage.wide() * size;
+        let mut weight = std::mem::take(&mut self.weight);
+        let Room { parts: sums, behind_norm, .. } = room;
+        if parts == 1 {
+            weight.shares(update, task).enumerate().for_each(|(index, mut share)| {
+                with_floats(task, |grads| {
+                    self.weight_gradient(path, index * stage.wide(), 0..all, behind_norm, grads);
+                    share.apply(path, 0, grads);
+                });
+            });
+        } else {
+            sums.grow(parts * pairs * size);
+            let sums = &mut sums[..parts * pairs * size];
+            sums.par_chunks_mut(task).enumerate().for_each(|(index, grads)| {
+                let (of, pair) = (index * stage.wide() / pairs, index * stage.wide() % pairs);
+                self.weight_gradient(path, pair, of * part..((of + 1) * part).min(all), behind_norm, grads);
+            });
+            add_parts(sums, pairs * size);
+            weight.update(path, update, &sums[..pairs * size]);
+        }
+        self.weight = weight;
+    }
+
+    /// The gradients of the weights between an input block and some output blocks, side by side from `pair` on, over some planes.
+    fn weight_gradient(
+        &self,
+        path: Path,
+        pair: usize,
+        planes: Range<usize>,
+        behind_norm: &[f32],
+        weights: &mut [f32],
+    ) {
+        let (stage, blocks) = (&self.stage, self.stage.blocks());
+        let (padded, all) = (stage.padded(), self.extent.samples * self.extent.planes);
+        let (from, block) = (pair / blocks, pair % blocks);
+        let grads = &behind_norm[(block * all + planes.start) * padded * LANES..];
+        let stride = all * padded * LANES;
+        let input = from * all + planes.start..from * all + planes.end;
+        match &self.input {
+            Maps::Spikes(spikes) => with_lists(LISTS, |lists| {
+                path.run(SpikeGradient {
+                    spikes: &spikes[input.start * padded..input.end * padded],
+                    grads,
+                    stride,
+                    weights,
+                    size: (stage.height, stage.width),
+                    lists,
+                });
+            }),
+            Maps::Real { .. } => self.dense_gradient(path, input, (grads, stride), weights, true),
+        }
     }
 
     /// Adds to the gradients of the weights between some planes of real input and a group of blocks, or sets them where they `begin`;

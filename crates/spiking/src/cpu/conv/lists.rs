@@ -1,6 +1,7 @@
 //! Places and offsets that follow from a stage alone.
 
 use super::PRODUCT_PIXELS;
+use super::tiled::TILED_BLOCKS;
 use crate::cpu::kernels::neuron::Routes;
 use crate::cpu::kernels::product::{Row, Run};
 use crate::cpu::kernels::spikes::{Pixel, TAPS};
@@ -18,6 +19,8 @@ pub(super) struct Lists {
     /// (tap, lane) as rows of the weight gradient, and rows of pixels of some planes as its runs.
     pub(super) gradient_rows: Vec<Row>,
     pub(super) gradient_runs: Vec<Run>,
+    /// Input channels as rows of Winograd's weight gradient.
+    pub(super) tiled_rows: Vec<Row>,
     /// Each pixel's place in a padded plane.
     pub(super) places: Vec<u32>,
     /// The pixels of a padded plane's border.
@@ -63,6 +66,9 @@ impl Lists {
             gradient_runs: (0..at_once * stage.height)
                 .map(|i| i / stage.height * stage.padded() + i % stage.height * row)
                 .map(|first| Run { a: u32s(first * lanes), b: u32s((first + row + 1) * LANES) })
+                .collect(),
+            tiled_rows: (0..TILED_BLOCKS * LANES)
+                .map(|channel| Row { a: u32s(channel), c: u32s(channel * stage.wide() * LANES) })
                 .collect(),
             places: pixels.clone().map(|p| u32s(stage.corner(p) + row + 1)).collect(),
             border: (0..stage.padded())

@@ -73,6 +73,13 @@ pub(in crate::cpu) struct Product<'a> {
     pub(in crate::cpu) repeat: Repeat,
 }
 
+/// What a tile asks for ahead of its use: from a place in B on, so many cache lines with each of its runs.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    from: usize,
+    lines: usize,
+}
+
 impl Kernel for Product<'_> {
     type Output = ();
 
@@ -126,14 +133,22 @@ impl Product<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, time: usize, q: usize) -> usize {
         let (whole, rest) = self.rows.as_chunks::<P>();
+        let runs = self.terms.runs.len();
+        // Every run of every tile asks for a share of what the next product reads.
+        let lines = match time + 1 < self.repeat.times {
+            true => (self.repeat.b / LANES).div_ceil((self.rows.len().div_ceil(P) * runs).max(1)),
+            false => 0,
+        };
+        let mut ahead = Ahead { from: (time + 1) * self.repeat.b, lines };
         for rows in whole {
-            self.tile::<S, P, Q>(s, rows, P, (time, q));
+            self.tile::<S, P, Q>(s, rows, P, (time, q), ahead);
+            ahead.from += runs * lines * LANES;
         }
         match rest.len() {
             0 => (),
-            1 | 2 => self.short_tile::<S, 2, Q>(s, rest, (time, q)),
-            3 | 4 => self.short_tile::<S, 4, Q>(s, rest, (time, q)),
-            _ => self.short_tile::<S, P, Q>(s, rest, (time, q)),
+            1 | 2 => self.short_tile::<S, 2, Q>(s, rest, (time, q), ahead),
+            3 | 4 => self.short_tile::<S, 4, Q>(s, rest, (time, q), ahead),
+            _ => self.short_tile::<S, P, Q>(s, rest, (time, q), ahead),
         }
         Q
     }
@@ -145,9 +160,10 @@ impl Product<'_> {
         s: S,
         rows: &[Row],
         at: (usize, usize),
+        ahead: Ahead,
     ) {
         let repeated: [Row; P] = std::array::from_fn(|p| rows[p.min(rows.len() - 1)]);
-        self.tile::<S, P, Q>(s, &repeated, rows.len(), at);
+        self.tile::<S, P, Q>(s, &repeated, rows.len(), at, ahead);
     }
 
     #[inline(always)]
@@ -157,6 +173,7 @@ impl Product<'_> {
         rows: &[Row; P],
         count: usize,
         (time, q): (usize, usize),
+        ahead: Ahead,
     ) {
         // SAFETY: `check` found the largest place of each kind inside its slice, `time` stays below `repeat.times`, and the tile's
         // q + Q within `vectors`.
@@ -186,7 +203,12 @@ impl Product<'_> {
                 }
             }
             let Terms { runs, length, a_step, b_step } = self.terms;
+            let mut next = self.b.as_ptr().wrapping_add(ahead.from);
             for run in runs {
+                for _ in 0..ahead.lines {
+                    s.fetch_later(next);
+                    next = next.wrapping_add(LANES);
+                }
                 let (mut at, mut from) = (run.a as usize, b.add(run.b as usize));
                 for _ in 0..length {
                     let weights: [S::V; Q] = std::array::from_fn(|i| s.load(from.add(i * self.b_stride)));

@@ -4,20 +4,24 @@
 //! For each two of 16 channels the pixels where both fired, and those where one did alone, are listed from their bits; each pixel
 //! of a list then adds nine neighbours' gradients to nine sums in registers. What did not fire costs nothing, what fired
 //! in both channels is added once, and nothing is multiplied. A list serves all blocks of outputs.
+//!
+//! Behind a max-pool most pixels fired. There the pixels where neither fired are listed in place of those where both did, and the
+//! sums are what is left of the sums over all pixels.
 
 use super::super::simd::{Kernel, LANES, Simd};
 use super::spikes::BLOCK;
 
-/// Pixels whose lists are made at a time: their gradients, 16 KiB a block, stay in the innermost cache.
+/// Pixels whose lists are made at a time, in whole rows where they have so many: their gradients, 16 KiB a block, stay in the innermost
+/// cache.
 const PIXELS: usize = 256;
-/// u32 of the lists of all channels.
-pub(in crate::cpu) const LISTS: usize = LANES * PIXELS + LANES;
+/// Windows of 16 of them.
+const WINDOWS: usize = PIXELS / LANES;
 /// Pairs of channels.
 const PAIRS: usize = LANES / 2;
-/// The lists of a pair: where both fired, the first alone, the second alone.
-const LISTS_OF_PAIR: usize = 3;
-/// Where each list ends.
-type Ends = [[usize; LISTS_OF_PAIR]; PAIRS];
+/// u32 of the lists of all channels.
+pub(in crate::cpu) const LISTS: usize = PAIRS * PIXELS + LANES;
+/// Entries that sums over all pixels must spare, for they take as long as some.
+const LEAST_SPARED: u32 = 128;
 
 /// The gradients of the weights between one block of spikes and some blocks of sums, over planes that lie one after another.
 pub(in crate::cpu) struct SpikeGradient<'a> {
@@ -28,11 +32,25 @@ pub(in crate::cpu) struct SpikeGradient<'a> {
     pub(in crate::cpu) stride: usize,
     /// Set to `[block][tap][input channel][output channel]`.
     pub(in crate::cpu) weights: &'a mut [f32],
-    /// From a row of a padded plane to the next.
-    pub(in crate::cpu) row: usize,
+    /// Rows and columns of a plane within its border.
+    pub(in crate::cpu) size: (usize, usize),
     /// Room for [`LISTS`].
     pub(in crate::cpu) lists: &'a mut [u32],
 }
+
+/// What is listed of some pixels.
+struct Listed {
+    /// The first pixel and the one behind the last.
+    pixels: (usize, usize),
+    /// Whether pixels where neither fired are listed in place of those where both did.
+    rest: bool,
+    /// Where each pair's lists end: both or neither, then a list for each channel. A channel's own are the pixels where it fired alone, or
+    /// those where the other one did.
+    ends: [[usize; 3]; PAIRS],
+}
+
+/// Sums of the nine taps, or of some rows of them.
+type Taps<V, const ROWS: usize> = [[V; 3]; ROWS];
 
 impl Kernel for SpikeGradient<'_> {
     type Output = ();
@@ -40,25 +58,27 @@ impl Kernel for SpikeGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let blocks = self.weights.len() / BLOCK;
-        let all = self.spikes.len();
+        let (all, row) = (self.spikes.len(), self.row());
         assert!(self.lists.len() >= LISTS && self.weights.len() == blocks * BLOCK && blocks > 0);
+        assert!(all.is_multiple_of(row * (self.size.0 + 2)), "planes are whole");
         assert!(self.grads.len() >= (blocks - 1) * self.stride + all * LANES);
         self.weights.fill(0.0);
-        // A first and a last row and corner hold no spikes, and a pixel between them has all its neighbours in the slice.
-        let (first, end) = (self.row + 1, all.saturating_sub(self.row + 1));
-        for chunk in (first..end).step_by(PIXELS) {
-            let ends = self.list(s, chunk, (chunk + PIXELS).min(end));
+        let step = if row <= PIXELS { PIXELS / row * row } else { PIXELS };
+        // The first and the last row are borders.
+        let (first, end) = (row, all.saturating_sub(row));
+        for chunk in (first..end).step_by(step) {
+            let listed = self.list(s, chunk, (chunk + step).min(end));
             for block in 0..blocks {
                 // The gradients that come next: of the next block, or of the first one's next pixels.
-                let (of, from) = if block + 1 < blocks { (block + 1, chunk) } else { (0, chunk + PIXELS) };
+                let (of, from) = if block + 1 < blocks { (block + 1, chunk) } else { (0, chunk + step) };
                 let next = of * self.stride + (from - first) * LANES;
-                // SAFETY: lists hold pixels from `first` to `end` alone, and gradients and weights have room for all blocks.
+                // SAFETY: lists hold pixels within the borders alone, and gradients and weights have room for all blocks.
                 unsafe {
                     if S::MANY_REGISTERS {
-                        self.sum::<S, 3>(s, block, 0, &ends, next);
+                        self.sum::<S, 3>(s, block, 0, &listed, next);
                     } else {
-                        for rows in 0..3 {
-                            self.sum::<S, 1>(s, block, rows, &ends, next);
+                        for tap_row in 0..3 {
+                            self.sum::<S, 1>(s, block, tap_row, &listed, next);
                         }
                     }
                 }
@@ -68,29 +88,75 @@ impl Kernel for SpikeGradient<'_> {
 }
 
 impl SpikeGradient<'_> {
-    /// Lists the pixels of `first..end` that fired, one pair of channels after another.
-    #[inline(always)]
-    fn list<S: Simd>(&mut self, s: S, first: usize, end: usize) -> Ends {
-        let spikes = &self.spikes[first..end];
-        let (windows, rest) = spikes.as_chunks::<LANES>();
-        let mut last = [0; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        let mut ends = [[0; LISTS_OF_PAIR]; PAIRS];
-        let mut count = 0;
-        for (pair, ends) in ends.iter_mut().enumerate() {
-            for (which, end) in ends.iter_mut().enumerate() {
-                let mut pixel = first;
-                for window in windows.iter().chain([&last]) {
-                    let (one, other) = (s.fired(window, 2 * pair), s.fired(window, 2 * pair + 1));
-                    let mask = [one & other, one & !other, other & !one][which];
-                    // SAFETY: a channel's pixels are at most `PIXELS`, those of both counted once; the last 16 have room.
-                    count += unsafe { s.list(mask, pixel as u32, self.lists.as_mut_ptr().add(count)) };
-                    pixel += LANES;
-                }
-                *end = count;
+    /// From a row of a padded plane to the next.
+    fn row(&self) -> usize {
+        self.size.1 + 2
+    }
+
+    /// Whether a row of the padded planes, counted through all of them, lies within the border.
+    fn is_inside(&self, row: usize) -> bool {
+        (1..=self.size.0).contains(&(row % (self.size.0 + 2)))
+    }
+
+    /// The pixels of `first..end` within the borders, a bit each.
+    fn inside(&self, first: usize, end: usize) -> [u16; WINDOWS] {
+        let (mut inside, row) = ([0; WINDOWS], self.row());
+        for of in (first / row..end.div_ceil(row)).filter(|of| self.is_inside(*of)) {
+            let (mut at, last) = ((of * row + 1).max(first) - first, (of * row + row - 1).min(end) - first);
+            while at < last {
+                let count = (LANES - at % LANES).min(last - at);
+                inside[at / LANES] |= (((1u32 << count) - 1) << (at % LANES)) as u16;
+                at += count;
             }
         }
-        ends
+        inside
+    }
+
+    /// Lists pixels of `first..end`, one pair of channels after another.
+    #[inline(always)]
+    fn list<S: Simd>(&mut self, s: S, first: usize, end: usize) -> Listed {
+        let inside = self.inside(first, end);
+        let mut fired = [[0; WINDOWS]; LANES];
+        for (index, spikes) in self.spikes[first..end].chunks(LANES).enumerate() {
+            let mut window = [0; LANES];
+            window[..spikes.len()].copy_from_slice(spikes);
+            for (lane, fired) in fired.iter_mut().enumerate() {
+                fired[index] = s.fired(&window, lane) & inside[index];
+            }
+        }
+        let (pairs, _) = fired.as_chunks::<2>();
+        let spared = pairs.iter().map(|[one, other]| {
+            (0..WINDOWS)
+                .map(|i| {
+                    let both = one[i] & other[i];
+                    let neither = inside[i] & !(one[i] | other[i]);
+                    both.count_ones() as i32 - neither.count_ones() as i32
+                })
+                .sum::<i32>()
+        });
+        // Where pixels end within a row, sums over whole rows are not those over all pixels.
+        let whole = first.is_multiple_of(self.row()) && end.is_multiple_of(self.row());
+        let rest = whole && self.size.1 >= 2 && spared.sum::<i32>() >= LEAST_SPARED as i32;
+        let mut ends = [[0; 3]; PAIRS];
+        let mut count = 0;
+        for (ends, [one, other]) in ends.iter_mut().zip(pairs) {
+            for (which, list_end) in ends.iter_mut().enumerate() {
+                for (index, &inside) in inside.iter().enumerate().take((end - first).div_ceil(LANES)) {
+                    let (one, other) = (one[index], other[index]);
+                    let mask = match (which, rest) {
+                        (0, false) => one & other,
+                        (0, true) => inside & !(one | other),
+                        (1, false) | (2, true) => one & !other,
+                        _ => other & !one,
+                    };
+                    let pixel = (first + index * LANES) as u32;
+                    // SAFETY: a pair's pixels are at most `PIXELS`, for its lists share none; the last 16 have room.
+                    count += unsafe { s.list(mask, pixel, self.lists.as_mut_ptr().add(count)) };
+                }
+                *list_end = count;
+            }
+        }
+        Listed { pixels: (first, end), rest, ends }
     }
 
     /// Adds the gradients around the listed pixels to the sums of `ROWS` rows of taps, from `tap_row` on, and asks for those that come
@@ -104,40 +170,81 @@ impl SpikeGradient<'_> {
         s: S,
         block: usize,
         tap_row: usize,
-        ends: &Ends,
+        listed: &Listed,
         next: usize,
     ) {
         // SAFETY: the caller's.
         unsafe {
             let grads = self.grads.as_ptr().add(block * self.stride);
             let weights = self.weights.as_mut_ptr().add(block * BLOCK + tap_row * 3 * LANES * LANES);
+            let none = [[s.splat(0.0); 3]; ROWS];
+            // A sum is `all + sign * listed`.
+            let (all, sign) = match listed.rest {
+                true => (self.all::<S, ROWS>(s, grads, tap_row, listed.pixels), s.splat(-1.0)),
+                false => (none, s.splat(1.0)),
+            };
             let mut begin = 0;
             // The pixels' own and their neighbours', a share with each pair.
-            let share = (PIXELS + 2 * self.row + 2).div_ceil(PAIRS);
-            for (pair, &[both_end, one_end, other_end]) in ends.iter().enumerate() {
+            let share = (PIXELS + 2 * self.row() + 2).div_ceil(PAIRS);
+            for (pair, &[shared_end, one_end, other_end]) in listed.ends.iter().enumerate() {
                 if tap_row == 0 {
                     for pixel in pair * share..(pair + 1) * share {
                         s.fetch(self.grads.as_ptr().wrapping_add(next + pixel * LANES));
                     }
                 }
-                let mut both = [[s.splat(0.0); 3]; ROWS];
-                self.around(s, (begin, both_end), grads, tap_row, &mut both);
+                let mut shared = none;
+                self.around(s, (begin, shared_end), grads, tap_row, &mut shared);
                 for (channel, begin, end) in
-                    [(2 * pair, both_end, one_end), (2 * pair + 1, one_end, other_end)]
+                    [(2 * pair, shared_end, one_end), (2 * pair + 1, one_end, other_end)]
                 {
-                    let at = |y: usize, x: usize| weights.add(((y * 3 + x) * LANES + channel) * LANES);
-                    let mut sums: [[S::V; 3]; ROWS] =
-                        std::array::from_fn(|y| std::array::from_fn(|x| s.add(s.load(at(y, x)), both[y][x])));
-                    self.around(s, (begin, end), grads, tap_row, &mut sums);
-                    for (y, sums) in sums.into_iter().enumerate() {
-                        for (x, sum) in sums.into_iter().enumerate() {
-                            s.store(at(y, x), sum);
+                    let mut own = shared;
+                    self.around(s, (begin, end), grads, tap_row, &mut own);
+                    for (y, own) in own.into_iter().enumerate() {
+                        for (x, own) in own.into_iter().enumerate() {
+                            let at = weights.add(((y * 3 + x) * LANES + channel) * LANES);
+                            s.store(at, s.add(s.load(at), s.fma(sign, own, all[y][x])));
                         }
                     }
                 }
                 begin = other_end;
             }
         }
+    }
+
+    /// The sums over all pixels of some whole rows within the borders.
+    ///
+    /// # Safety
+    /// The rows and their neighbours must lie in the planes.
+    #[inline(always)]
+    unsafe fn all<S: Simd, const ROWS: usize>(
+        &self,
+        s: S,
+        grads: *const f32,
+        tap_row: usize,
+        (first, end): (usize, usize),
+    ) -> Taps<S::V, ROWS> {
+        let (row, width) = (self.row(), self.size.1);
+        let (first, end) = (first / row, end / row);
+        let mut all = [[s.splat(0.0); 3]; ROWS];
+        for of in first - 1..end + 1 {
+            // SAFETY: the caller's.
+            unsafe {
+                let at = |column: usize| s.load(grads.add((of * row + column) * LANES));
+                let (left, right) = (at(1), at(width));
+                let middle = (2..width).fold(s.splat(0.0), |sum, column| s.add(sum, at(column)));
+                // By the kernel's first tap a pixel reached its neighbour to the right: all columns but the first.
+                let sums = [s.add(middle, right), s.add(left, s.add(middle, right)), s.add(left, middle)];
+                for (y, all) in all.iter_mut().enumerate() {
+                    let from = of + tap_row + y;
+                    if (first + 1..end + 1).contains(&from) && self.is_inside(from - 1) {
+                        for x in 0..3 {
+                            all[x] = s.add(all[x], sums[x]);
+                        }
+                    }
+                }
+            }
+        }
+        all
     }
 
     /// Adds the gradients around some listed pixels.
@@ -151,14 +258,15 @@ impl SpikeGradient<'_> {
         (begin, end): (usize, usize),
         grads: *const f32,
         tap_row: usize,
-        sums: &mut [[S::V; 3]; ROWS],
+        sums: &mut Taps<S::V, ROWS>,
     ) {
+        let row = self.row();
         // SAFETY: the caller's.
         unsafe {
             for &pixel in self.lists.get_unchecked(begin..end) {
                 for (y, sums) in sums.iter_mut().enumerate() {
                     // By the kernel's first tap a pixel reached its neighbour one down and right, by its last the opposite one.
-                    let right = grads.add((pixel as usize + self.row + 1 - (tap_row + y) * self.row) * LANES);
+                    let right = grads.add((pixel as usize + row + 1 - (tap_row + y) * row) * LANES);
                     for (x, sum) in sums.iter_mut().enumerate() {
                         *sum = s.add(*sum, s.load(right.sub(x * LANES)));
                     }

@@ -2,9 +2,11 @@
 //!
 //! Maps are cut into tiles of 4x4 outputs, which see 6x6 inputs. Tiles and kernels are transformed, products at each of the 36
 //! places sum over the input channels ([`Product`](super::product::Product)), and the sums are transformed back.
+//! The gradients of kernels come the same way: one product for each place of a tile of inputs and a tile of gradients, F(3x3, 4x4).
 //! Gradients alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold.
 
 use super::super::simd::{Kernel, LANES, Simd};
+use super::spikes::BLOCK;
 
 /// Outputs along an edge of a tile.
 pub(in crate::cpu) const TILE: usize = 4;
@@ -13,8 +15,18 @@ const SEEN: usize = 6;
 /// Places of a transformed tile.
 pub(in crate::cpu) const PLACES: usize = SEEN * SEEN;
 
+/// What tiles are cut from.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) enum Seen {
+    /// What a tile of outputs sees: 6x6 of a padded plane.
+    Inputs,
+    /// Gradients of a tile of outputs: 4x4 within the border of a padded plane.
+    Gradients,
+}
+
 /// Transforms the tiles of one plane of one block.
 pub(in crate::cpu) struct Tiles<'a> {
+    pub(in crate::cpu) seen: Seen,
     /// A padded plane, 16 a pixel.
     pub(in crate::cpu) plane: &'a [f32],
     /// Height and width of the padded plane.
@@ -22,9 +34,10 @@ pub(in crate::cpu) struct Tiles<'a> {
     /// Tiles in a row of tiles, and the tiles to transform.
     pub(in crate::cpu) across: usize,
     pub(in crate::cpu) tiles: std::ops::Range<usize>,
-    /// Set to the transformed tiles: `[place][16]`, `stride` from a tile to the next.
+    /// Set to the transformed tiles, `stride` from a tile to the next and `place` from a place to the next.
     pub(in crate::cpu) out: &'a mut [f32],
     pub(in crate::cpu) stride: usize,
+    pub(in crate::cpu) place: usize,
 }
 
 impl Kernel for Tiles<'_> {
@@ -32,12 +45,24 @@ impl Kernel for Tiles<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        match self.seen {
+            Seen::Inputs => self.transform::<S, OfInputs, SEEN>(s, 0),
+            Seen::Gradients => self.transform::<S, OfGradients, TILE>(s, 1),
+        }
+    }
+}
+
+impl Tiles<'_> {
+    /// Tiles of `EDGE` pixels along an edge, the first `corner` pixels in from the padded plane's.
+    #[inline(always)]
+    fn transform<S: Simd, E: Edge<EDGE>, const EDGE: usize>(self, s: S, corner: usize) {
         let (height, width) = self.size;
         let count = self.tiles.len();
         assert!(self.plane.len() >= height * width * LANES);
-        assert!(count == 0 || self.out.len() >= (count - 1) * self.stride + PLACES * LANES);
+        let last = count.saturating_sub(1) * self.stride + (PLACES - 1) * self.place + LANES;
+        assert!(count == 0 || self.out.len() >= last);
         for (index, tile) in self.tiles.enumerate() {
-            let (y, x) = (tile / self.across * TILE, tile % self.across * TILE);
+            let (y, x) = (tile / self.across * TILE + corner, tile % self.across * TILE + corner);
             // What lies beyond the padded plane is 0.
             let at = |row: usize, column: usize| {
                 if y + row < height && x + column < width {
@@ -47,41 +72,69 @@ impl Kernel for Tiles<'_> {
                     s.splat(0.0)
                 }
             };
-            let mut half = [[s.splat(0.0); SEEN]; SEEN];
-            for column in 0..SEEN {
-                let seen = transform_seen(s, std::array::from_fn(|row| at(row, column)));
+            let mut half = [[s.splat(0.0); EDGE]; SEEN];
+            for column in 0..EDGE {
+                let values = E::transform(s, std::array::from_fn(|row| at(row, column)));
                 for row in 0..SEEN {
-                    half[row][column] = seen[row];
+                    half[row][column] = values[row];
                 }
             }
             for row in 0..SEEN {
-                let seen = transform_seen(s, half[row]);
+                let values = E::transform(s, half[row]);
                 for column in 0..SEEN {
-                    let place = index * self.stride + (row * SEEN + column) * LANES;
+                    let place = index * self.stride + (row * SEEN + column) * self.place;
                     // SAFETY: the largest place and index lie in `out`.
-                    unsafe { s.store(self.out.as_mut_ptr().add(place), seen[column]) };
+                    unsafe { s.store(self.out.as_mut_ptr().add(place), values[column]) };
                 }
             }
         }
     }
 }
 
-/// Six inputs transformed.
-#[inline(always)]
-fn transform_seen<S: Simd>(s: S, d: [S::V; SEEN]) -> [S::V; SEEN] {
-    let (two, four, five) = (s.splat(2.0), s.splat(4.0), s.splat(-5.0));
-    let minus_four = s.splat(-4.0);
-    let even = s.fma(minus_four, d[2], d[4]);
-    let odd = s.fma(minus_four, d[1], d[3]);
-    let (near, far) = (s.sub(d[4], d[2]), s.mul(two, s.sub(d[3], d[1])));
-    [
-        s.fma(four, d[0], s.fma(five, d[2], d[4])),
-        s.add(even, odd),
-        s.sub(even, odd),
-        s.add(near, far),
-        s.sub(near, far),
-        s.fma(four, d[1], s.fma(five, d[3], d[5])),
-    ]
+/// How the values along an edge of a tile are transformed. A trait, for closures are not sure to be compiled for the path.
+trait Edge<const EDGE: usize> {
+    fn transform<S: Simd>(s: S, values: [S::V; EDGE]) -> [S::V; SEEN];
+}
+
+struct OfInputs;
+
+impl Edge<SEEN> for OfInputs {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, d: [S::V; SEEN]) -> [S::V; SEEN] {
+        let (two, four, five) = (s.splat(2.0), s.splat(4.0), s.splat(-5.0));
+        let minus_four = s.splat(-4.0);
+        let even = s.fma(minus_four, d[2], d[4]);
+        let odd = s.fma(minus_four, d[1], d[3]);
+        let (near, far) = (s.sub(d[4], d[2]), s.mul(two, s.sub(d[3], d[1])));
+        [
+            s.fma(four, d[0], s.fma(five, d[2], d[4])),
+            s.add(even, odd),
+            s.sub(even, odd),
+            s.add(near, far),
+            s.sub(near, far),
+            s.fma(four, d[1], s.fma(five, d[3], d[5])),
+        ]
+    }
+}
+
+/// As [`transform_sums`], turned round.
+struct OfGradients;
+
+impl Edge<TILE> for OfGradients {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, g: [S::V; TILE]) -> [S::V; SEEN] {
+        let (two, four) = (s.splat(2.0), s.splat(4.0));
+        let (even, odd) = (s.add(g[0], g[2]), s.add(g[1], g[3]));
+        let (wide_even, wide_odd) = (s.fma(four, g[2], g[0]), s.mul(two, s.fma(four, g[3], g[1])));
+        [
+            g[0],
+            s.add(even, odd),
+            s.sub(even, odd),
+            s.add(wide_even, wide_odd),
+            s.sub(wide_even, wide_odd),
+            g[3],
+        ]
+    }
 }
 
 /// Transforms kernels: nine vectors of taps each to 36.
@@ -209,5 +262,66 @@ fn transform_sums<S: Simd>(s: S, m: [S::V; SEEN]) -> [S::V; TILE] {
         s.fma(s.splat(2.0), minus_two, minus_one),
         s.fma(s.splat(4.0), two, one),
         s.add(s.fma(s.splat(8.0), minus_two, minus_one), m[5]),
+    ]
+}
+
+/// Transforms sums over products of tiles of inputs and tiles of gradients to the gradients of kernels: for 16 input channels nine taps
+/// each.
+pub(in crate::cpu) struct Taps<'a> {
+    /// 36 vectors for each channel, `place` from a place to the next and `stride` from a channel to the next.
+    pub(in crate::cpu) sums: &'a [f32],
+    pub(in crate::cpu) place: usize,
+    pub(in crate::cpu) stride: usize,
+    /// `[tap][input channel][16]`.
+    pub(in crate::cpu) weights: &'a mut [f32],
+    /// Whether to set them; else to add to them.
+    pub(in crate::cpu) begin: bool,
+}
+
+impl Kernel for Taps<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        assert!(self.sums.len() >= (PLACES - 1) * self.place + (LANES - 1) * self.stride + LANES);
+        assert!(self.weights.len() >= BLOCK);
+        for channel in 0..LANES {
+            let mut half = [[s.splat(0.0); SEEN]; 3];
+            for column in 0..SEEN {
+                let sums = std::array::from_fn(|row| {
+                    let place = (row * SEEN + column) * self.place + channel * self.stride;
+                    // SAFETY: the largest place and channel lie in `sums`.
+                    unsafe { s.load(self.sums.as_ptr().add(place)) }
+                });
+                let taps = transform_products(s, sums);
+                for row in 0..3 {
+                    half[row][column] = taps[row];
+                }
+            }
+            for row in 0..3 {
+                for (column, tap) in transform_products(s, half[row]).into_iter().enumerate() {
+                    // SAFETY: nine taps of 16 channels lie in `weights`.
+                    unsafe {
+                        let at =
+                            self.weights.as_mut_ptr().add(((row * 3 + column) * LANES + channel) * LANES);
+                        s.store(at, if self.begin { tap } else { s.add(s.load(at), tap) });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Six sums transformed to three taps, as [`transform_taps`] turned round.
+#[inline(always)]
+fn transform_products<S: Simd>(s: S, m: [S::V; SEEN]) -> [S::V; 3] {
+    let sixth = s.splat(1.0 / 6.0);
+    let (one, two) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
+    let (minus_one, minus_two) = (s.sub(m[2], m[1]), s.sub(m[3], m[4]));
+    let ends = s.fma(s.splat(1.0 / 24.0), two, s.mul(s.splat(-1.0 / 6.0), one));
+    [
+        s.fma(s.splat(0.25), m[0], ends),
+        s.fma(s.splat(1.0 / 12.0), minus_two, s.mul(sixth, minus_one)),
+        s.fma(sixth, s.sub(two, one), m[5]),
     ]
 }

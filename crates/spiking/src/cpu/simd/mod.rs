@@ -200,7 +200,7 @@ pub(super) trait Simd: Copy {
         count
     }
 
-    /// Asks for the cache line of a place that will be read; any place will do.
+    /// Asks for the cache line of a place that will be read soon; any place will do.
     #[inline(always)]
     fn fetch(self, from: *const f32) {
         #[cfg(target_arch = "x86_64")]
@@ -208,6 +208,19 @@ pub(super) trait Simd: Copy {
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             _mm_prefetch::<_MM_HINT_T0>(from.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = from;
+    }
+
+    /// The same for what will be read later: into the second cache, where it leaves what the innermost one holds.
+    #[inline(always)]
+    fn fetch_later(self, from: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 has the instruction, and it never faults.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(from.cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = from;

@@ -8,6 +8,7 @@ mod sparse;
 
 use proptest::prelude::*;
 
+use super::conv::{Conv, Extent, Maps, Statistics};
 use super::kernels::adamw::{AdamStep, Move};
 use super::kernels::norm::Moments;
 use super::kernels::pool::Average;
@@ -17,6 +18,7 @@ use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES, TAPS};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::{Given, Turned};
+use super::weights::Update;
 use crate::Streams;
 
 /// Numbers of -1 to 1 in no particular order.
@@ -29,6 +31,11 @@ fn values(count: usize, seed: u64) -> Vec<f32> {
 fn spikes(count: usize, seed: u64) -> Vec<u16> {
     let (a, b) = (values(count, seed), values(count, seed + 1));
     a.iter().zip(b).map(|(a, b)| ((a * 3e4) as i32 as u16) & ((b * 3e4) as i32 as u16)).collect()
+}
+
+/// As behind a max-pool: about three in four fired.
+fn many_spikes(count: usize, seed: u64) -> Vec<u16> {
+    spikes(count, seed).into_iter().map(|spikes| !spikes).collect()
 }
 
 fn fired(spikes: u16, lane: usize) -> f64 {
@@ -139,10 +146,11 @@ proptest! {
 
     #[test]
     fn spike_gradients_are_sums_over_pixels(
-        height in 1usize..7, width in 1usize..25, planes in 1usize..5, blocks in 1usize..3, seed in 0u64..1000
+        height in 1usize..7, width in prop_oneof![5 => 1usize..25, 1 => 250usize..270], planes in 1usize..5,
+        blocks in 1usize..3, many in any::<bool>(), seed in 0u64..1000
     ) {
         let (padded, area) = ((height + 2) * (width + 2), height * width);
-        let fires = spikes(planes * area, seed);
+        let fires = if many { many_spikes(planes * area, seed) } else { spikes(planes * area, seed) };
         let map = bordered(planes, height, width, |plane, pixel| fires[plane * area + pixel]);
         let grads = values(blocks * planes * area * LANES, seed + 2);
         let grad_map = bordered(blocks * planes, height, width, |plane, pixel| {
@@ -152,7 +160,7 @@ proptest! {
             let mut weights = vec![f32::NAN; blocks * BLOCK];
             path.run(SpikeGradient {
                 spikes: &map, grads: grad_map.as_flattened(), stride: planes * padded * LANES, weights: &mut weights,
-                row: width + 2, lists: &mut vec![u32::MAX; LISTS],
+                size: (height, width), lists: &mut vec![u32::MAX; LISTS],
             });
             weights
         });
@@ -260,6 +268,47 @@ proptest! {
             sum
         };
         // Winograd's sums pass through larger numbers than the direct ones.
+        assert_sums(&found, twin, 1e-5);
+    }
+
+    /// Small maps and odd ones, tiles enough to be summed in parts, and tasks of several input blocks.
+    #[test]
+    fn weight_gradients_by_tiles_are_sums_over_pixels(
+        (height, width) in prop_oneof![Just((4, 4)), Just((3, 4)), Just((8, 7)), Just((11, 12))],
+        samples in 1usize..5, steps in 1usize..6, inputs in 1usize..50, outputs in 1usize..50, seed in 0u64..1000
+    ) {
+        let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
+        let (blocks, input_blocks, area) = (stage.blocks(), inputs.div_ceil(LANES), height * width);
+        let planes = samples * steps;
+        let map = |blocks: usize, values: &[f32]| {
+            bordered(blocks * planes, height, width, |plane, pixel| {
+                <[f32; LANES]>::try_from(&values[(plane * area + pixel) * LANES..][..LANES]).unwrap()
+            })
+        };
+        let seen = values(input_blocks * planes * area * LANES, seed);
+        let grads = values(blocks * planes * area * LANES, seed + 1);
+        let (seen_map, grad_map) = (map(input_blocks, &seen), map(blocks, &grads));
+        let found = on_all_paths(|path| {
+            let mut conv = Conv::new(stage, Some(Pool::Average(2)));
+            conv.make_room(Extent { samples, steps, planes: steps }, Statistics::Batch);
+            let Maps::Real { values, .. } = &mut conv.input else { unreachable!("behind an average pool") };
+            values.copy_from_slice(seen_map.as_flattened());
+            assert!(conv.is_tiled());
+            conv.tiled_gradients(path, Update::Keep, grad_map.as_flattened());
+            conv.weights()[0].kept.to_vec()
+        });
+        let twin = |i: usize| {
+            let (lane, channel, tap) = (i % LANES, i / LANES % LANES, i / LANES / LANES % TAPS);
+            let (block, from) = (i / BLOCK % blocks, i / BLOCK / blocks);
+            let mut sum = Sum::default();
+            for (plane, pixel) in (0..planes).flat_map(|plane| (0..area).map(move |pixel| (plane, pixel))) {
+                let at = pixel / width * (width + 2) + pixel % width + tap / 3 * (width + 2) + tap % 3;
+                let seen = seen_map[(from * planes + plane) * (height + 2) * (width + 2) + at][channel];
+                sum.add(f64::from(seen) * f64::from(grads[((block * planes + plane) * area + pixel) * LANES + lane]));
+            }
+            sum
+        };
+        assert_eq!(found.len(), input_blocks * blocks * BLOCK);
         assert_sums(&found, twin, 1e-5);
     }
 
