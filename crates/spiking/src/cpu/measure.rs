@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use super::conv::{Conv, Extent, Maps, Statistics};
 use super::kernels::adamw::{AdamStep, Move};
 use super::kernels::neuron::{Affine, Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes, Sums};
 use super::kernels::norm::{Moments, Unnormalise};
@@ -16,6 +17,7 @@ use super::memory::Floats;
 use super::plan::{ConvStage, Pool};
 use super::simd::{Kernel, LANES, Path, Simd};
 use super::turned::{Given, Turned};
+use super::weights::Update;
 use crate::{Neuron, Rule, Streams};
 
 /// A kernel with its data.
@@ -159,6 +161,12 @@ pub fn workloads(path: Path) -> Vec<Workload> {
         spike_gradient(path, "the same, 20 % fired", 20),
         spike_gradient(path, "the same, 40 % fired", 40),
         spike_gradient(path, "the same, 80 % fired", 80),
+        tiled_gradient(
+            path,
+            "weight gradient by tiles, 16 planes of 16x16, 64 to 64 channels, spikes",
+            Pool::None,
+        ),
+        tiled_gradient(path, "the same, real maps", Pool::Average(2)),
         input_gradient(path, "input gradient by Winograd, 16 planes of 14x14, 64 to 64 channels", 14, 16, 64),
         input_gradient(path, "input gradient directly, 2 planes of 4x4, 64 to 64 channels", 4, 2, 64),
         product(path),
@@ -232,19 +240,46 @@ fn input_gradient(path: Path, name: &'static str, side: usize, planes: usize, ch
     let grads = floats(blocks * planes * stage.padded() * LANES, 2);
     let mut out = Floats::zeros(planes * blocks * stage.pixels() * LANES);
     let mut room = Floats::default();
+    let operations = (planes * stage.pixels() * blocks * blocks * BLOCK * 2) as f64;
+    let bytes = 4.0 * (weights.len() + grads.len() + out.len()) as f64;
+    let run =
+        move || turned.run(Given { path, weights: &weights, grads: &grads, planes }, &mut room, &mut out);
+    Workload { name, operations, bytes, run: on_one_thread(run) }
+}
+
+/// What is shared out over threads, on one.
+fn on_one_thread(mut run: impl FnMut() + Send + 'static) -> Box<dyn FnMut()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    Box::new(move || match &pool {
+        Ok(pool) => pool.install(&mut run),
+        Err(_) => run(),
+    })
+}
+
+fn tiled_gradient(path: Path, name: &'static str, pool: Pool) -> Workload {
+    let (side, channels, planes) = (16, 64, 16);
+    let stage = stage(side, channels);
+    let mut conv = Conv::new(stage, Some(pool));
+    conv.make_room(Extent { samples: planes, steps: 1, planes: 1 }, Statistics::Batch);
+    let grads = floats(stage.blocks() * planes * stage.padded() * LANES, 1);
+    let (maps, bytes) = match &mut conv.input {
+        Maps::Real { values, .. } => {
+            let count = values.len();
+            values.copy_from_slice(&floats(count, 2));
+            (count, 4)
+        }
+        Maps::Spikes(fires) => {
+            let blocks = stage.blocks();
+            fires.copy_from_slice(&spikes(planes * blocks, side, side, 40));
+            (fires.len(), 2)
+        }
+    };
+    let weights = stage.blocks() * stage.blocks() * BLOCK;
     Workload {
         name,
-        operations: (planes * stage.pixels() * blocks * blocks * BLOCK * 2) as f64,
-        bytes: 4.0 * (weights.len() + grads.len() + out.len()) as f64,
-        run: Box::new(move || {
-            let given = Given { path, weights: &weights, grads: &grads, planes };
-            let mut run = || turned.run(given, &mut room, &mut out);
-            match &pool {
-                Ok(pool) => pool.install(run),
-                Err(_) => run(),
-            }
-        }),
+        operations: (planes * stage.pixels() * weights * 2) as f64,
+        bytes: (maps * bytes + 4 * (grads.len() + weights)) as f64,
+        run: on_one_thread(move || conv.tiled_gradients(path, Update::Keep, &grads)),
     }
 }
 

@@ -7,13 +7,16 @@ use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::{BLOCK, TAPS};
-use super::kernels::winograd::{Kernels, Outputs, PLACES, Seen, TILE, Tiles};
+use super::kernels::winograd::{Kernels, Outputs, PLACES, Plane, TILE, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
 use super::simd::{LANES, Path};
 
 /// Tiles of a batch from which on Winograd's way pays.
 const LEAST_TILES: usize = 64;
+/// The same from some input blocks on, whose kernels are transformed by many tasks.
+const LEAST_TILES_OF_WIDE: usize = 12;
+const WIDE: usize = 8;
 /// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds; more where tiles are few.
 const TASK_FLOATS: usize = 192 * 1024;
 /// Tiles of a task at least: they share one reading of the transformed kernels, which outgrow a core's cache first.
@@ -23,8 +26,12 @@ const GROUP: usize = 4;
 /// Output blocks that are summed over at a time: the kernels of one place, from these to a group of input blocks, are 32 KiB, which the
 /// innermost cache holds.
 const DEPTH: usize = 8;
+/// The most.
+const MOST_ROWS: usize = 96;
 /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
 const TRANSFORMED: usize = PLACES * LANES;
+/// f32 of kernels between two blocks, turned, and transformed.
+const SCRATCH: usize = BLOCK + PLACES * LANES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.
 const TASK_PIXELS: usize = 256;
 
@@ -74,10 +81,9 @@ impl Turned {
         turned.runs = (0..TAPS)
             .map(|tap| Run { a: u32s(stage.tap(tap) * LANES), b: u32s(tap * LANES * LANES) })
             .collect();
-        let tiles = turned.tiles_of_a_task();
         let at = |tile: usize, blocks: usize| u32s(tile * blocks * TRANSFORMED);
         turned.tile_rows =
-            (0..tiles).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, GROUP) }).collect();
+            (0..MOST_ROWS).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, GROUP) }).collect();
         turned.tile_runs = std::array::from_fn(|wide| {
             let run = |block| Run { a: at(block, 1), b: u32s(block * (wide + 1) * LANES * LANES) };
             (0..DEPTH.min(stage.blocks())).map(run).collect()
@@ -96,15 +102,21 @@ impl Turned {
 
     fn tiles_of_a_task(&self) -> usize {
         let blocks = self.stage.blocks() + GROUP;
-        (TASK_FLOATS / (TRANSFORMED * blocks)).clamp(LEAST_ROWS, 96)
+        (TASK_FLOATS / (TRANSFORMED * blocks)).clamp(LEAST_ROWS, MOST_ROWS)
     }
 
     /// The gradients of the input, `[plane][block][pixel][16]`; `room` holds the turned kernels.
     pub(super) fn run(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
-        if given.planes * self.tiles() < LEAST_TILES {
+        let tiles = given.planes * self.tiles();
+        // Which of the two ways by tiles is free: the sums are the same.
+        let enough = self.input_blocks.div_ceil(GROUP) >= rayon::current_num_threads();
+        let least = if self.input_blocks < WIDE { LEAST_TILES } else { LEAST_TILES_OF_WIDE };
+        if tiles < least {
             self.direct(given, room, out);
+        } else if tiles <= MOST_ROWS && enough {
+            self.by_kernels(given, room, out);
         } else {
-            self.winograd(given, room, out);
+            self.by_tiles(given, room, out);
         }
     }
 
@@ -152,7 +164,8 @@ impl Turned {
         });
     }
 
-    fn winograd(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
+    /// By tasks of some tiles each, which share the transformed kernels.
+    fn by_tiles(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
         let Given { path, weights, grads, planes } = given;
         let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
         let (padded, pixels) = (stage.padded(), stage.pixels());
@@ -163,7 +176,7 @@ impl Turned {
         let ((_, across), tiles) = (self.grid(), self.tiles());
         let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
         // Small maps share a task, so that its products have rows enough; large ones are done in parts.
-        let at_once = self.tile_rows.len();
+        let at_once = self.tiles_of_a_task();
         // How they are shared out is free: no sum runs over tiles.
         let threads = rayon::current_num_threads();
         let tasks = planes.div_ceil((at_once / tiles).max(1)).next_multiple_of(threads);
@@ -181,8 +194,7 @@ impl Turned {
                     {
                         let at = (block * planes + index * group + plane) * padded * LANES;
                         path.run(Tiles {
-                            seen: Seen::Inputs,
-                            plane: &grads[at..][..padded * LANES],
+                            plane: Plane::Real(&grads[at..][..padded * LANES]),
                             size: padded_size,
                             across,
                             tiles: range.clone(),
@@ -194,25 +206,10 @@ impl Turned {
                     for first in (0..input_blocks).step_by(GROUP) {
                         let vectors = GROUP.min(input_blocks - first);
                         for block in (0..blocks).step_by(DEPTH) {
-                            let runs = &self.tile_runs[vectors - 1][..DEPTH.min(blocks - block)];
-                            let of = block * input_blocks + runs.len() * first;
-                            path.run(Product {
-                                a: &seen[block * TRANSFORMED..],
-                                b: &kernels[of * LANES * TRANSFORMED..],
-                                c: sums,
-                                rows: &self.tile_rows[..rows],
-                                terms: Terms { runs, length: LANES, a_step: 1, b_step: vectors * LANES },
-                                vectors,
-                                b_stride: LANES,
-                                c_stride: TRANSFORMED,
-                                start: if block == 0 { Start::Zero } else { Start::Sum },
-                                repeat: Repeat {
-                                    times: PLACES,
-                                    a: LANES,
-                                    b: runs.len() * vectors * LANES * LANES,
-                                    c: LANES,
-                                },
-                            });
+                            let depth = DEPTH.min(blocks - block);
+                            let of = block * input_blocks + depth * first;
+                            let kernels = &kernels[of * LANES * TRANSFORMED..];
+                            self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
                         for (plane, out) in out.chunks_mut(wide).enumerate() {
                             let out = out[first * pixels * LANES..].chunks_mut(pixels * LANES);
@@ -233,8 +230,98 @@ impl Turned {
         });
     }
 
-    /// The kernels turned and transformed, in the order that products read them: `[depth][group][place][output block of the
-    /// depth][output lane][input block of the group][16]`.
+    /// By tasks of some input blocks each, which share the transformed tiles: where these are few, every kernel is transformed for one
+    /// product and stays in a core's cache.
+    fn by_kernels(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
+        let Given { path, weights, grads, planes } = given;
+        let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
+        let (padded, pixels, (_, across)) = (stage.padded(), stage.pixels(), self.grid());
+        let (tiles, rows) = (self.tiles(), planes * self.tiles());
+        let seen_size = rows * blocks * TRANSFORMED;
+        room.grow(seen_size + planes * input_blocks * pixels * LANES);
+        let (seen, room) = room.split_at_mut(seen_size);
+        seen.par_chunks_mut(tiles * blocks * TRANSFORMED).enumerate().for_each(|(plane, seen)| {
+            for block in 0..blocks {
+                path.run(Tiles {
+                    plane: Plane::Real(&grads[(block * planes + plane) * padded * LANES..][..padded * LANES]),
+                    size: (stage.height + 2, stage.width + 2),
+                    across,
+                    tiles: 0..tiles,
+                    out: &mut seen[block * TRANSFORMED..],
+                    stride: blocks * TRANSFORMED,
+                    place: LANES,
+                });
+            }
+        });
+        // `[group of input blocks][plane][input block of the group][pixel][16]`.
+        let of_group = planes * GROUP * pixels * LANES;
+        let groups = &mut room[..planes * input_blocks * pixels * LANES];
+        let seen = &*seen;
+        groups.par_chunks_mut(of_group).enumerate().for_each(|(group, out)| {
+            let wide = out.len() / (planes * pixels * LANES);
+            let of_kernels = DEPTH.min(blocks) * wide * LANES * TRANSFORMED;
+            with_floats(of_kernels + SCRATCH + rows * GROUP * TRANSFORMED, |room| {
+                let (kernels, room) = room.split_at_mut(of_kernels);
+                let (scratch, sums) = room.split_at_mut(SCRATCH);
+                for block in (0..blocks).step_by(DEPTH) {
+                    let depth = DEPTH.min(blocks - block);
+                    let kernels = &mut kernels[..depth * wide * LANES * TRANSFORMED];
+                    self.kernels(path, weights, (block, depth), group * GROUP, kernels, scratch);
+                    self.product(path, (block, depth), wide, (seen, rows), kernels, sums);
+                }
+                for (index, out) in out.chunks_mut(pixels * LANES).enumerate() {
+                    let (plane, block) = (index / wide, index % wide);
+                    path.run(Outputs {
+                        sums: &sums[(plane * tiles * GROUP + block) * TRANSFORMED..],
+                        stride: GROUP * TRANSFORMED,
+                        across,
+                        tiles: 0..tiles,
+                        plane: out,
+                        size: (stage.height, stage.width),
+                    });
+                }
+            });
+        });
+        let groups = &*groups;
+        let of_plane = input_blocks * pixels * LANES;
+        out.par_chunks_mut(of_plane).take(planes).enumerate().for_each(|(plane, out)| {
+            for (group, out) in out.chunks_mut(GROUP * pixels * LANES).enumerate() {
+                out.copy_from_slice(&groups[group * of_group + plane * out.len()..][..out.len()]);
+            }
+        });
+    }
+
+    /// Products of tiles of some output blocks and their kernels to a group of `wide` input blocks, added to the sums but for the first
+    /// blocks'.
+    fn product(
+        &self,
+        path: Path,
+        (block, depth): (usize, usize),
+        wide: usize,
+        (seen, rows): (&[f32], usize),
+        kernels: &[f32],
+        sums: &mut [f32],
+    ) {
+        path.run(Product {
+            a: &seen[block * TRANSFORMED..],
+            b: kernels,
+            c: sums,
+            rows: &self.tile_rows[..rows],
+            terms: Terms {
+                runs: &self.tile_runs[wide - 1][..depth],
+                length: LANES,
+                a_step: 1,
+                b_step: wide * LANES,
+            },
+            vectors: wide,
+            b_stride: LANES,
+            c_stride: TRANSFORMED,
+            start: if block == 0 { Start::Zero } else { Start::Sum },
+            repeat: Repeat { times: PLACES, a: LANES, b: depth * wide * LANES * LANES, c: LANES },
+        });
+    }
+
+    /// All kernels, `[depth][group]` of them.
     fn transform_kernels(&self, path: Path, weights: &[f32], kernels: &mut [f32]) {
         let input_blocks = self.input_blocks;
         let deep = kernels.par_chunks_mut(DEPTH * input_blocks * LANES * TRANSFORMED).enumerate();
@@ -242,28 +329,41 @@ impl Turned {
             let depth = kernels.len() / (input_blocks * LANES * TRANSFORMED);
             let of_groups = kernels.par_chunks_mut(depth * GROUP * LANES * TRANSFORMED).enumerate();
             of_groups.for_each(|(group, kernels)| {
-                let wide = kernels.len() / (depth * LANES * TRANSFORMED);
-                let (kernels, _) = kernels.as_chunks_mut::<LANES>();
-                with_floats(BLOCK + PLACES * LANES * LANES, |room| {
-                    let (turned, transformed) = room.split_at_mut(BLOCK);
-                    for (block, from) in (0..depth).flat_map(|block| (0..wide).map(move |from| (block, from)))
-                    {
-                        self.turn(path, weights, deep * DEPTH + block, group * GROUP + from, turned);
-                        path.run(Kernels {
-                            taps: turned,
-                            tap_stride: LANES * LANES,
-                            kernels: LANES,
-                            out: transformed,
-                            kernel_stride: LANES,
-                            stride: LANES * LANES,
-                        });
-                        for (index, kernel) in transformed.as_chunks::<LANES>().0.iter().enumerate() {
-                            let (place, lane) = (index / LANES, index % LANES);
-                            kernels[((place * depth + block) * LANES + lane) * wide + from] = *kernel;
-                        }
-                    }
+                with_floats(SCRATCH, |scratch| {
+                    self.kernels(path, weights, (deep * DEPTH, depth), group * GROUP, kernels, scratch);
                 });
             });
         });
+    }
+
+    /// The kernels of some output blocks and a group of input blocks from `first` on, turned and transformed, in the order that products
+    /// read them: `[place][output block][output lane][input block][16]`.
+    fn kernels(
+        &self,
+        path: Path,
+        weights: &[f32],
+        (block, depth): (usize, usize),
+        first: usize,
+        kernels: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let wide = kernels.len() / (depth * LANES * TRANSFORMED);
+        let (kernels, _) = kernels.as_chunks_mut::<LANES>();
+        let (turned, transformed) = scratch.split_at_mut(BLOCK);
+        for (of, from) in (0..depth).flat_map(|of| (0..wide).map(move |from| (of, from))) {
+            self.turn(path, weights, block + of, first + from, turned);
+            path.run(Kernels {
+                taps: turned,
+                tap_stride: LANES * LANES,
+                kernels: LANES,
+                out: transformed,
+                kernel_stride: LANES,
+                stride: LANES * LANES,
+            });
+            for (index, kernel) in transformed.as_chunks::<LANES>().0.iter().enumerate() {
+                let (place, lane) = (index / LANES, index % LANES);
+                kernels[((place * depth + of) * LANES + lane) * wide + from] = *kernel;
+            }
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! The weight gradient of a convolution of real maps by Winograd's way: a quarter of a direct one's products.
+//! The weight gradient of a convolution by Winograd's way: a quarter of a direct one's products.
+//!
+//! Real maps go this way, and spikes where their lists would be longer than that. It takes as long at any firing rate.
 
 use std::ops::Range;
 
@@ -6,8 +8,8 @@ use rayon::prelude::*;
 
 use super::{Conv, Maps};
 use crate::cpu::kernels::product::{Product, Repeat, Run, Start, Terms};
-use crate::cpu::kernels::spikes::{BLOCK, TAPS};
-use crate::cpu::kernels::winograd::{PLACES, Seen, TILE, Taps, Tiles};
+use crate::cpu::kernels::spikes::BLOCK;
+use crate::cpu::kernels::winograd::{PLACES, Plane, TILE, Taps, Tiles};
 use crate::cpu::memory::with_floats;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::Update;
@@ -17,17 +19,47 @@ pub(super) const TILED_BLOCKS: usize = 4;
 /// Tiles that are summed at a time at most: those of a task and its sums, 1.8 MB, which a core's cache holds.
 const AT_ONCE: usize = 64;
 
+/// Blocks of input and output channels from which on tiles of spikes are worth transforming, and tasks enough to share out.
+const LEAST_BLOCKS: usize = 8;
+/// Shares of the inputs that fired for which tiles are ahead of lists.
+const DENSE: Range<f64> = 0.23..0.79;
+
+/// What tiles are cut from.
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    Inputs,
+    /// Gradients before the norm, as in [`Room`](super::Room).
+    Gradients(&'a [f32]),
+}
+
 impl Conv {
     /// Rows and columns of tiles of a plane.
     fn grid(&self) -> (usize, usize) {
         (self.stage.height.div_ceil(TILE), self.stage.width.div_ceil(TILE))
     }
 
-    /// Whether its weight gradient is computed by tiles: for real maps in blocks of 16 where that saves half of the products.
+    /// Whether its weight gradient is computed by tiles: by the network and what fired alone, for it shapes the rounding.
     pub(in crate::cpu) fn is_tiled(&self) -> bool {
         let (rows, columns) = self.grid();
-        let spares = 2 * rows * columns * PLACES <= TAPS * self.stage.pixels();
-        matches!(self.input, Maps::Real { lanes: LANES, .. }) && spares
+        let (tiled, pixels) = (rows * columns * TILE * TILE, self.stage.pixels());
+        match &self.input {
+            // Where that saves half of the products, or more.
+            Maps::Real { lanes, .. } => *lanes == LANES && tiled <= 2 * pixels,
+            Maps::Spikes(spikes) => {
+                let wide = self.input_blocks() >= LEAST_BLOCKS && self.stage.blocks() >= LEAST_BLOCKS;
+                wide && 10 * tiled <= 11 * pixels && self.is_dense(spikes)
+            }
+        }
+    }
+
+    /// Whether a share of the inputs fired for which lists are long, theirs or those of what did not fire.
+    fn is_dense(&self, spikes: &[u16]) -> bool {
+        let fired: usize = spikes
+            .par_chunks(64 * 1024)
+            .map(|spikes| spikes.iter().map(|lanes| lanes.count_ones() as usize).sum::<usize>())
+            .sum();
+        let inputs = self.stage.inputs * self.planes_of_batch() * self.stage.pixels();
+        (inputs as f64 * DENSE.start..inputs as f64 * DENSE.end).contains(&(fired as f64))
     }
 
     /// Moves the weights by their gradients; `behind_norm` as in [`Room`](super::Room).
@@ -80,7 +112,6 @@ impl Conv {
         grads: &mut [f32],
         room: &mut [f32],
     ) {
-        let Maps::Real { values, .. } = &self.input else { unreachable!("`is_tiled` was asked") };
         let (blocks, wide, deep) = (self.stage.blocks(), self.stage.wide(), from.len());
         let (rows, columns) = self.grid();
         let all = self.planes_of_batch() * rows * columns;
@@ -89,10 +120,10 @@ impl Conv {
         let (outputs, sums) = room.split_at_mut(PLACES * of_grads);
         for first in (0..all).step_by(self.tiles_at_once()) {
             let tiles = first..(first + self.tiles_at_once()).min(all);
-            self.transform(path, Seen::Inputs, (values, from.clone()), &tiles, inputs, of_inputs);
+            self.transform(path, Source::Inputs, from.clone(), &tiles, (inputs, of_inputs));
             for block in (0..blocks).step_by(wide) {
-                let of = (behind_norm, block..block + wide);
-                self.transform(path, Seen::Gradients, of, &tiles, outputs, of_grads);
+                let source = Source::Gradients(behind_norm);
+                self.transform(path, source, block..block + wide, &tiles, (outputs, of_grads));
                 path.run(Product {
                     a: inputs,
                     b: outputs,
@@ -125,31 +156,34 @@ impl Conv {
         }
     }
 
-    /// Some tiles of the whole batch, of some blocks of its maps: `[place][tile][block][16]`.
+    /// Some tiles of the whole batch, of some blocks: `[place][tile][block][16]`, from a place to the next as given.
     fn transform(
         &self,
         path: Path,
-        seen: Seen,
-        (maps, blocks): (&[f32], Range<usize>),
+        source: Source<'_>,
+        blocks: Range<usize>,
         tiles: &Range<usize>,
-        out: &mut [f32],
-        place: usize,
+        (out, place): (&mut [f32], usize),
     ) {
         let (stage, (rows, columns)) = (&self.stage, self.grid());
         let (of_plane, count) = (rows * columns, blocks.len());
-        let size = stage.padded() * LANES;
+        let (padded, size) = (stage.padded(), stage.padded() * LANES);
         for plane in tiles.start / of_plane..tiles.end.div_ceil(of_plane) {
             let begin = plane * of_plane;
             let range = tiles.start.max(begin) - begin..tiles.end.min(begin + of_plane) - begin;
             for (index, block) in blocks.clone().enumerate() {
-                let at = (begin + range.start - tiles.start) * count + index;
+                let at = block * self.planes_of_batch() + plane;
+                let plane = match (source, &self.input) {
+                    (Source::Gradients(grads), _) => Plane::Gradients(&grads[at * size..][..size]),
+                    (Source::Inputs, Maps::Real { values, .. }) => Plane::Real(&values[at * size..][..size]),
+                    (Source::Inputs, Maps::Spikes(spikes)) => Plane::Spikes(&spikes[at * padded..][..padded]),
+                };
                 path.run(Tiles {
-                    seen,
-                    plane: &maps[(block * self.planes_of_batch() + plane) * size..][..size],
+                    plane,
                     size: (stage.height + 2, stage.width + 2),
                     across: columns,
                     tiles: range.clone(),
-                    out: &mut out[at * LANES..],
+                    out: &mut out[((begin + range.start - tiles.start) * count + index) * LANES..],
                     stride: count * LANES,
                     place,
                 });

@@ -21,7 +21,7 @@ const PAIRS: usize = LANES / 2;
 /// u32 of the lists of all channels.
 pub(in crate::cpu) const LISTS: usize = PAIRS * PIXELS + LANES;
 /// Entries that sums over all pixels must spare, for they take as long as some.
-const LEAST_SPARED: u32 = 128;
+const LEAST_SPARED: i32 = 128;
 
 /// The gradients of the weights between one block of spikes and some blocks of sums, over planes that lie one after another.
 pub(in crate::cpu) struct SpikeGradient<'a> {
@@ -136,7 +136,7 @@ impl SpikeGradient<'_> {
         });
         // Where pixels end within a row, sums over whole rows are not those over all pixels.
         let whole = first.is_multiple_of(self.row()) && end.is_multiple_of(self.row());
-        let rest = whole && self.size.1 >= 2 && spared.sum::<i32>() >= LEAST_SPARED as i32;
+        let rest = whole && self.size.1 >= 2 && spared.sum::<i32>() >= LEAST_SPARED;
         let mut ends = [[0; 3]; PAIRS];
         let mut count = 0;
         for (ends, [one, other]) in ends.iter_mut().zip(pairs) {

@@ -15,20 +15,20 @@ const SEEN: usize = 6;
 /// Places of a transformed tile.
 pub(in crate::cpu) const PLACES: usize = SEEN * SEEN;
 
-/// What tiles are cut from.
+/// A padded plane that tiles are cut from.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) enum Seen {
-    /// What a tile of outputs sees: 6x6 of a padded plane.
-    Inputs,
-    /// Gradients of a tile of outputs: 4x4 within the border of a padded plane.
-    Gradients,
+pub(in crate::cpu) enum Plane<'a> {
+    /// 16 real inputs a pixel: a tile of outputs sees 6x6.
+    Real(&'a [f32]),
+    /// 16 spikes a pixel, seen alike.
+    Spikes(&'a [u16]),
+    /// Gradients of 16 outputs a pixel, of which a tile has 4x4.
+    Gradients(&'a [f32]),
 }
 
 /// Transforms the tiles of one plane of one block.
 pub(in crate::cpu) struct Tiles<'a> {
-    pub(in crate::cpu) seen: Seen,
-    /// A padded plane, 16 a pixel.
-    pub(in crate::cpu) plane: &'a [f32],
+    pub(in crate::cpu) plane: Plane<'a>,
     /// Height and width of the padded plane.
     pub(in crate::cpu) size: (usize, usize),
     /// Tiles in a row of tiles, and the tiles to transform.
@@ -45,9 +45,10 @@ impl Kernel for Tiles<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.seen {
-            Seen::Inputs => self.transform::<S, OfInputs, SEEN>(s, 0),
-            Seen::Gradients => self.transform::<S, OfGradients, TILE>(s, 1),
+        match self.plane {
+            Plane::Real(plane) => self.transform::<S, _, OfInputs, SEEN>(s, plane, 0),
+            Plane::Spikes(plane) => self.transform::<S, _, OfInputs, SEEN>(s, plane, 0),
+            Plane::Gradients(plane) => self.transform::<S, _, OfGradients, TILE>(s, plane, 1),
         }
     }
 }
@@ -55,10 +56,10 @@ impl Kernel for Tiles<'_> {
 impl Tiles<'_> {
     /// Tiles of `EDGE` pixels along an edge, the first `corner` pixels in from the padded plane's.
     #[inline(always)]
-    fn transform<S: Simd, E: Edge<EDGE>, const EDGE: usize>(self, s: S, corner: usize) {
+    fn transform<S: Simd, P: Pixels, E: Edge<EDGE>, const EDGE: usize>(self, s: S, plane: P, corner: usize) {
         let (height, width) = self.size;
         let count = self.tiles.len();
-        assert!(self.plane.len() >= height * width * LANES);
+        assert!(plane.count() >= height * width);
         let last = count.saturating_sub(1) * self.stride + (PLACES - 1) * self.place + LANES;
         assert!(count == 0 || self.out.len() >= last);
         for (index, tile) in self.tiles.enumerate() {
@@ -67,7 +68,7 @@ impl Tiles<'_> {
             let at = |row: usize, column: usize| {
                 if y + row < height && x + column < width {
                     // SAFETY: inside the plane, which holds height * width pixels.
-                    unsafe { s.load(self.plane.as_ptr().add(((y + row) * width + x + column) * LANES)) }
+                    unsafe { plane.get(s, (y + row) * width + x + column) }
                 } else {
                     s.splat(0.0)
                 }
@@ -88,6 +89,39 @@ impl Tiles<'_> {
                 }
             }
         }
+    }
+}
+
+/// Pixels of 16 channels.
+trait Pixels: Copy {
+    fn count(self) -> usize;
+
+    /// # Safety
+    /// `pixel` must be one of them.
+    unsafe fn get<S: Simd>(self, s: S, pixel: usize) -> S::V;
+}
+
+impl Pixels for &[f32] {
+    fn count(self) -> usize {
+        self.len() / LANES
+    }
+
+    #[inline(always)]
+    unsafe fn get<S: Simd>(self, s: S, pixel: usize) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { s.load(self.as_ptr().add(pixel * LANES)) }
+    }
+}
+
+impl Pixels for &[u16] {
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    unsafe fn get<S: Simd>(self, s: S, pixel: usize) -> S::V {
+        // SAFETY: the caller's.
+        s.only(unsafe { *self.get_unchecked(pixel) }, s.splat(1.0))
     }
 }
 

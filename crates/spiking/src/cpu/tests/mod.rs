@@ -230,10 +230,12 @@ proptest! {
         }
     }
 
-    /// Both ways of the input gradient, small maps and odd ones.
+    /// All ways of the input gradient, small maps and odd ones.
     #[test]
     fn input_gradients_are_turned_convolutions(
-        height in 1usize..12, width in 1usize..12, planes in 1usize..9, inputs in 1usize..34, outputs in 1usize..34, seed in 0u64..1000
+        height in 1usize..12, width in 1usize..12, planes in 1usize..9,
+        inputs in prop_oneof![4 => 1usize..34, 1 => 113usize..150], outputs in prop_oneof![4 => 1usize..34, 1 => 113usize..150],
+        seed in 0u64..1000
     ) {
         let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
         let (blocks, input_blocks, area) = (stage.blocks(), inputs.div_ceil(LANES), height * width);
@@ -275,25 +277,31 @@ proptest! {
     #[test]
     fn weight_gradients_by_tiles_are_sums_over_pixels(
         (height, width) in prop_oneof![Just((4, 4)), Just((3, 4)), Just((8, 7)), Just((11, 12))],
-        samples in 1usize..5, steps in 1usize..6, inputs in 1usize..50, outputs in 1usize..50, seed in 0u64..1000
+        samples in 1usize..5, steps in 1usize..6, inputs in 1usize..50, outputs in 1usize..50, real in any::<bool>(), seed in 0u64..1000
     ) {
         let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
         let (blocks, input_blocks, area) = (stage.blocks(), inputs.div_ceil(LANES), height * width);
         let planes = samples * steps;
+        let fires = spikes(input_blocks * planes * area, seed);
+        let spike_map = bordered(input_blocks * planes, height, width, |plane, pixel| fires[plane * area + pixel]);
         let map = |blocks: usize, values: &[f32]| {
             bordered(blocks * planes, height, width, |plane, pixel| {
                 <[f32; LANES]>::try_from(&values[(plane * area + pixel) * LANES..][..LANES]).unwrap()
             })
         };
-        let seen = values(input_blocks * planes * area * LANES, seed);
+        let seen: Vec<f32> = match real {
+            true => values(input_blocks * planes * area * LANES, seed),
+            false => fires.iter().flat_map(|fires| (0..LANES).map(|lane| fired(*fires, lane) as f32)).collect(),
+        };
         let grads = values(blocks * planes * area * LANES, seed + 1);
         let (seen_map, grad_map) = (map(input_blocks, &seen), map(blocks, &grads));
         let found = on_all_paths(|path| {
-            let mut conv = Conv::new(stage, Some(Pool::Average(2)));
+            let mut conv = Conv::new(stage, Some(if real { Pool::Average(2) } else { Pool::None }));
             conv.make_room(Extent { samples, steps, planes: steps }, Statistics::Batch);
-            let Maps::Real { values, .. } = &mut conv.input else { unreachable!("behind an average pool") };
-            values.copy_from_slice(seen_map.as_flattened());
-            assert!(conv.is_tiled());
+            match &mut conv.input {
+                Maps::Real { values, .. } => values.copy_from_slice(seen_map.as_flattened()),
+                Maps::Spikes(spikes) => spikes.copy_from_slice(&spike_map),
+            }
             conv.tiled_gradients(path, Update::Keep, grad_map.as_flattened());
             conv.weights()[0].kept.to_vec()
         });
@@ -302,9 +310,15 @@ proptest! {
             let (block, from) = (i / BLOCK % blocks, i / BLOCK / blocks);
             let mut sum = Sum::default();
             for (plane, pixel) in (0..planes).flat_map(|plane| (0..area).map(move |pixel| (plane, pixel))) {
-                let at = pixel / width * (width + 2) + pixel % width + tap / 3 * (width + 2) + tap % 3;
-                let seen = seen_map[(from * planes + plane) * (height + 2) * (width + 2) + at][channel];
-                sum.add(f64::from(seen) * f64::from(grads[((block * planes + plane) * area + pixel) * LANES + lane]));
+                let grad = f64::from(grads[((block * planes + plane) * area + pixel) * LANES + lane]);
+                let product = |tap: usize| {
+                    let at = (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
+                    let seen = seen_map[(from * planes + plane) * (height + 2) * (width + 2) + at][channel];
+                    grad * f64::from(seen)
+                };
+                sum.value += product(tap);
+                // Sums of all taps pass through the same places.
+                sum.magnitudes += (0..TAPS).map(|tap| product(tap).abs()).sum::<f64>();
             }
             sum
         };
