@@ -14,20 +14,21 @@ use super::simd::{LANES, Path};
 
 /// Tiles of a batch from which on Winograd's way pays.
 const LEAST_TILES: usize = 64;
-/// The same from some input blocks on, whose kernels are transformed by many tasks.
+/// The same of [`WIDE`] maps, whose kernels are transformed by several tasks.
 const LEAST_TILES_OF_WIDE: usize = 12;
+/// Input blocks of wide maps at least.
 const WIDE: usize = 8;
 /// f32 of transformed tiles and sums that one task holds at a time: 768 KiB, which a core's cache holds; more where tiles are few.
 const TASK_FLOATS: usize = 192 * 1024;
 /// Tiles of a task at least: they share one reading of the transformed kernels, which outgrow a core's cache first.
 const LEAST_ROWS: usize = 48;
+/// Tiles of a task at most.
+const MOST_ROWS: usize = 96;
 /// Input blocks whose sums are computed and transformed back together.
 const GROUP: usize = 4;
 /// Output blocks that are summed over at a time: the kernels of one place, from these to a group of input blocks, are 32 KiB, which the
 /// innermost cache holds.
 const DEPTH: usize = 8;
-/// The most.
-const MOST_ROWS: usize = 96;
 /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
 const TRANSFORMED: usize = PLACES * LANES;
 /// f32 of kernels between two blocks, turned, and transformed.
