@@ -2,6 +2,7 @@
 
 use crate::{Layer, NetworkSpec, Result, SpikingError};
 
+use super::kernels::winograd::TILE;
 use super::simd::LANES;
 use super::weights::PANEL;
 
@@ -77,6 +78,11 @@ impl ConvStage {
     /// From a pixel's top left neighbour to what a tap of the kernel sees.
     pub(super) const fn tap(&self, tap: usize) -> usize {
         tap / 3 * (self.width + 2) + tap % 3
+    }
+
+    /// Rows and columns of Winograd's tiles.
+    pub(super) const fn tiles(&self) -> (usize, usize) {
+        (self.height.div_ceil(TILE), self.width.div_ceil(TILE))
     }
 
     /// Height and width behind the pool.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::{BLOCK, TAPS};
-use super::kernels::winograd::{Kernels, Outputs, PLACES, Plane, TILE, Tiles};
+use super::kernels::winograd::{Kernels, Outputs, PLACES, Plane, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
 use super::simd::{LANES, Path};
@@ -92,13 +92,9 @@ impl Turned {
         turned
     }
 
-    /// Rows and columns of tiles of a plane.
-    fn grid(&self) -> (usize, usize) {
-        (self.stage.height.div_ceil(TILE), self.stage.width.div_ceil(TILE))
-    }
-
     fn tiles(&self) -> usize {
-        self.grid().0 * self.grid().1
+        let (rows, columns) = self.stage.tiles();
+        rows * columns
     }
 
     fn tiles_of_a_task(&self) -> usize {
@@ -174,7 +170,7 @@ impl Turned {
         room.grow(size);
         self.transform_kernels(path, weights, &mut room[..size]);
         let (kernels, wide) = (&**room, input_blocks * pixels * LANES);
-        let ((_, across), tiles) = (self.grid(), self.tiles());
+        let ((_, across), tiles) = (self.stage.tiles(), self.tiles());
         let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
         // Small maps share a task, so that its products have rows enough; large ones are done in parts.
         let at_once = self.tiles_of_a_task();
@@ -236,7 +232,7 @@ impl Turned {
     fn by_kernels(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
         let Given { path, weights, grads, planes } = given;
         let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
-        let (padded, pixels, (_, across)) = (stage.padded(), stage.pixels(), self.grid());
+        let (padded, pixels, (_, across)) = (stage.padded(), stage.pixels(), self.stage.tiles());
         let (tiles, rows) = (self.tiles(), planes * self.tiles());
         let seen_size = rows * blocks * TRANSFORMED;
         room.grow(seen_size + planes * input_blocks * pixels * LANES);

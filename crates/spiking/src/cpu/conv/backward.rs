@@ -44,7 +44,7 @@ impl Conv {
             }
             watch.lap(layer, Part::NormBack);
             if !first {
-                let planes = self.extent.samples * self.extent.planes;
+                let planes = self.planes_of_batch();
                 let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
                 room.behind_pool.grow(wide);
                 let Room { behind_norm, behind_pool, kernels, .. } = room;
@@ -307,13 +307,13 @@ impl Conv {
     /// shapes the order of summation.
     fn part(&self) -> usize {
         let pairs = self.input_blocks() * self.stage.blocks();
-        (self.extent.samples * self.extent.planes).div_ceil(GRADIENT_TASKS.div_ceil(pairs))
+        self.planes_of_batch().div_ceil(GRADIENT_TASKS.div_ceil(pairs))
     }
 
     /// Moves the weights by their gradients.
     fn weight_gradients(&mut self, path: Path, update: Update, room: &mut Room) {
         let (stage, blocks) = (self.stage, self.stage.blocks());
-        let all = self.extent.samples * self.extent.planes;
+        let all = self.planes_of_batch();
         let pairs = self.input_blocks() * blocks;
         let part = self.part();
         let parts = all.div_ceil(part);
@@ -351,7 +351,7 @@ impl Conv {
         weights: &mut [f32],
     ) {
         let (stage, blocks) = (&self.stage, self.stage.blocks());
-        let (padded, all) = (stage.padded(), self.extent.samples * self.extent.planes);
+        let (padded, all) = (stage.padded(), self.planes_of_batch());
         let (from, block) = (pair / blocks, pair % blocks);
         let grads = &behind_norm[(block * all + planes.start) * padded * LANES..];
         let stride = all * padded * LANES;

@@ -39,13 +39,13 @@ impl Conv {
 
     /// Where a plane of a block begins in `output`, in planes.
     pub(super) fn output_at(&self, block: usize, plane: usize) -> usize {
-        let (planes, wide) = (self.extent.samples * self.extent.planes, self.stage.wide());
+        let (planes, wide) = (self.planes_of_batch(), self.stage.wide());
         (block / wide * planes + plane) * wide + block % wide
     }
 
     fn convolve(&mut self, path: Path) {
         let (stage, wide) = (self.stage, self.stage.wide());
-        let planes = self.extent.samples * self.extent.planes;
+        let planes = self.planes_of_batch();
         let (chunk, plane) = ((TASK_PIXELS / stage.pixels() / wide).max(1) * wide, stage.pixels() * LANES);
         let (mut outputs, mut moments) = (std::mem::take(&mut self.output), std::mem::take(&mut self.sums));
         let groups = outputs.par_chunks_mut(planes * wide * plane);
@@ -65,7 +65,7 @@ impl Conv {
     /// The sums of a group of blocks, from `block` on, at some planes, from `first` on.
     fn convolve_planes(&self, path: Path, block: usize, first: usize, sums: &mut [f32]) {
         let (stage, lanes, wide) = (self.stage, self.lanes(), self.stage.wide());
-        let planes = self.extent.samples * self.extent.planes;
+        let planes = self.planes_of_batch();
         let (padded, plane) = (stage.padded(), stage.pixels() * LANES);
         let count = sums.len() / plane / wide;
         let bias = &self.bias.values[block * LANES..];

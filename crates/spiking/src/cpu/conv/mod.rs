@@ -91,7 +91,7 @@ pub(super) struct Room {
     pub(super) behind_pool: Floats,
     /// Weight gradients, one after another for each part of the batch.
     parts: Floats,
-    /// Kernels of the input gradient.
+    /// Kernels of the input gradient, or its transformed tiles.
     kernels: Floats,
     /// `[block][plane][4][16]`.
     terms: Floats,
@@ -182,6 +182,11 @@ impl Conv {
     /// Planes of input that a sample has: its time steps, or 1 if it is the same at each.
     pub(super) fn planes(&self) -> usize {
         self.extent.planes
+    }
+
+    /// Planes of input of the whole batch.
+    fn planes_of_batch(&self) -> usize {
+        self.extent.samples * self.extent.planes
     }
 
     fn input_blocks(&self) -> usize {

@@ -33,14 +33,9 @@ enum Source<'a> {
 }
 
 impl Conv {
-    /// Rows and columns of tiles of a plane.
-    fn grid(&self) -> (usize, usize) {
-        (self.stage.height.div_ceil(TILE), self.stage.width.div_ceil(TILE))
-    }
-
     /// Whether its weight gradient is computed by tiles: by the network and what fired alone, for it shapes the rounding.
     pub(in crate::cpu) fn is_tiled(&self) -> bool {
-        let (rows, columns) = self.grid();
+        let (rows, columns) = self.stage.tiles();
         let (tiled, pixels) = (rows * columns * TILE * TILE, self.stage.pixels());
         match &self.input {
             // Where that saves half of the products, or more.
@@ -81,13 +76,9 @@ impl Conv {
         self.weight = weight;
     }
 
-    fn planes_of_batch(&self) -> usize {
-        self.extent.samples * self.extent.planes
-    }
-
     /// Tiles that are summed at a time: by the network and the batch alone, for the cut shapes the order of summation.
     fn tiles_at_once(&self) -> usize {
-        let (rows, columns) = self.grid();
+        let (rows, columns) = self.stage.tiles();
         let all = self.planes_of_batch() * rows * columns;
         all.div_ceil(all.div_ceil(AT_ONCE).max(1))
     }
@@ -113,7 +104,7 @@ impl Conv {
         room: &mut [f32],
     ) {
         let (blocks, wide, deep) = (self.stage.blocks(), self.stage.wide(), from.len());
-        let (rows, columns) = self.grid();
+        let (rows, columns) = self.stage.tiles();
         let all = self.planes_of_batch() * rows * columns;
         let [of_inputs, of_grads, of_sums] = self.tiled_places(deep);
         let (inputs, room) = room.split_at_mut(PLACES * of_inputs);
@@ -165,7 +156,7 @@ impl Conv {
         tiles: &Range<usize>,
         (out, place): (&mut [f32], usize),
     ) {
-        let (stage, (rows, columns)) = (&self.stage, self.grid());
+        let (stage, (rows, columns)) = (&self.stage, self.stage.tiles());
         let (of_plane, count) = (rows * columns, blocks.len());
         let (padded, size) = (stage.padded(), stage.padded() * LANES);
         for plane in tiles.start / of_plane..tiles.end.div_ceil(of_plane) {
