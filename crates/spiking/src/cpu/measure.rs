@@ -12,7 +12,7 @@ use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
-use super::kernels::spikes::{BLOCK, Pixel, SpikeProduct, TABLES};
+use super::kernels::spikes::{BLOCK, SpikeProduct, TABLES};
 use super::memory::Floats;
 use super::plan::{ConvStage, Pool};
 use super::simd::{Kernel, LANES, Path, Simd};
@@ -149,10 +149,6 @@ fn stage(side: usize, channels: usize) -> ConvStage {
     ConvStage { layer: 0, inputs: channels, outputs: channels, height: side, width: side, pool: Pool::None }
 }
 
-fn pixels(stage: &ConvStage) -> Vec<Pixel> {
-    (0..stage.pixels()).map(|p| Pixel { padded: stage.corner(p) as u32, flat: p as u32 }).collect()
-}
-
 /// Every kernel on a typical shape.
 pub fn workloads(path: Path) -> Vec<Workload> {
     vec![
@@ -185,8 +181,8 @@ const SIDE: usize = 14;
 const PLANES: usize = 32;
 
 fn spike_product(path: Path) -> Workload {
-    let (padded, blocks) = ((SIDE + 2) * (SIDE + 2), 4);
-    let (map, pixels) = (spikes(PLANES, SIDE, SIDE, 20), pixels(&stage(SIDE, LANES)));
+    let blocks = 4;
+    let map = spikes(PLANES, SIDE, SIDE, 20);
     let (weights, mut sums) =
         (floats(blocks * BLOCK, 1), Floats::zeros(PLANES * blocks * SIDE * SIDE * LANES));
     let (bias, mut table) = (floats(blocks * LANES, 2), Floats::zeros(TABLES));
@@ -201,9 +197,7 @@ fn spike_product(path: Path) -> Workload {
                 blocks,
                 weights: &weights,
                 bias: Some(&bias),
-                pixels: &pixels,
-                padded,
-                row: SIDE + 2,
+                size: (SIDE, SIDE),
                 table: &mut table,
             });
         }),

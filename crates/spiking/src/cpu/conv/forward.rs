@@ -81,9 +81,7 @@ impl Conv {
                         blocks: wide,
                         weights,
                         bias: (from == 0).then_some(bias),
-                        pixels: &self.lists.pixels,
-                        padded,
-                        row: stage.width + 2,
+                        size: (stage.height, stage.width),
                         table,
                     });
                 }),

@@ -4,14 +4,13 @@ use super::PRODUCT_PIXELS;
 use super::tiled::TILED_BLOCKS;
 use crate::cpu::kernels::neuron::Routes;
 use crate::cpu::kernels::product::{Row, Run};
-use crate::cpu::kernels::spikes::{Pixel, TAPS};
+use crate::cpu::kernels::spikes::TAPS;
 use crate::cpu::plan::{ConvStage, Pool};
 use crate::cpu::simd::LANES;
 
 /// Places and offsets that follow from the stage alone.
 #[derive(Debug, Clone)]
 pub(super) struct Lists {
-    pub(super) pixels: Vec<Pixel>,
     /// The pixels of some planes as rows of a dense product: into the padded input, out to the sums.
     pub(super) forward_rows: Vec<Row>,
     /// Taps as runs of the lanes below them.
@@ -47,7 +46,6 @@ impl Lists {
             if y < rows_behind && x < columns_behind { u32s(y * columns_behind + x) } else { Routes::NOWHERE }
         };
         Self {
-            pixels: pixels.clone().map(|p| Pixel { padded: u32s(stage.corner(p)), flat: u32s(p) }).collect(),
             forward_rows: (0..at_once * stage.pixels())
                 .map(|i| (i / stage.pixels(), i % stage.pixels()))
                 .map(|(plane, p)| Row {
