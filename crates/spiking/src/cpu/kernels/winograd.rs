@@ -64,30 +64,49 @@ impl Tiles<'_> {
         assert!(count == 0 || self.out.len() >= last);
         for (index, tile) in self.tiles.enumerate() {
             let (y, x) = (tile / self.across * TILE + corner, tile % self.across * TILE + corner);
-            // What lies beyond the padded plane is 0.
-            let at = |row: usize, column: usize| {
-                if y + row < height && x + column < width {
-                    // SAFETY: inside the plane, which holds height * width pixels.
-                    unsafe { plane.get(s, (y + row) * width + x + column) }
-                } else {
-                    s.splat(0.0)
-                }
-            };
-            let mut half = [[s.splat(0.0); EDGE]; SEEN];
-            for column in 0..EDGE {
-                let values = E::transform(s, std::array::from_fn(|row| at(row, column)));
-                for row in 0..SEEN {
-                    half[row][column] = values[row];
+            let out = &mut self.out[index * self.stride..];
+            // SAFETY: a tile is said to be whole only if it lies in the plane, and the largest place lies in `out`.
+            unsafe {
+                match y + EDGE <= height && x + EDGE <= width {
+                    true => tile_of::<S, P, E, EDGE, true>(s, plane, (y, x), self.size, out, self.place),
+                    false => tile_of::<S, P, E, EDGE, false>(s, plane, (y, x), self.size, out, self.place),
                 }
             }
-            for row in 0..SEEN {
-                let values = E::transform(s, half[row]);
-                for column in 0..SEEN {
-                    let place = index * self.stride + (row * SEEN + column) * self.place;
-                    // SAFETY: the largest place and index lie in `out`.
-                    unsafe { s.store(self.out.as_mut_ptr().add(place), values[column]) };
-                }
-            }
+        }
+    }
+}
+
+/// Transforms the tile at (y, x). One that is WHOLE is not asked at each pixel whether it is there.
+///
+/// # Safety
+/// The plane must hold `height * width` pixels, a WHOLE tile must lie inside it, and `out` must hold 36 places.
+#[inline(always)]
+unsafe fn tile_of<S: Simd, P: Pixels, E: Edge<EDGE>, const EDGE: usize, const WHOLE: bool>(
+    s: S,
+    plane: P,
+    (y, x): (usize, usize),
+    (height, width): (usize, usize),
+    out: &mut [f32],
+    place: usize,
+) {
+    // What lies beyond the padded plane is 0.
+    let at = |row: usize, column: usize| match WHOLE || y + row < height && x + column < width {
+        // SAFETY: inside the plane.
+        true => unsafe { plane.get(s, (y + row) * width + x + column) },
+        false => s.splat(0.0),
+    };
+    let mut half = [[s.splat(0.0); EDGE]; SEEN];
+    for column in 0..EDGE {
+        let values = E::transform(s, std::array::from_fn(|row| at(row, column)));
+        for row in 0..SEEN {
+            half[row][column] = values[row];
+        }
+    }
+    for row in 0..SEEN {
+        let values = E::transform(s, half[row]);
+        for column in 0..SEEN {
+            // SAFETY: the caller's.
+            unsafe { s.store(out.as_mut_ptr().add((row * SEEN + column) * place), values[column]) };
         }
     }
 }
@@ -258,29 +277,49 @@ impl Kernel for Outputs<'_> {
         assert!(self.plane.len() >= height * width * LANES);
         let count = self.tiles.len();
         assert!(count == 0 || self.sums.len() >= (count - 1) * self.stride + PLACES * LANES);
-        for (index, tile) in self.tiles.enumerate() {
+        for (index, tile) in self.tiles.clone().enumerate() {
             let (y, x) = (tile / self.across * TILE, tile % self.across * TILE);
-            let mut half = [[s.splat(0.0); SEEN]; TILE];
-            for column in 0..SEEN {
-                let sums = std::array::from_fn(|row| {
-                    let place = index * self.stride + (row * SEEN + column) * LANES;
-                    // SAFETY: the largest place and index lie in `sums`.
-                    unsafe { s.load(self.sums.as_ptr().add(place)) }
-                });
-                let outputs = transform_sums(s, sums);
-                for row in 0..TILE {
-                    half[row][column] = outputs[row];
+            let sums = &self.sums[index * self.stride..];
+            // SAFETY: a tile is said to be whole only if it lies in the plane, and the largest place lies in `sums`.
+            unsafe {
+                match y + TILE <= height && x + TILE <= width {
+                    true => outputs_of::<S, true>(s, sums, self.plane, (y, x), self.size),
+                    false => outputs_of::<S, false>(s, sums, self.plane, (y, x), self.size),
                 }
             }
-            for row in 0..TILE {
-                let outputs = transform_sums(s, half[row]);
-                for column in 0..TILE {
-                    if y + row < height && x + column < width {
-                        let at = ((y + row) * width + x + column) * LANES;
-                        // SAFETY: inside the plane.
-                        unsafe { s.store(self.plane.as_mut_ptr().add(at), outputs[column]) };
-                    }
-                }
+        }
+    }
+}
+
+/// Transforms the sums of the tile at (y, x). One that is WHOLE is not asked at each pixel whether it is there.
+///
+/// # Safety
+/// `sums` must hold 36 places, the plane `height * width` pixels, and a WHOLE tile must lie inside it.
+#[inline(always)]
+unsafe fn outputs_of<S: Simd, const WHOLE: bool>(
+    s: S,
+    sums: &[f32],
+    plane: &mut [f32],
+    (y, x): (usize, usize),
+    (height, width): (usize, usize),
+) {
+    let mut half = [[s.splat(0.0); SEEN]; TILE];
+    for column in 0..SEEN {
+        // SAFETY: the caller's.
+        let sums =
+            std::array::from_fn(|row| unsafe { s.load(sums.as_ptr().add((row * SEEN + column) * LANES)) });
+        let outputs = transform_sums(s, sums);
+        for row in 0..TILE {
+            half[row][column] = outputs[row];
+        }
+    }
+    for row in 0..TILE {
+        let outputs = transform_sums(s, half[row]);
+        for column in 0..TILE {
+            if WHOLE || y + row < height && x + column < width {
+                let at = ((y + row) * width + x + column) * LANES;
+                // SAFETY: inside the plane.
+                unsafe { s.store(plane.as_mut_ptr().add(at), outputs[column]) };
             }
         }
     }
