@@ -152,8 +152,11 @@ impl Linear {
         self.current.par_chunks_mut(wide * size).enumerate().for_each(|(index, current)| {
             let first = index * wide;
             let blocks = current.len() / size;
-            let panels = weights.chunks(PANEL * stage.blocks() * LANES);
-            for (panel, (weights, lanes)) in panels.zip(input_lanes.chunks(BLOCKS * lane_rows)).enumerate() {
+            let panels = weights[first * PANEL * LANES..].chunks(PANEL * stage.blocks() * LANES);
+            let panels = panels.map(|weights| &weights[..blocks * PANEL * LANES]);
+            let next = panels.clone().skip(1).chain([&[][..]]);
+            let panels = panels.zip(next).zip(input_lanes.chunks(BLOCKS * lane_rows));
+            for (panel, ((weights, ahead), lanes)) in panels.enumerate() {
                 path.run(SparseProduct {
                     a: &input[panel * PANEL..],
                     a_block: LANES,
@@ -164,7 +167,7 @@ impl Linear {
                     rows,
                     // Dropout silences a feature of a sample at all of its time steps.
                     alike: steps,
-                    b: &weights[first * PANEL * LANES..],
+                    b: weights,
                     b_step: LANES,
                     b_stride: PANEL * LANES,
                     c: current,
@@ -172,6 +175,7 @@ impl Linear {
                     c_stride: size,
                     vectors: blocks,
                     start: if panel == 0 { Start::Bias(&bias[first * LANES..]) } else { Start::Sum },
+                    ahead,
                 });
             }
             for (block, current) in current.chunks_mut(size).enumerate() {
@@ -320,6 +324,7 @@ impl Linear {
                 c_stride: LANES,
                 vectors: BLOCKS,
                 start: Start::Zero,
+                ahead: &[],
             });
         };
         // A panel's features of all rows, one after another: far apart they would share few places in a core's cache.

@@ -108,6 +108,8 @@ pub(in crate::cpu) struct SparseProduct<'a> {
     pub(in crate::cpu) c_stride: usize,
     pub(in crate::cpu) vectors: usize,
     pub(in crate::cpu) start: Start<'a>,
+    /// What is read next: asked for meanwhile, since terms that take no part hide it from a core.
+    pub(in crate::cpu) ahead: &'a [f32],
 }
 
 impl Kernel for SparseProduct<'_> {
@@ -159,11 +161,22 @@ impl SparseProduct<'_> {
     #[inline(always)]
     fn rows_by<S: Simd, const P: usize, const Q: usize>(&mut self, s: S, q: usize) {
         let whole = self.rows / P * P;
+        // Every tile asks for a share.
+        let tiles = self.rows.div_ceil(P);
+        let share = (self.ahead.len() / LANES).div_ceil(tiles * self.vectors.div_ceil(Q)).max(1) * LANES;
+        let mut ahead = self.ahead.chunks(share).skip(q / Q * tiles);
+        let mut ask = || {
+            for line in ahead.next().unwrap_or_default().chunks(LANES) {
+                s.fetch_later(line.as_ptr());
+            }
+        };
         // SAFETY: `check` passed; the rows stay below `rows`, and q + Q within `vectors`.
         unsafe {
             for first in (0..whole).step_by(P) {
+                ask();
                 self.tile::<S, P, Q>(s, first, q);
             }
+            ask();
             for first in whole..self.rows {
                 self.tile::<S, 1, Q>(s, first, q);
             }

@@ -45,6 +45,7 @@ proptest! {
                 c_stride: LANES,
                 vectors: PANEL / LANES,
                 start: Start::Zero,
+                ahead: &[],
             });
             let mut of_weights = vec![f32::NAN; blocks * PANEL * LANES];
             for ((grads, listed), out) in grads.chunks(size).zip(&listed).zip(of_weights.chunks_mut(PANEL * LANES)) {
@@ -112,6 +113,7 @@ proptest! {
                 c_stride: LANES,
                 vectors,
                 start,
+                ahead: &b,
             });
             let mut dense = before.clone();
             path.run(Product {
