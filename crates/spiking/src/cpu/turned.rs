@@ -52,7 +52,7 @@ pub(super) struct Given<'a> {
 pub(super) struct Turned {
     stage: ConvStage,
     input_blocks: usize,
-    /// The pixels of some planes as rows of a direct product, and taps as its runs of the output lanes below them.
+    /// The pixels of some planes as rows of a direct product, and rows of taps as its runs of the output lanes below them.
     rows: Vec<Row>,
     runs: Vec<Run>,
     /// Tiles as rows of Winograd's products, and output blocks as their runs, for a group of 1 to [`GROUP`] input blocks.
@@ -80,6 +80,7 @@ impl Turned {
         };
         turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
         turned.runs = (0..TAPS)
+            .step_by(3)
             .map(|tap| Run { a: u32s(stage.tap(tap) * LANES), b: u32s(tap * LANES * LANES) })
             .collect();
         let at = |tile: usize, blocks: usize| u32s(tile * blocks * TRANSFORMED);
@@ -142,14 +143,14 @@ impl Turned {
             let count = out.len() / wide;
             for block in 0..blocks {
                 // A row of taps at a time: its weights stay in the innermost cache.
-                for (row, runs) in self.runs.chunks(3).enumerate() {
+                for (row, runs) in self.runs.chunks(1).enumerate() {
                     path.run(Product {
                         a: &grads[(block * planes + index * group) * padded * LANES..]
                             [..count * padded * LANES],
                         b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
                         c: out,
                         rows: &self.rows[..count * pixels],
-                        terms: Terms { runs, length: LANES, a_step: 1, b_step: LANES },
+                        terms: Terms { runs, length: 3 * LANES, a_step: 1, b_step: LANES },
                         vectors: input_blocks,
                         b_stride: BLOCK,
                         c_stride: pixels * LANES,

@@ -98,7 +98,7 @@ impl Conv {
                             c,
                             terms: Terms {
                                 runs: &self.lists.forward_runs,
-                                length: lanes,
+                                length: 3 * lanes,
                                 a_step: 1,
                                 b_step: LANES,
                             },

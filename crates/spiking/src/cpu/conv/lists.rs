@@ -13,7 +13,7 @@ use crate::cpu::simd::LANES;
 pub(super) struct Lists {
     /// The pixels of some planes as rows of a dense product: into the padded input, out to the sums.
     pub(super) forward_rows: Vec<Row>,
-    /// Taps as runs of the lanes below them.
+    /// Rows of taps as runs of the lanes below them.
     pub(super) forward_runs: Vec<Run>,
     /// (tap, lane) as rows of the weight gradient, and rows of pixels of some planes as its runs.
     pub(super) gradient_rows: Vec<Row>,
@@ -34,11 +34,6 @@ impl Lists {
         let pixels = 0..stage.pixels();
         let at_once = (PRODUCT_PIXELS / stage.pixels()).max(1);
         let u32s = |value: usize| value as u32;
-        let taps_of = |lanes: usize| {
-            (0..TAPS)
-                .map(|tap| Run { a: u32s(stage.tap(tap) * lanes), b: u32s(tap * lanes * LANES) })
-                .collect()
-        };
         let (rows_behind, columns_behind) = stage.pooled();
         let size = stage.pool.size();
         let route = |pixel: usize| {
@@ -53,7 +48,10 @@ impl Lists {
                     c: u32s((plane * stage.wide() * stage.pixels() + p) * LANES),
                 })
                 .collect(),
-            forward_runs: taps_of(lanes),
+            forward_runs: (0..TAPS)
+                .step_by(3)
+                .map(|tap| Run { a: u32s(stage.tap(tap) * lanes), b: u32s(tap * lanes * LANES) })
+                .collect(),
             gradient_rows: (0..TAPS * lanes)
                 .map(|i| (i / lanes, i % lanes))
                 .map(|(tap, lane)| Row {
