@@ -155,7 +155,7 @@ impl SpikeProduct<'_> {
         spikes: *const u16,
         bias: Option<*const f32>,
     ) {
-        // SAFETY: the caller's; a pattern's row lies in the tables, whose length `run` has checked.
+        // SAFETY: the caller's.
         unsafe {
             let mut totals = [[s.splat(0.0); Q]; P];
             for p in 0..P {
