@@ -2,6 +2,8 @@
 
 use crate::{Layer, NetworkSpec, Result, SpikingError};
 
+use super::kernels::product::Run;
+use super::kernels::spikes::TAPS;
 use super::kernels::winograd::TILE;
 use super::simd::LANES;
 use super::weights::PANEL;
@@ -78,6 +80,13 @@ impl ConvStage {
     /// From a pixel's top left neighbour to what a tap of the kernel sees.
     pub(super) const fn tap(&self, tap: usize) -> usize {
         tap / 3 * (self.width + 2) + tap % 3
+    }
+
+    /// The rows of the kernel as runs of a dense product: `3 * lanes` terms each, from a pixel's top left neighbour and from the
+    /// first tap's weights on.
+    pub(super) fn tap_rows(&self, lanes: usize) -> Vec<Run> {
+        let run = |tap| Run { a: (self.tap(tap) * lanes) as u32, b: (tap * lanes * LANES) as u32 };
+        (0..TAPS).step_by(3).map(run).collect()
     }
 
     /// Rows and columns of Winograd's tiles.

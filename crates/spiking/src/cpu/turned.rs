@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
-use super::kernels::spikes::{BLOCK, TAPS};
+use super::kernels::spikes::BLOCK;
 use super::kernels::winograd::{Kernels, Outputs, PLACES, Plane, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
@@ -79,10 +79,7 @@ impl Turned {
             c: u32s(plane * wide + p * LANES),
         };
         turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
-        turned.runs = (0..TAPS)
-            .step_by(3)
-            .map(|tap| Run { a: u32s(stage.tap(tap) * LANES), b: u32s(tap * LANES * LANES) })
-            .collect();
+        turned.runs = stage.tap_rows(LANES);
         let at = |tile: usize, blocks: usize| u32s(tile * blocks * TRANSFORMED);
         turned.tile_rows =
             (0..MOST_ROWS).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, GROUP) }).collect();
@@ -143,14 +140,19 @@ impl Turned {
             let count = out.len() / wide;
             for block in 0..blocks {
                 // A row of taps at a time: its weights stay in the innermost cache.
-                for (row, runs) in self.runs.chunks(1).enumerate() {
+                for (row, run) in self.runs.iter().enumerate() {
                     path.run(Product {
                         a: &grads[(block * planes + index * group) * padded * LANES..]
                             [..count * padded * LANES],
                         b: &turned[block * input_blocks * BLOCK..][..input_blocks * BLOCK],
                         c: out,
                         rows: &self.rows[..count * pixels],
-                        terms: Terms { runs, length: 3 * LANES, a_step: 1, b_step: LANES },
+                        terms: Terms {
+                            runs: std::slice::from_ref(run),
+                            length: 3 * LANES,
+                            a_step: 1,
+                            b_step: LANES,
+                        },
                         vectors: input_blocks,
                         b_stride: BLOCK,
                         c_stride: pixels * LANES,

@@ -48,10 +48,7 @@ impl Lists {
                     c: u32s((plane * stage.wide() * stage.pixels() + p) * LANES),
                 })
                 .collect(),
-            forward_runs: (0..TAPS)
-                .step_by(3)
-                .map(|tap| Run { a: u32s(stage.tap(tap) * lanes), b: u32s(tap * lanes * LANES) })
-                .collect(),
+            forward_runs: stage.tap_rows(lanes),
             gradient_rows: (0..TAPS * lanes)
                 .map(|i| (i / lanes, i % lanes))
                 .map(|(tap, lane)| Row {

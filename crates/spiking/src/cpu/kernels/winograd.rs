@@ -277,7 +277,7 @@ impl Kernel for Outputs<'_> {
         assert!(self.plane.len() >= height * width * LANES);
         let count = self.tiles.len();
         assert!(count == 0 || self.sums.len() >= (count - 1) * self.stride + PLACES * LANES);
-        for (index, tile) in self.tiles.clone().enumerate() {
+        for (index, tile) in self.tiles.enumerate() {
             let (y, x) = (tile / self.across * TILE, tile % self.across * TILE);
             let sums = &self.sums[index * self.stride..];
             // SAFETY: a tile is said to be whole only if it lies in the plane, and the largest place lies in `sums`.
