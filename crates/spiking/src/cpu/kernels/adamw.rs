@@ -18,6 +18,9 @@ pub(in crate::cpu) struct AdamStep {
     pub(in crate::cpu) rate: f32,
 }
 
+/// How far ahead weights and moments are asked for, a page of 4 KiB: a core's own look ahead begins anew on each page.
+const AHEAD: usize = 1024;
+
 /// Moves weights by their gradients; all slices have the same length, a multiple of 16.
 pub(in crate::cpu) struct Move<'a> {
     pub(in crate::cpu) step: AdamStep,
@@ -45,6 +48,9 @@ impl Kernel for Move<'_> {
                 let grad = s.load(self.grads.as_ptr().add(at));
                 let weight = self.weights.as_mut_ptr().add(at);
                 let (first, second) = (self.first.as_mut_ptr().add(at), self.second.as_mut_ptr().add(at));
+                for next in [weight, first, second] {
+                    s.fetch_later(next.wrapping_add(AHEAD));
+                }
                 let m = s.fma(s.load(first), s.splat(beta1), s.mul(grad, s.splat(one_minus_beta1)));
                 let v =
                     s.fma(s.load(second), s.splat(beta2), s.mul(s.mul(grad, grad), s.splat(one_minus_beta2)));
