@@ -1,5 +1,7 @@
 //! A network as this engine runs it: stages of convolution or linear layer, norm, cells and pool.
 
+use std::ops::Range;
+
 use crate::{Layer, NetworkSpec, Result, SpikingError};
 
 use super::kernels::product::Run;
@@ -92,6 +94,21 @@ impl ConvStage {
     /// Rows and columns of Winograd's tiles.
     pub(super) const fn tiles(&self) -> (usize, usize) {
         (self.height.div_ceil(TILE), self.width.div_ceil(TILE))
+    }
+
+    /// Some of Winograd's tiles of planes one after another, plane by plane: the plane, its tiles among them, and how many of them come
+    /// before.
+    pub(super) fn by_planes(
+        &self,
+        tiles: &Range<usize>,
+    ) -> impl Iterator<Item = (usize, Range<usize>, usize)> + use<> {
+        let ((rows, columns), tiles) = (self.tiles(), tiles.clone());
+        let of_plane = rows * columns;
+        (tiles.start / of_plane..tiles.end.div_ceil(of_plane)).map(move |plane| {
+            let begin = plane * of_plane;
+            let first = tiles.start.max(begin);
+            (plane, first - begin..tiles.end.min(begin + of_plane) - begin, first - tiles.start)
+        })
     }
 
     /// Height and width behind the pool.

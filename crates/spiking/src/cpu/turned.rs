@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::BLOCK;
-use super::kernels::winograd::{Kernels, Outputs, PLACES, Plane, Tiles};
+use super::kernels::winograd::{InPlace, Kernels, Outputs, PLACES, Plane, TILE, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
 use super::simd::{LANES, Path};
@@ -24,6 +24,10 @@ const TASK_FLOATS: usize = 192 * 1024;
 const LEAST_ROWS: usize = 48;
 /// Tiles of a task at most.
 const MOST_ROWS: usize = 96;
+/// Output blocks at most that a single input block's gradients are summed over in place.
+const NARROW: usize = 2;
+/// Tiles that are transformed, multiplied and transformed back at a time there: the innermost cache holds those of one block.
+const NARROW_TILES: usize = 16;
 /// Input blocks whose sums are computed and transformed back together.
 const GROUP: usize = 4;
 /// Output blocks that are summed over at a time: the kernels of one place, from these to a group of input blocks, are 32 KiB, which the
@@ -93,6 +97,11 @@ impl Turned {
     fn tiles(&self) -> usize {
         let (rows, columns) = self.stage.tiles();
         rows * columns
+    }
+
+    /// Whether its products are computed in place.
+    fn is_narrow(&self) -> bool {
+        self.input_blocks == 1 && self.stage.blocks() <= NARROW
     }
 
     fn tiles_of_a_task(&self) -> usize {
@@ -176,32 +185,55 @@ impl Turned {
         let ((_, across), tiles) = (self.stage.tiles(), self.tiles());
         let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
         // Small maps share a task, so that its products have rows enough; large ones are done in parts.
-        let at_once = self.tiles_of_a_task();
+        let of_task = self.tiles_of_a_task();
         // How they are shared out is free: no sum runs over tiles.
         let threads = rayon::current_num_threads();
-        let tasks = planes.div_ceil((at_once / tiles).max(1)).next_multiple_of(threads);
+        let tasks = planes.div_ceil((of_task / tiles).max(1)).next_multiple_of(threads);
         let group = planes.div_ceil(tasks);
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
-            let count = out.len() / wide;
-            let part = if count > 1 { tiles } else { tiles.div_ceil(tiles.div_ceil(at_once)) };
-            with_floats(TRANSFORMED * count * part * (blocks + GROUP), |room| {
-                let (seen, sums) = room.split_at_mut(TRANSFORMED * count * part * blocks);
-                for first in (0..tiles).step_by(part) {
-                    let range = first..(first + part).min(tiles);
-                    let rows = count * range.len();
-                    for (plane, block) in
-                        (0..count).flat_map(|plane| (0..blocks).map(move |block| (plane, block)))
-                    {
-                        let at = (block * planes + index * group + plane) * padded * LANES;
-                        path.run(Tiles {
-                            plane: Plane::Real(&grads[at..][..padded * LANES]),
-                            size: padded_size,
-                            across,
-                            tiles: range.clone(),
-                            out: &mut seen[(plane * range.len() * blocks + block) * TRANSFORMED..],
-                            stride: blocks * TRANSFORMED,
-                            place: LANES,
+            let all = out.len() / wide * tiles;
+            let part = if self.is_narrow() { NARROW_TILES } else { all.div_ceil(all.div_ceil(of_task)) };
+            with_floats(TRANSFORMED * part * (blocks + GROUP), |room| {
+                let (seen, sums) = room.split_at_mut(TRANSFORMED * part * blocks);
+                for first in (0..all).step_by(part) {
+                    let some = first..(first + part).min(all);
+                    let rows = some.len();
+                    for (plane, range, before) in stage.by_planes(&some) {
+                        for block in 0..blocks {
+                            let at = (block * planes + index * group + plane) * padded * LANES;
+                            path.run(Tiles {
+                                plane: Plane::Real(&grads[at..][..padded * LANES]),
+                                size: padded_size,
+                                across,
+                                tiles: range.clone(),
+                                out: &mut seen[(before * blocks + block) * TRANSFORMED..],
+                                stride: blocks * TRANSFORMED,
+                                place: LANES,
+                            });
+                        }
+                    }
+                    if self.is_narrow() {
+                        // A row of tiles gives four lines of outputs.
+                        let lines = TILE * stage.width * LANES;
+                        let line = |tile: usize| tile / tiles * wide + tile % tiles / across * lines;
+                        let end = (line(some.end - 1) + lines).min(out.len());
+                        path.run(InPlace {
+                            tiles: &mut seen[..rows * blocks * TRANSFORMED],
+                            kernels,
+                            blocks,
+                            ahead: &out[line(some.start)..end],
                         });
+                        for (plane, range, before) in stage.by_planes(&some) {
+                            path.run(Outputs {
+                                sums: &seen[before * blocks * TRANSFORMED..],
+                                stride: blocks * TRANSFORMED,
+                                across,
+                                tiles: range,
+                                plane: &mut out[plane * wide..][..wide],
+                                size,
+                            });
+                        }
+                        continue;
                     }
                     for first in (0..input_blocks).step_by(GROUP) {
                         let vectors = GROUP.min(input_blocks - first);
@@ -211,11 +243,11 @@ impl Turned {
                             let kernels = &kernels[of * LANES * TRANSFORMED..];
                             self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
-                        for (plane, out) in out.chunks_mut(wide).enumerate() {
-                            let out = out[first * pixels * LANES..].chunks_mut(pixels * LANES);
+                        for (plane, range, before) in stage.by_planes(&some) {
+                            let out = out[plane * wide + first * pixels * LANES..].chunks_mut(pixels * LANES);
                             for (block, out) in out.take(vectors).enumerate() {
                                 path.run(Outputs {
-                                    sums: &sums[(plane * range.len() * GROUP + block) * TRANSFORMED..],
+                                    sums: &sums[(before * GROUP + block) * TRANSFORMED..],
                                     stride: GROUP * TRANSFORMED,
                                     across,
                                     tiles: range.clone(),

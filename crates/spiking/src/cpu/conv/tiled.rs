@@ -156,12 +156,9 @@ impl Conv {
         tiles: &Range<usize>,
         (out, place): (&mut [f32], usize),
     ) {
-        let (stage, (rows, columns)) = (&self.stage, self.stage.tiles());
-        let (of_plane, count) = (rows * columns, blocks.len());
+        let (stage, (_, across), count) = (&self.stage, self.stage.tiles(), blocks.len());
         let (padded, size) = (stage.padded(), stage.padded() * LANES);
-        for plane in tiles.start / of_plane..tiles.end.div_ceil(of_plane) {
-            let begin = plane * of_plane;
-            let range = tiles.start.max(begin) - begin..tiles.end.min(begin + of_plane) - begin;
+        for (plane, range, before) in stage.by_planes(tiles) {
             for (index, block) in blocks.clone().enumerate() {
                 let at = block * self.planes_of_batch() + plane;
                 let plane = match (source, &self.input) {
@@ -172,9 +169,9 @@ impl Conv {
                 path.run(Tiles {
                     plane,
                     size: (stage.height + 2, stage.width + 2),
-                    across: columns,
+                    across,
                     tiles: range.clone(),
-                    out: &mut out[((begin + range.start - tiles.start) * count + index) * LANES..],
+                    out: &mut out[(before * count + index) * LANES..],
                     stride: count * LANES,
                     place,
                 });

@@ -256,6 +256,85 @@ fn transform_taps<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; SEEN] {
     ]
 }
 
+/// Products of transformed tiles with the kernels to one block, in place: a core's innermost cache holds the tiles of a task alone.
+pub(in crate::cpu) struct InPlace<'a> {
+    /// `[tile][block][place][16]`; the sums over the blocks are left in the first one.
+    pub(in crate::cpu) tiles: &'a mut [f32],
+    /// `[place][block][lane][16]`.
+    pub(in crate::cpu) kernels: &'a [f32],
+    pub(in crate::cpu) blocks: usize,
+    /// What is written next: asked for meanwhile.
+    pub(in crate::cpu) ahead: &'a [f32],
+}
+
+impl Kernel for InPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        /// Tiles side by side: as many sums as cover the latency of an addition.
+        const TILES: usize = 8;
+        const BLOCK: usize = PLACES * LANES;
+        let stride = self.blocks * BLOCK;
+        assert!(self.kernels.len() >= self.blocks * LANES * BLOCK);
+        let (whole, rest) = (self.tiles.len() / stride / TILES, self.tiles.len() / stride % TILES);
+        let turns = PLACES * self.blocks;
+        let mut ahead = self.ahead.chunks((self.ahead.len() / LANES).div_ceil(turns).max(1) * LANES);
+        for (place, block) in (0..PLACES).flat_map(|place| (0..self.blocks).map(move |block| (place, block)))
+        {
+            for line in ahead.next().unwrap_or_default().chunks(LANES) {
+                s.fetch_later(line.as_ptr());
+            }
+            // SAFETY: places of whole tiles, and of whole kernels as asserted above.
+            unsafe {
+                let kernels = self.kernels.as_ptr().add((place * self.blocks + block) * LANES * LANES);
+                let weights: [S::V; LANES] = std::array::from_fn(|lane| s.load(kernels.add(lane * LANES)));
+                let first = self.tiles.as_mut_ptr().add(place * LANES);
+                for tile in 0..whole {
+                    in_place::<S, TILES>(s, first.add(tile * TILES * stride), stride, block, &weights);
+                }
+                for tile in 0..rest {
+                    in_place::<S, 1>(s, first.add((whole * TILES + tile) * stride), stride, block, &weights);
+                }
+            }
+        }
+    }
+}
+
+/// One place of P tiles: the values of `block` times its weights, added to the sums but for the first block's.
+///
+/// # Safety
+/// The place must be there in the first block and in `block` of each of the tiles, which lie `stride` apart.
+#[inline(always)]
+unsafe fn in_place<S: Simd, const P: usize>(
+    s: S,
+    first: *mut f32,
+    stride: usize,
+    block: usize,
+    weights: &[S::V; LANES],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [s.splat(0.0); P];
+        if block > 0 {
+            sums = std::array::from_fn(|p| s.load(first.add(p * stride)));
+        }
+        let values = first.add(block * PLACES * LANES);
+        // One by one, since the compiler keeps a loop of them a loop, and the weights then in memory.
+        macro_rules! lanes {
+            ($($lane:literal)*) => {
+                $(for p in 0..P {
+                    sums[p] = s.fma(s.splat(*values.add(p * stride + $lane)), weights[$lane], sums[p]);
+                })*
+            };
+        }
+        lanes!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        for p in 0..P {
+            s.store(first.add(p * stride), sums[p]);
+        }
+    }
+}
+
 /// Transforms sums back to outputs, for tiles of one plane of one block.
 pub(in crate::cpu) struct Outputs<'a> {
     /// `[place][16]`, `stride` from a tile to the next.

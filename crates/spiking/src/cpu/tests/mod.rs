@@ -15,6 +15,7 @@ use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, SpikeProduct, TABLES, TAPS};
+use super::kernels::winograd::{InPlace, PLACES};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::{Given, Turned};
@@ -266,6 +267,28 @@ proptest! {
         };
         // Winograd's sums pass through larger numbers than the direct ones.
         assert_sums(&found, twin, 1e-5);
+    }
+
+    #[test]
+    fn products_in_place_sum_over_their_blocks(tiles in 1usize..20, blocks in 1usize..4, seed in 0u64..1000) {
+        let size = PLACES * LANES;
+        let (seen, kernels) = (values(tiles * blocks * size, seed), values(blocks * LANES * size, seed + 1));
+        let found = on_all_paths(|path| {
+            let mut room = seen.clone();
+            path.run(InPlace { tiles: &mut room, kernels: &kernels, blocks, ahead: &seen });
+            room.chunks(blocks * size).flat_map(|tile| tile[..size].to_vec()).collect::<Vec<_>>()
+        });
+        let twin = |i: usize| {
+            let (lane, place, tile) = (i % LANES, i / LANES % PLACES, i / size);
+            let mut sum = Sum::default();
+            for (block, term) in (0..blocks).flat_map(|block| (0..LANES).map(move |term| (block, term))) {
+                let value = seen[((tile * blocks + block) * PLACES + place) * LANES + term];
+                let weight = kernels[((place * blocks + block) * LANES + term) * LANES + lane];
+                sum.add(f64::from(value) * f64::from(weight));
+            }
+            sum
+        };
+        assert_sums(&found, twin, 1e-6);
     }
 
     /// Small maps and odd ones, tiles enough to be summed in parts, and tasks of several input blocks.
