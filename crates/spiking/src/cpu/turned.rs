@@ -3,6 +3,8 @@
 //! By Winograd's way where there are tiles enough to be worth transforming the kernels, else directly. Which one is a
 //! matter of the network and the batch alone, for it shapes the rounding.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
@@ -183,7 +185,6 @@ impl Turned {
         self.transform_kernels(path, weights, &mut room[..size]);
         let (kernels, wide) = (&**room, input_blocks * pixels * LANES);
         let ((_, across), tiles) = (self.stage.tiles(), self.tiles());
-        let (size, padded_size) = ((stage.height, stage.width), (stage.height + 2, stage.width + 2));
         // Small maps share a task, so that its products have rows enough; large ones are done in parts.
         let of_task = self.tiles_of_a_task();
         // How they are shared out is free: no sum runs over tiles.
@@ -203,7 +204,7 @@ impl Turned {
                             let at = (block * planes + index * group + plane) * padded * LANES;
                             path.run(Tiles {
                                 plane: Plane::Real(&grads[at..][..padded * LANES]),
-                                size: padded_size,
+                                size: (stage.height + 2, stage.width + 2),
                                 across,
                                 tiles: range.clone(),
                                 out: &mut seen[(before * blocks + block) * TRANSFORMED..],
@@ -213,26 +214,10 @@ impl Turned {
                         }
                     }
                     if self.is_narrow() {
-                        // A row of tiles gives four lines of outputs.
-                        let lines = TILE * stage.width * LANES;
-                        let line = |tile: usize| tile / tiles * wide + tile % tiles / across * lines;
-                        let end = (line(some.end - 1) + lines).min(out.len());
-                        path.run(InPlace {
-                            tiles: &mut seen[..rows * blocks * TRANSFORMED],
-                            kernels,
-                            blocks,
-                            ahead: &out[line(some.start)..end],
-                        });
-                        for (plane, range, before) in stage.by_planes(&some) {
-                            path.run(Outputs {
-                                sums: &seen[before * blocks * TRANSFORMED..],
-                                stride: blocks * TRANSFORMED,
-                                across,
-                                tiles: range,
-                                plane: &mut out[plane * wide..][..wide],
-                                size,
-                            });
-                        }
+                        let tiles = &mut seen[..rows * blocks * TRANSFORMED];
+                        let ahead = &out[self.lines_of(&some, out.len())];
+                        path.run(InPlace { tiles, kernels, blocks, ahead });
+                        self.outputs(path, &some, (seen, blocks), 0..1, out);
                         continue;
                     }
                     for first in (0..input_blocks).step_by(GROUP) {
@@ -243,23 +228,45 @@ impl Turned {
                             let kernels = &kernels[of * LANES * TRANSFORMED..];
                             self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
-                        for (plane, range, before) in stage.by_planes(&some) {
-                            let out = out[plane * wide + first * pixels * LANES..].chunks_mut(pixels * LANES);
-                            for (block, out) in out.take(vectors).enumerate() {
-                                path.run(Outputs {
-                                    sums: &sums[(before * GROUP + block) * TRANSFORMED..],
-                                    stride: GROUP * TRANSFORMED,
-                                    across,
-                                    tiles: range.clone(),
-                                    plane: out,
-                                    size,
-                                });
-                            }
-                        }
+                        self.outputs(path, &some, (sums, GROUP), first..first + vectors, out);
                     }
                 }
             });
         });
+    }
+
+    /// Where the outputs of some tiles lie among those of a single input block, `len` of them, in whole lines of tiles.
+    fn lines_of(&self, tiles: &Range<usize>, len: usize) -> Range<usize> {
+        let (stage, (_, across)) = (&self.stage, self.stage.tiles());
+        let lines = TILE * stage.width * LANES;
+        let line =
+            |tile: usize| tile / self.tiles() * stage.pixels() * LANES + tile % self.tiles() / across * lines;
+        line(tiles.start)..(line(tiles.end - 1) + lines).min(len)
+    }
+
+    /// The outputs of some tiles, of some input blocks, from sums of `apart` blocks a tile.
+    fn outputs(
+        &self,
+        path: Path,
+        tiles: &Range<usize>,
+        (sums, apart): (&[f32], usize),
+        blocks: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let (stage, plane_size) = (&self.stage, self.stage.pixels() * LANES);
+        for (plane, range, before) in stage.by_planes(tiles) {
+            let out = &mut out[(plane * self.input_blocks + blocks.start) * plane_size..];
+            for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
+                path.run(Outputs {
+                    sums: &sums[(before * apart + block) * TRANSFORMED..],
+                    stride: apart * TRANSFORMED,
+                    across: stage.tiles().1,
+                    tiles: range.clone(),
+                    plane: out,
+                    size: (stage.height, stage.width),
+                });
+            }
+        }
     }
 
     /// By tasks of some input blocks each, which share the transformed tiles: where these are few, every kernel is transformed for one
