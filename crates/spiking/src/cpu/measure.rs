@@ -164,6 +164,7 @@ pub fn workloads(path: Path) -> Vec<Workload> {
         ),
         tiled_gradient(path, "the same, real maps", Pool::Average(2)),
         input_gradient(path, "input gradient by Winograd, 16 planes of 14x14, 64 to 64 channels", 14, 16, 64),
+        input_gradient(path, "the same in place, 16 to 16 channels", 14, 16, 16),
         input_gradient(path, "input gradient directly, 2 planes of 4x4, 64 to 64 channels", 4, 2, 64),
         product(path),
         turn(path),

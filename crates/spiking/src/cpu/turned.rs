@@ -177,14 +177,13 @@ impl Turned {
 
     /// By tasks of some tiles each, which share the transformed kernels.
     fn by_tiles(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
-        let Given { path, weights, grads, planes } = given;
-        let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
-        let (padded, pixels) = (stage.padded(), stage.pixels());
+        let Given { path, weights, planes, .. } = given;
+        let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
         let size = blocks * input_blocks * LANES * TRANSFORMED;
         room.grow(size);
         self.transform_kernels(path, weights, &mut room[..size]);
-        let (kernels, wide) = (&**room, input_blocks * pixels * LANES);
-        let ((_, across), tiles) = (self.stage.tiles(), self.tiles());
+        let (kernels, wide) = (&**room, input_blocks * self.stage.pixels() * LANES);
+        let tiles = self.tiles();
         // Small maps share a task, so that its products have rows enough; large ones are done in parts.
         let of_task = self.tiles_of_a_task();
         // How they are shared out is free: no sum runs over tiles.
@@ -193,31 +192,21 @@ impl Turned {
         let group = planes.div_ceil(tasks);
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let all = out.len() / wide * tiles;
-            let part = if self.is_narrow() { NARROW_TILES } else { all.div_ceil(all.div_ceil(of_task)) };
-            with_floats(TRANSFORMED * part * (blocks + GROUP), |room| {
+            let (part, of_sums) = match self.is_narrow() {
+                true => (NARROW_TILES, 0),
+                false => (all.div_ceil(all.div_ceil(of_task)), GROUP),
+            };
+            with_floats(TRANSFORMED * part * (blocks + of_sums), |room| {
                 let (seen, sums) = room.split_at_mut(TRANSFORMED * part * blocks);
                 for first in (0..all).step_by(part) {
                     let some = first..(first + part).min(all);
                     let rows = some.len();
-                    for (plane, range, before) in stage.by_planes(&some) {
-                        for block in 0..blocks {
-                            let at = (block * planes + index * group + plane) * padded * LANES;
-                            path.run(Tiles {
-                                plane: Plane::Real(&grads[at..][..padded * LANES]),
-                                size: (stage.height + 2, stage.width + 2),
-                                across,
-                                tiles: range.clone(),
-                                out: &mut seen[(before * blocks + block) * TRANSFORMED..],
-                                stride: blocks * TRANSFORMED,
-                                place: LANES,
-                            });
-                        }
-                    }
+                    self.transform(given, index * group, &some, seen);
                     if self.is_narrow() {
                         let tiles = &mut seen[..rows * blocks * TRANSFORMED];
                         let ahead = &out[self.lines_of(&some, out.len())];
                         path.run(InPlace { tiles, kernels, blocks, ahead });
-                        self.outputs(path, &some, (seen, blocks), 0..1, out);
+                        self.outputs(path, &some, (seen, blocks), 0..1, (out, input_blocks));
                         continue;
                     }
                     for first in (0..input_blocks).step_by(GROUP) {
@@ -228,11 +217,31 @@ impl Turned {
                             let kernels = &kernels[of * LANES * TRANSFORMED..];
                             self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
-                        self.outputs(path, &some, (sums, GROUP), first..first + vectors, out);
+                        self.outputs(path, &some, (sums, GROUP), first..first + vectors, (out, input_blocks));
                     }
                 }
             });
         });
+    }
+
+    /// Transforms some tiles of all output blocks, of the planes from `first` on: `[tile][block][place][16]`.
+    fn transform(&self, given: Given<'_>, first: usize, tiles: &Range<usize>, seen: &mut [f32]) {
+        let Given { path, grads, planes, .. } = given;
+        let (stage, blocks, padded) = (&self.stage, self.stage.blocks(), self.stage.padded());
+        for (plane, range, before) in stage.by_planes(tiles) {
+            for block in 0..blocks {
+                let at = (block * planes + first + plane) * padded * LANES;
+                path.run(Tiles {
+                    plane: Plane::Real(&grads[at..][..padded * LANES]),
+                    size: (stage.height + 2, stage.width + 2),
+                    across: stage.tiles().1,
+                    tiles: range.clone(),
+                    out: &mut seen[(before * blocks + block) * TRANSFORMED..],
+                    stride: blocks * TRANSFORMED,
+                    place: LANES,
+                });
+            }
+        }
     }
 
     /// Where the outputs of some tiles lie among those of a single input block, `len` of them, in whole lines of tiles.
@@ -244,18 +253,18 @@ impl Turned {
         line(tiles.start)..(line(tiles.end - 1) + lines).min(len)
     }
 
-    /// The outputs of some tiles, of some input blocks, from sums of `apart` blocks a tile.
+    /// The outputs of some tiles, of some input blocks, from sums of `apart` blocks a tile, into planes of `wide` blocks.
     fn outputs(
         &self,
         path: Path,
         tiles: &Range<usize>,
         (sums, apart): (&[f32], usize),
         blocks: Range<usize>,
-        out: &mut [f32],
+        (out, wide): (&mut [f32], usize),
     ) {
         let (stage, plane_size) = (&self.stage, self.stage.pixels() * LANES);
         for (plane, range, before) in stage.by_planes(tiles) {
-            let out = &mut out[(plane * self.input_blocks + blocks.start) * plane_size..];
+            let out = &mut out[(plane * wide + blocks.start) * plane_size..];
             for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
                 path.run(Outputs {
                     sums: &sums[(before * apart + block) * TRANSFORMED..],
@@ -272,25 +281,15 @@ impl Turned {
     /// By tasks of some input blocks each, which share the transformed tiles: where these are few, every kernel is transformed for one
     /// product and stays in a core's cache.
     fn by_kernels(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
-        let Given { path, weights, grads, planes } = given;
-        let (stage, blocks, input_blocks) = (&self.stage, self.stage.blocks(), self.input_blocks);
-        let (padded, pixels, (_, across)) = (stage.padded(), stage.pixels(), self.stage.tiles());
+        let Given { path, weights, planes, .. } = given;
+        let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
+        let pixels = self.stage.pixels();
         let (tiles, rows) = (self.tiles(), planes * self.tiles());
         let seen_size = rows * blocks * TRANSFORMED;
         room.grow(seen_size + planes * input_blocks * pixels * LANES);
         let (seen, room) = room.split_at_mut(seen_size);
         seen.par_chunks_mut(tiles * blocks * TRANSFORMED).enumerate().for_each(|(plane, seen)| {
-            for block in 0..blocks {
-                path.run(Tiles {
-                    plane: Plane::Real(&grads[(block * planes + plane) * padded * LANES..][..padded * LANES]),
-                    size: (stage.height + 2, stage.width + 2),
-                    across,
-                    tiles: 0..tiles,
-                    out: &mut seen[block * TRANSFORMED..],
-                    stride: blocks * TRANSFORMED,
-                    place: LANES,
-                });
-            }
+            self.transform(given, plane, &(0..tiles), seen);
         });
         // `[group of input blocks][plane][input block of the group][pixel][16]`.
         let of_group = planes * GROUP * pixels * LANES;
@@ -308,17 +307,7 @@ impl Turned {
                     self.kernels(path, weights, (block, depth), group * GROUP, kernels, scratch);
                     self.product(path, (block, depth), wide, (seen, rows), kernels, sums);
                 }
-                for (index, out) in out.chunks_mut(pixels * LANES).enumerate() {
-                    let (plane, block) = (index / wide, index % wide);
-                    path.run(Outputs {
-                        sums: &sums[(plane * tiles * GROUP + block) * TRANSFORMED..],
-                        stride: GROUP * TRANSFORMED,
-                        across,
-                        tiles: 0..tiles,
-                        plane: out,
-                        size: (stage.height, stage.width),
-                    });
-                }
+                self.outputs(path, &(0..rows), (sums, GROUP), 0..wide, (out, wide));
             });
         });
         let groups = &*groups;
