@@ -20,7 +20,9 @@ fn spec(channels: usize, size: usize, wide: usize) -> NetworkSpec {
     let mut layers = Vec::from(conv(wide));
     layers.push(Layer::MaxPool { size: 2 });
     layers.extend(conv(4));
-    layers.extend([Layer::AvgPool { size: 2 }, Layer::Flatten, Layer::NeuronDropout { probability: 0.3 }]);
+    layers.push(Layer::AvgPool { size: 2 });
+    layers.extend(conv(5));
+    layers.extend([Layer::Flatten, Layer::NeuronDropout { probability: 0.3 }]);
     layers.extend([Layer::Linear { out: 6 }, Layer::Lif, Layer::Vote { voters: 2 }]);
     NetworkSpec { input, layers }
 }

@@ -166,6 +166,7 @@ pub fn workloads(path: Path) -> Vec<Workload> {
         input_gradient(path, "input gradient by Winograd, 16 planes of 14x14, 64 to 64 channels", 14, 16, 64),
         input_gradient(path, "the same in place, 16 to 16 channels", 14, 16, 16),
         input_gradient(path, "input gradient directly, 2 planes of 4x4, 64 to 64 channels", 4, 2, 64),
+        small_tiles(path),
         product(path),
         turn(path),
         moments(path),
@@ -275,6 +276,25 @@ fn tiled_gradient(path: Path, name: &'static str, pool: Pool) -> Workload {
         operations: (planes * stage.pixels() * weights * 2) as f64,
         bytes: (maps * bytes + 4 * (grads.len() + weights)) as f64,
         run: on_one_thread(move || conv.tiled_gradients(path, Update::Keep, &grads)),
+    }
+}
+
+fn small_tiles(path: Path) -> Workload {
+    let (side, channels, planes) = (4, 64, 64);
+    let stage = stage(side, channels);
+    let mut conv = Conv::new(stage, Some(Pool::Average(2)));
+    conv.make_room(Extent { samples: planes, steps: 1, planes: 1 }, Statistics::Batch);
+    if let Maps::Real { values, .. } = &mut conv.input {
+        let count = values.len();
+        values.copy_from_slice(&floats(count, 1));
+    }
+    let weights = stage.blocks() * stage.blocks() * BLOCK;
+    let mut sums = Floats::zeros(planes * stage.blocks() * stage.pixels() * LANES);
+    Workload {
+        name: "convolution by small tiles, 64 planes of 4x4, 64 to 64 channels, real maps",
+        operations: (planes * stage.pixels() * weights * 2) as f64,
+        bytes: 4.0 * (planes * stage.blocks() * stage.padded() * LANES + weights + sums.len()) as f64,
+        run: Box::new(move || conv.convolve_small_tiles(path, 0, 0, &mut sums)),
     }
 }
 

@@ -6,7 +6,6 @@ use crate::{Layer, NetworkSpec, Result, SpikingError};
 
 use super::kernels::product::Run;
 use super::kernels::spikes::TAPS;
-use super::kernels::winograd::TILE;
 use super::simd::LANES;
 use super::weights::PANEL;
 
@@ -91,18 +90,19 @@ impl ConvStage {
         (0..TAPS).step_by(3).map(run).collect()
     }
 
-    /// Rows and columns of Winograd's tiles.
-    pub(super) const fn tiles(&self) -> (usize, usize) {
-        (self.height.div_ceil(TILE), self.width.div_ceil(TILE))
+    /// Rows and columns of Winograd's tiles of so many outputs along an edge.
+    pub(super) const fn tiles(&self, edge: usize) -> (usize, usize) {
+        (self.height.div_ceil(edge), self.width.div_ceil(edge))
     }
 
-    /// Some of Winograd's tiles of planes one after another, plane by plane: the plane, its tiles among them, and how many of them come
+    /// Some of these tiles of planes one after another, plane by plane: the plane, its tiles among them, and how many of them come
     /// before.
     pub(super) fn by_planes(
         &self,
+        edge: usize,
         tiles: &Range<usize>,
     ) -> impl Iterator<Item = (usize, Range<usize>, usize)> + use<> {
-        let ((rows, columns), tiles) = (self.tiles(), tiles.clone());
+        let ((rows, columns), tiles) = (self.tiles(edge), tiles.clone());
         let of_plane = rows * columns;
         (tiles.start / of_plane..tiles.end.div_ceil(of_plane)).map(move |plane| {
             let begin = plane * of_plane;

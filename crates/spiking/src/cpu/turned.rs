@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::BLOCK;
-use super::kernels::winograd::{InPlace, Kernels, Outputs, PLACES, Plane, TILE, Tiles};
+use super::kernels::winograd::{InPlace, Kernels, Outputs, PLACES, Plane, SEEN, TILE, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
 use super::simd::{LANES, Path};
@@ -97,7 +97,7 @@ impl Turned {
     }
 
     fn tiles(&self) -> usize {
-        let (rows, columns) = self.stage.tiles();
+        let (rows, columns) = self.stage.tiles(TILE);
         rows * columns
     }
 
@@ -228,13 +228,13 @@ impl Turned {
     fn transform(&self, given: Given<'_>, first: usize, tiles: &Range<usize>, seen: &mut [f32]) {
         let Given { path, grads, planes, .. } = given;
         let (stage, blocks, padded) = (&self.stage, self.stage.blocks(), self.stage.padded());
-        for (plane, range, before) in stage.by_planes(tiles) {
+        for (plane, range, before) in stage.by_planes(TILE, tiles) {
             for block in 0..blocks {
                 let at = (block * planes + first + plane) * padded * LANES;
                 path.run(Tiles {
                     plane: Plane::Real(&grads[at..][..padded * LANES]),
                     size: (stage.height + 2, stage.width + 2),
-                    across: stage.tiles().1,
+                    across: stage.tiles(TILE).1,
                     tiles: range.clone(),
                     out: &mut seen[(before * blocks + block) * TRANSFORMED..],
                     stride: blocks * TRANSFORMED,
@@ -246,7 +246,7 @@ impl Turned {
 
     /// Where the outputs of some tiles lie among those of a single input block, `len` of them, in whole lines of tiles.
     fn lines_of(&self, tiles: &Range<usize>, len: usize) -> Range<usize> {
-        let (stage, (_, across)) = (&self.stage, self.stage.tiles());
+        let (stage, (_, across)) = (&self.stage, self.stage.tiles(TILE));
         let lines = TILE * stage.width * LANES;
         let line =
             |tile: usize| tile / self.tiles() * stage.pixels() * LANES + tile % self.tiles() / across * lines;
@@ -263,14 +263,16 @@ impl Turned {
         (out, wide): (&mut [f32], usize),
     ) {
         let (stage, plane_size) = (&self.stage, self.stage.pixels() * LANES);
-        for (plane, range, before) in stage.by_planes(tiles) {
+        for (plane, range, before) in stage.by_planes(TILE, tiles) {
             let out = &mut out[(plane * wide + blocks.start) * plane_size..];
             for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
-                path.run(Outputs {
+                path.run(Outputs::<SEEN, TILE> {
                     sums: &sums[(before * apart + block) * TRANSFORMED..],
+                    place: LANES,
                     stride: apart * TRANSFORMED,
-                    across: stage.tiles().1,
+                    across: stage.tiles(TILE).1,
                     tiles: range.clone(),
+                    bias: None,
                     plane: out,
                     size: (stage.height, stage.width),
                 });
@@ -380,7 +382,7 @@ impl Turned {
         let (turned, transformed) = scratch.split_at_mut(BLOCK);
         for (of, from) in (0..depth).flat_map(|of| (0..wide).map(move |from| (of, from))) {
             self.turn(path, weights, block + of, first + from, turned);
-            path.run(Kernels {
+            path.run(Kernels::<SEEN> {
                 taps: turned,
                 tap_stride: LANES * LANES,
                 kernels: LANES,

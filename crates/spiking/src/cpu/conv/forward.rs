@@ -68,6 +68,9 @@ impl Conv {
         let planes = self.planes_of_batch();
         let (padded, plane) = (stage.padded(), stage.pixels() * LANES);
         let count = sums.len() / plane / wide;
+        if self.goes_by_small_tiles() {
+            return self.convolve_small_tiles(path, block, first, sums);
+        }
         let bias = &self.bias.values[block * LANES..];
         let size = TAPS * lanes * LANES;
         for from in 0..self.input_blocks() {

@@ -1,6 +1,7 @@
 //! Places and offsets that follow from a stage alone.
 
 use super::PRODUCT_PIXELS;
+use super::small_tiles::{DEPTH, SMALL_TILES};
 use super::tiled::TILED_BLOCKS;
 use crate::cpu::kernels::neuron::Routes;
 use crate::cpu::kernels::product::{Row, Run};
@@ -20,6 +21,8 @@ pub(super) struct Lists {
     pub(super) gradient_runs: Vec<Run>,
     /// Input channels as rows of Winograd's weight gradient.
     pub(super) tiled_rows: Vec<Row>,
+    /// Small tiles as rows of their products.
+    pub(super) small_rows: Vec<Row>,
     /// Each pixel's place in a padded plane.
     pub(super) places: Vec<u32>,
     /// The pixels of a padded plane's border.
@@ -62,6 +65,12 @@ impl Lists {
                 .collect(),
             tiled_rows: (0..TILED_BLOCKS * LANES)
                 .map(|channel| Row { a: u32s(channel), c: u32s(channel * stage.wide() * LANES) })
+                .collect(),
+            small_rows: (0..SMALL_TILES)
+                .map(|tile| Row {
+                    a: u32s(tile * stage.inputs.div_ceil(lanes).min(DEPTH) * LANES),
+                    c: u32s(tile * stage.wide() * LANES),
+                })
                 .collect(),
             places: pixels.clone().map(|p| u32s(stage.corner(p) + row + 1)).collect(),
             border: (0..stage.padded())

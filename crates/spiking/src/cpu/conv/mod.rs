@@ -8,6 +8,7 @@ mod backward;
 mod forward;
 mod lists;
 mod pools;
+mod small_tiles;
 mod tiled;
 
 use super::kernels::spikes::TAPS;

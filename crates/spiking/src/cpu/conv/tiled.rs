@@ -35,7 +35,7 @@ enum Source<'a> {
 impl Conv {
     /// Whether its weight gradient is computed by tiles: by the network and what fired alone, for it shapes the rounding.
     pub(in crate::cpu) fn is_tiled(&self) -> bool {
-        let (rows, columns) = self.stage.tiles();
+        let (rows, columns) = self.stage.tiles(TILE);
         let (tiled, pixels) = (rows * columns * TILE * TILE, self.stage.pixels());
         match &self.input {
             // Where that saves half of the products, or more.
@@ -78,7 +78,7 @@ impl Conv {
 
     /// Tiles that are summed at a time: by the network and the batch alone, for the cut shapes the order of summation.
     fn tiles_at_once(&self) -> usize {
-        let (rows, columns) = self.stage.tiles();
+        let (rows, columns) = self.stage.tiles(TILE);
         let all = self.planes_of_batch() * rows * columns;
         all.div_ceil(all.div_ceil(AT_ONCE).max(1))
     }
@@ -104,7 +104,7 @@ impl Conv {
         room: &mut [f32],
     ) {
         let (blocks, wide, deep) = (self.stage.blocks(), self.stage.wide(), from.len());
-        let (rows, columns) = self.stage.tiles();
+        let (rows, columns) = self.stage.tiles(TILE);
         let all = self.planes_of_batch() * rows * columns;
         let [of_inputs, of_grads, of_sums] = self.tiled_places(deep);
         let (inputs, room) = room.split_at_mut(PLACES * of_inputs);
@@ -156,9 +156,9 @@ impl Conv {
         tiles: &Range<usize>,
         (out, place): (&mut [f32], usize),
     ) {
-        let (stage, (_, across), count) = (&self.stage, self.stage.tiles(), blocks.len());
+        let (stage, (_, across), count) = (&self.stage, self.stage.tiles(TILE), blocks.len());
         let (padded, size) = (stage.padded(), stage.padded() * LANES);
-        for (plane, range, before) in stage.by_planes(tiles) {
+        for (plane, range, before) in stage.by_planes(TILE, tiles) {
             for (index, block) in blocks.clone().enumerate() {
                 let at = block * self.planes_of_batch() + plane;
                 let plane = match (source, &self.input) {

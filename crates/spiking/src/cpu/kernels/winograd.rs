@@ -3,7 +3,9 @@
 //! Maps are cut into tiles of 4x4 outputs, which see 6x6 inputs. Tiles and kernels are transformed, products at each of the 36
 //! places sum over the input channels ([`Product`](super::product::Product)), and the sums are transformed back.
 //! The gradients of kernels come the same way: one product for each place of a tile of inputs and a tile of gradients, F(3x3, 4x4).
-//! Gradients alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold.
+//! Gradients alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold. What enters cells
+//! goes by F(2x2, 3x3), 16 products for 4 outputs where a direct one has 36: of 256 channels of averages it rounds to 1.2e-7 (root mean
+//! square, outputs of 0.2) where a direct sum rounds to 2.6e-7.
 
 use super::super::simd::{Kernel, LANES, Simd};
 use super::spikes::BLOCK;
@@ -11,15 +13,22 @@ use super::spikes::BLOCK;
 /// Outputs along an edge of a tile.
 pub(in crate::cpu) const TILE: usize = 4;
 /// Inputs along an edge of a tile.
-const SEEN: usize = 6;
+pub(in crate::cpu) const SEEN: usize = 6;
 /// Places of a transformed tile.
 pub(in crate::cpu) const PLACES: usize = SEEN * SEEN;
+
+/// The same of small tiles, F(2x2, 3x3).
+pub(in crate::cpu) const SMALL_TILE: usize = 2;
+pub(in crate::cpu) const SMALL_SEEN: usize = 4;
+pub(in crate::cpu) const SMALL_PLACES: usize = SMALL_SEEN * SMALL_SEEN;
 
 /// A padded plane that tiles are cut from.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) enum Plane<'a> {
     /// 16 real inputs a pixel: a tile of outputs sees 6x6.
     Real(&'a [f32]),
+    /// The same for small tiles, which see 4x4.
+    Small(&'a [f32]),
     /// 16 spikes a pixel, seen alike.
     Spikes(&'a [u16]),
     /// Gradients of 16 outputs a pixel, of which a tile has 4x4.
@@ -46,30 +55,41 @@ impl Kernel for Tiles<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         match self.plane {
-            Plane::Real(plane) => self.transform::<S, _, OfInputs, SEEN>(s, plane, 0),
-            Plane::Spikes(plane) => self.transform::<S, _, OfInputs, SEEN>(s, plane, 0),
-            Plane::Gradients(plane) => self.transform::<S, _, OfGradients, TILE>(s, plane, 1),
+            Plane::Real(plane) => self.transform::<S, _, OfInputs, SEEN, SEEN>(s, plane, TILE, 0),
+            Plane::Small(plane) => {
+                self.transform::<S, _, OfInputs, SMALL_SEEN, SMALL_SEEN>(s, plane, SMALL_TILE, 0)
+            }
+            Plane::Spikes(plane) => self.transform::<S, _, OfInputs, SEEN, SEEN>(s, plane, TILE, 0),
+            Plane::Gradients(plane) => self.transform::<S, _, OfGradients, TILE, SEEN>(s, plane, TILE, 1),
         }
     }
 }
 
 impl Tiles<'_> {
-    /// Tiles of `EDGE` pixels along an edge, the first `corner` pixels in from the padded plane's.
+    /// Tiles of `FROM` pixels along an edge, `apart` from one to the next, the first `corner` pixels in from the padded plane's.
     #[inline(always)]
-    fn transform<S: Simd, P: Pixels, E: Edge<EDGE>, const EDGE: usize>(self, s: S, plane: P, corner: usize) {
+    fn transform<S: Simd, P: Pixels, E: Edge<FROM, TO>, const FROM: usize, const TO: usize>(
+        self,
+        s: S,
+        plane: P,
+        apart: usize,
+        corner: usize,
+    ) {
         let (height, width) = self.size;
         let count = self.tiles.len();
         assert!(plane.count() >= height * width);
-        let last = count.saturating_sub(1) * self.stride + (PLACES - 1) * self.place + LANES;
+        let last = count.saturating_sub(1) * self.stride + (TO * TO - 1) * self.place + LANES;
         assert!(count == 0 || self.out.len() >= last);
         for (index, tile) in self.tiles.enumerate() {
-            let (y, x) = (tile / self.across * TILE + corner, tile % self.across * TILE + corner);
+            let (y, x) = (tile / self.across * apart + corner, tile % self.across * apart + corner);
             let out = &mut self.out[index * self.stride..];
             // SAFETY: a tile is said to be whole only if it lies in the plane, and the largest place lies in `out`.
             unsafe {
-                match y + EDGE <= height && x + EDGE <= width {
-                    true => tile_of::<S, P, E, EDGE, true>(s, plane, (y, x), self.size, out, self.place),
-                    false => tile_of::<S, P, E, EDGE, false>(s, plane, (y, x), self.size, out, self.place),
+                match y + FROM <= height && x + FROM <= width {
+                    true => tile_of::<S, P, E, FROM, TO, true>(s, plane, (y, x), self.size, out, self.place),
+                    false => {
+                        tile_of::<S, P, E, FROM, TO, false>(s, plane, (y, x), self.size, out, self.place)
+                    }
                 }
             }
         }
@@ -79,9 +99,16 @@ impl Tiles<'_> {
 /// Transforms the tile at (y, x). One that is WHOLE is not asked at each pixel whether it is there.
 ///
 /// # Safety
-/// The plane must hold `height * width` pixels, a WHOLE tile must lie inside it, and `out` must hold 36 places.
+/// The plane must hold `height * width` pixels, a WHOLE tile must lie inside it, and `out` must hold all places.
 #[inline(always)]
-unsafe fn tile_of<S: Simd, P: Pixels, E: Edge<EDGE>, const EDGE: usize, const WHOLE: bool>(
+unsafe fn tile_of<
+    S: Simd,
+    P: Pixels,
+    E: Edge<FROM, TO>,
+    const FROM: usize,
+    const TO: usize,
+    const WHOLE: bool,
+>(
     s: S,
     plane: P,
     (y, x): (usize, usize),
@@ -95,18 +122,18 @@ unsafe fn tile_of<S: Simd, P: Pixels, E: Edge<EDGE>, const EDGE: usize, const WH
         true => unsafe { plane.get(s, (y + row) * width + x + column) },
         false => s.splat(0.0),
     };
-    let mut half = [[s.splat(0.0); EDGE]; SEEN];
-    for column in 0..EDGE {
+    let mut half = [[s.splat(0.0); FROM]; TO];
+    for column in 0..FROM {
         let values = E::transform(s, std::array::from_fn(|row| at(row, column)));
-        for row in 0..SEEN {
+        for row in 0..TO {
             half[row][column] = values[row];
         }
     }
-    for row in 0..SEEN {
+    for row in 0..TO {
         let values = E::transform(s, half[row]);
-        for column in 0..SEEN {
+        for column in 0..TO {
             // SAFETY: the caller's.
-            unsafe { s.store(out.as_mut_ptr().add((row * SEEN + column) * place), values[column]) };
+            unsafe { s.store(out.as_mut_ptr().add((row * TO + column) * place), values[column]) };
         }
     }
 }
@@ -144,14 +171,21 @@ impl Pixels for &[u16] {
     }
 }
 
-/// How the values along an edge of a tile are transformed. A trait, for closures are not sure to be compiled for the path.
-trait Edge<const EDGE: usize> {
-    fn transform<S: Simd>(s: S, values: [S::V; EDGE]) -> [S::V; SEEN];
+/// How the values along an edge are transformed. A trait, for closures are not sure to be compiled for the path.
+pub(in crate::cpu) trait Edge<const FROM: usize, const TO: usize> {
+    fn transform<S: Simd>(s: S, values: [S::V; FROM]) -> [S::V; TO];
 }
 
 struct OfInputs;
 
-impl Edge<SEEN> for OfInputs {
+impl Edge<SMALL_SEEN, SMALL_SEEN> for OfInputs {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, d: [S::V; SMALL_SEEN]) -> [S::V; SMALL_SEEN] {
+        [s.sub(d[0], d[2]), s.add(d[1], d[2]), s.sub(d[2], d[1]), s.sub(d[1], d[3])]
+    }
+}
+
+impl Edge<SEEN, SEEN> for OfInputs {
     #[inline(always)]
     fn transform<S: Simd>(s: S, d: [S::V; SEEN]) -> [S::V; SEEN] {
         let (two, four, five) = (s.splat(2.0), s.splat(4.0), s.splat(-5.0));
@@ -170,10 +204,10 @@ impl Edge<SEEN> for OfInputs {
     }
 }
 
-/// As [`transform_sums`], turned round.
+/// As [`OfSums`], turned round.
 struct OfGradients;
 
-impl Edge<TILE> for OfGradients {
+impl Edge<TILE, SEEN> for OfGradients {
     #[inline(always)]
     fn transform<S: Simd>(s: S, g: [S::V; TILE]) -> [S::V; SEEN] {
         let (two, four) = (s.splat(2.0), s.splat(4.0));
@@ -190,8 +224,8 @@ impl Edge<TILE> for OfGradients {
     }
 }
 
-/// Transforms kernels: nine vectors of taps each to 36.
-pub(in crate::cpu) struct Kernels<'a> {
+/// Transforms kernels: nine vectors of taps each to those of a tile that sees `TO` along an edge.
+pub(in crate::cpu) struct Kernels<'a, const TO: usize> {
     /// `[tap]` of vectors, `tap_stride` apart.
     pub(in crate::cpu) taps: &'a [f32],
     pub(in crate::cpu) tap_stride: usize,
@@ -203,7 +237,10 @@ pub(in crate::cpu) struct Kernels<'a> {
     pub(in crate::cpu) stride: usize,
 }
 
-impl Kernel for Kernels<'_> {
+impl<const TO: usize> Kernel for Kernels<'_, TO>
+where
+    OfTaps: Edge<3, TO>,
+{
     type Output = ();
 
     #[inline(always)]
@@ -212,7 +249,7 @@ impl Kernel for Kernels<'_> {
             return;
         }
         assert!(self.taps.len() >= 8 * self.tap_stride + self.kernels * LANES);
-        let last = (PLACES - 1) * self.stride + (self.kernels - 1) * self.kernel_stride + LANES;
+        let last = (TO * TO - 1) * self.stride + (self.kernels - 1) * self.kernel_stride + LANES;
         assert!(self.out.len() >= last);
         for kernel in 0..self.kernels {
             // SAFETY: the assertions above.
@@ -220,17 +257,17 @@ impl Kernel for Kernels<'_> {
                 let tap = |y: usize, x: usize| {
                     s.load(self.taps.as_ptr().add((y * 3 + x) * self.tap_stride + kernel * LANES))
                 };
-                let mut half = [[s.splat(0.0); 3]; SEEN];
+                let mut half = [[s.splat(0.0); 3]; TO];
                 for x in 0..3 {
-                    let column = transform_taps(s, [tap(0, x), tap(1, x), tap(2, x)]);
-                    for y in 0..SEEN {
+                    let column = OfTaps::transform(s, [tap(0, x), tap(1, x), tap(2, x)]);
+                    for y in 0..TO {
                         half[y][x] = column[y];
                     }
                 }
-                for y in 0..SEEN {
-                    let row = transform_taps(s, half[y]);
-                    for x in 0..SEEN {
-                        let place = (y * SEEN + x) * self.stride + kernel * self.kernel_stride;
+                for y in 0..TO {
+                    let row = OfTaps::transform(s, half[y]);
+                    for x in 0..TO {
+                        let place = (y * TO + x) * self.stride + kernel * self.kernel_stride;
                         s.store(self.out.as_mut_ptr().add(place), row[x]);
                     }
                 }
@@ -239,21 +276,33 @@ impl Kernel for Kernels<'_> {
     }
 }
 
-/// Three taps transformed.
-#[inline(always)]
-fn transform_taps<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; SEEN] {
-    let sixth = s.splat(-1.0 / 6.0);
-    let ends = s.add(g[0], g[2]);
-    let outer = s.fma(s.splat(1.0 / 24.0), g[0], s.mul(s.splat(1.0 / 6.0), g[2]));
-    let middle = s.mul(s.splat(1.0 / 12.0), g[1]);
-    [
-        s.mul(s.splat(0.25), g[0]),
-        s.mul(sixth, s.add(ends, g[1])),
-        s.mul(sixth, s.sub(ends, g[1])),
-        s.add(outer, middle),
-        s.sub(outer, middle),
-        g[2],
-    ]
+pub(in crate::cpu) struct OfTaps;
+
+impl Edge<3, SMALL_SEEN> for OfTaps {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; SMALL_SEEN] {
+        let half = s.splat(0.5);
+        let ends = s.add(g[0], g[2]);
+        [g[0], s.mul(half, s.add(ends, g[1])), s.mul(half, s.sub(ends, g[1])), g[2]]
+    }
+}
+
+impl Edge<3, SEEN> for OfTaps {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; SEEN] {
+        let sixth = s.splat(-1.0 / 6.0);
+        let ends = s.add(g[0], g[2]);
+        let outer = s.fma(s.splat(1.0 / 24.0), g[0], s.mul(s.splat(1.0 / 6.0), g[2]));
+        let middle = s.mul(s.splat(1.0 / 12.0), g[1]);
+        [
+            s.mul(s.splat(0.25), g[0]),
+            s.mul(sixth, s.add(ends, g[1])),
+            s.mul(sixth, s.sub(ends, g[1])),
+            s.add(outer, middle),
+            s.sub(outer, middle),
+            g[2],
+        ]
+    }
 }
 
 /// Products of transformed tiles with the kernels to one block, in place: a core's innermost cache holds the tiles of a task alone.
@@ -335,86 +384,107 @@ unsafe fn in_place<S: Simd, const P: usize>(
     }
 }
 
-/// Transforms sums back to outputs, for tiles of one plane of one block.
-pub(in crate::cpu) struct Outputs<'a> {
-    /// `[place][16]`, `stride` from a tile to the next.
+/// Transforms sums back to outputs, `TO` along an edge, for tiles of one plane of one block.
+pub(in crate::cpu) struct Outputs<'a, const FROM: usize, const TO: usize> {
+    /// Vectors, `place` from a place to the next and `stride` from a tile to the next.
     pub(in crate::cpu) sums: &'a [f32],
+    pub(in crate::cpu) place: usize,
     pub(in crate::cpu) stride: usize,
     pub(in crate::cpu) across: usize,
     pub(in crate::cpu) tiles: std::ops::Range<usize>,
+    /// Added to every output, if any.
+    pub(in crate::cpu) bias: Option<&'a [f32; LANES]>,
     /// Set at the outputs that lie inside it: a plane, 16 a pixel.
     pub(in crate::cpu) plane: &'a mut [f32],
     pub(in crate::cpu) size: (usize, usize),
 }
 
-impl Kernel for Outputs<'_> {
+impl<const FROM: usize, const TO: usize> Kernel for Outputs<'_, FROM, TO>
+where
+    OfSums: Edge<FROM, TO>,
+{
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let (height, width) = self.size;
         assert!(self.plane.len() >= height * width * LANES);
         let count = self.tiles.len();
-        assert!(count == 0 || self.sums.len() >= (count - 1) * self.stride + PLACES * LANES);
-        for (index, tile) in self.tiles.enumerate() {
-            let (y, x) = (tile / self.across * TILE, tile % self.across * TILE);
-            let sums = &self.sums[index * self.stride..];
+        let last = count.saturating_sub(1) * self.stride + (FROM * FROM - 1) * self.place + LANES;
+        assert!(count == 0 || self.sums.len() >= last);
+        for index in 0..count {
+            let tile = self.tiles.start + index;
+            let (y, x) = (tile / self.across * TO, tile % self.across * TO);
             // SAFETY: a tile is said to be whole only if it lies in the plane, and the largest place lies in `sums`.
             unsafe {
-                match y + TILE <= height && x + TILE <= width {
-                    true => outputs_of::<S, true>(s, sums, self.plane, (y, x), self.size),
-                    false => outputs_of::<S, false>(s, sums, self.plane, (y, x), self.size),
+                match y + TO <= height && x + TO <= width {
+                    true => self.outputs_of::<S, true>(s, index, (y, x)),
+                    false => self.outputs_of::<S, false>(s, index, (y, x)),
                 }
             }
         }
     }
 }
 
-/// Transforms the sums of the tile at (y, x). One that is WHOLE is not asked at each pixel whether it is there.
-///
-/// # Safety
-/// `sums` must hold 36 places, the plane `height * width` pixels, and a WHOLE tile must lie inside it.
-#[inline(always)]
-unsafe fn outputs_of<S: Simd, const WHOLE: bool>(
-    s: S,
-    sums: &[f32],
-    plane: &mut [f32],
-    (y, x): (usize, usize),
-    (height, width): (usize, usize),
-) {
-    let mut half = [[s.splat(0.0); SEEN]; TILE];
-    for column in 0..SEEN {
+impl<const FROM: usize, const TO: usize> Outputs<'_, FROM, TO>
+where
+    OfSums: Edge<FROM, TO>,
+{
+    /// Transforms the sums of a tile, whose outputs begin at (y, x). One that is WHOLE is not asked at each pixel whether it is there.
+    ///
+    /// # Safety
+    /// The tile's places must lie in `sums`, `size` in the plane, and a WHOLE tile inside it.
+    #[inline(always)]
+    unsafe fn outputs_of<S: Simd, const WHOLE: bool>(&mut self, s: S, index: usize, (y, x): (usize, usize)) {
+        let (height, width) = self.size;
         // SAFETY: the caller's.
-        let sums =
-            std::array::from_fn(|row| unsafe { s.load(sums.as_ptr().add((row * SEEN + column) * LANES)) });
-        let outputs = transform_sums(s, sums);
-        for row in 0..TILE {
-            half[row][column] = outputs[row];
-        }
-    }
-    for row in 0..TILE {
-        let outputs = transform_sums(s, half[row]);
-        for column in 0..TILE {
-            if WHOLE || y + row < height && x + column < width {
-                let at = ((y + row) * width + x + column) * LANES;
-                // SAFETY: inside the plane.
-                unsafe { s.store(plane.as_mut_ptr().add(at), outputs[column]) };
+        unsafe {
+            let sums = self.sums.as_ptr().add(index * self.stride);
+            let mut half = [[s.splat(0.0); FROM]; TO];
+            for column in 0..FROM {
+                let sums = std::array::from_fn(|row| s.load(sums.add((row * FROM + column) * self.place)));
+                let outputs = OfSums::transform(s, sums);
+                for row in 0..TO {
+                    half[row][column] = outputs[row];
+                }
+            }
+            for row in 0..TO {
+                let mut outputs = OfSums::transform(s, half[row]);
+                if let Some(bias) = self.bias {
+                    outputs = outputs.map(|output| s.add(output, s.load(bias.as_ptr())));
+                }
+                for column in 0..TO {
+                    if WHOLE || y + row < height && x + column < width {
+                        let at = ((y + row) * width + x + column) * LANES;
+                        s.store(self.plane.as_mut_ptr().add(at), outputs[column]);
+                    }
+                }
             }
         }
     }
 }
 
-/// Six sums transformed back.
-#[inline(always)]
-fn transform_sums<S: Simd>(s: S, m: [S::V; SEEN]) -> [S::V; TILE] {
-    let (one, two) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
-    let (minus_one, minus_two) = (s.sub(m[1], m[2]), s.sub(m[3], m[4]));
-    [
-        s.add(m[0], s.add(one, two)),
-        s.fma(s.splat(2.0), minus_two, minus_one),
-        s.fma(s.splat(4.0), two, one),
-        s.add(s.fma(s.splat(8.0), minus_two, minus_one), m[5]),
-    ]
+pub(in crate::cpu) struct OfSums;
+
+impl Edge<SMALL_SEEN, SMALL_TILE> for OfSums {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, m: [S::V; SMALL_SEEN]) -> [S::V; SMALL_TILE] {
+        [s.add(m[0], s.add(m[1], m[2])), s.sub(s.sub(m[1], m[2]), m[3])]
+    }
+}
+
+impl Edge<SEEN, TILE> for OfSums {
+    #[inline(always)]
+    fn transform<S: Simd>(s: S, m: [S::V; SEEN]) -> [S::V; TILE] {
+        let (one, two) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
+        let (minus_one, minus_two) = (s.sub(m[1], m[2]), s.sub(m[3], m[4]));
+        [
+            s.add(m[0], s.add(one, two)),
+            s.fma(s.splat(2.0), minus_two, minus_one),
+            s.fma(s.splat(4.0), two, one),
+            s.add(s.fma(s.splat(8.0), minus_two, minus_one), m[5]),
+        ]
+    }
 }
 
 /// Transforms sums over products of tiles of inputs and tiles of gradients to the gradients of kernels: for 16 input channels nine taps
@@ -464,7 +534,7 @@ impl Kernel for Taps<'_> {
     }
 }
 
-/// Six sums transformed to three taps, as [`transform_taps`] turned round.
+/// Six sums transformed to three taps, as [`OfTaps`] turned round.
 #[inline(always)]
 fn transform_products<S: Simd>(s: S, m: [S::V; SEEN]) -> [S::V; 3] {
     let sixth = s.splat(1.0 / 6.0);

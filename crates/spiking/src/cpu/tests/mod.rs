@@ -344,6 +344,53 @@ proptest! {
         assert_sums(&found, twin, 1e-5);
     }
 
+    /// Small maps and odd ones, tiles enough to be multiplied in parts, and more input blocks than are summed over at a time.
+    #[test]
+    fn small_tiles_convolve(
+        (height, width) in prop_oneof![Just((2, 2)), Just((4, 4)), Just((3, 4)), Just((8, 7)), Just((9, 11))],
+        planes in 1usize..20, first in 0usize..3, inputs in prop_oneof![4 => 1usize..34, 1 => 129usize..150], outputs in 1usize..70,
+        seed in 0u64..1000
+    ) {
+        let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
+        let (blocks, input_blocks, area, wide) = (stage.blocks(), inputs.div_ceil(LANES), height * width, stage.wide());
+        let all = first + planes;
+        let seen = values(input_blocks * all * area * LANES, seed);
+        let map = bordered(input_blocks * all, height, width, |plane, pixel| {
+            <[f32; LANES]>::try_from(&seen[(plane * area + pixel) * LANES..][..LANES]).unwrap()
+        });
+        let (weights, bias) = (values(input_blocks * blocks * BLOCK, seed + 1), values(blocks * LANES, seed + 2));
+        let block = seed as usize % (blocks / wide) * wide;
+        let found = on_all_paths(|path| {
+            let mut conv = Conv::new(stage, Some(Pool::Average(2)));
+            conv.make_room(Extent { samples: all, steps: 1, planes: 1 }, Statistics::Batch);
+            let Maps::Real { values, .. } = &mut conv.input else { unreachable!("behind an average pool") };
+            values.copy_from_slice(map.as_flattened());
+            let [of_weights, of_bias, ..] = conv.weights_mut();
+            of_weights.values.copy_from_slice(&weights);
+            of_bias.values.copy_from_slice(&bias);
+            let mut sums = vec![f32::NAN; planes * wide * area * LANES];
+            conv.convolve_small_tiles(path, block, first, &mut sums);
+            sums
+        });
+        let twin = |i: usize| {
+            let (lane, pixel, of, plane) =
+                (i % LANES, i / LANES % area, block + i / LANES / area % wide, first + i / LANES / area / wide);
+            let mut sum = Sum::default();
+            sum.add(f64::from(bias[of * LANES + lane]));
+            for (from, tap) in (0..input_blocks).flat_map(|from| (0..TAPS).map(move |tap| (from, tap))) {
+                let at = (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
+                for channel in 0..LANES {
+                    let seen = map[(from * all + plane) * (height + 2) * (width + 2) + at][channel];
+                    let weight = weights[(from * blocks + of) * BLOCK + (tap * LANES + channel) * LANES + lane];
+                    sum.add(f64::from(seen) * f64::from(weight));
+                }
+            }
+            sum
+        };
+        // As a direct convolution's.
+        assert_sums(&found, twin, 1e-6);
+    }
+
     #[test]
     fn moments_are_sum_and_squares_about_the_mean(pixels in 1usize..40, seed in 0u64..1000) {
         let plane = values(pixels * LANES, seed);

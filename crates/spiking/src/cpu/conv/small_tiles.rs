@@ -1,0 +1,149 @@
+//! The convolution of real maps, those behind an average pool, by Winograd's small tiles: less than half of a direct one's products.
+
+use std::ops::Range;
+
+use super::{Conv, Maps};
+use crate::cpu::kernels::product::{Product, Repeat, Run, Start, Terms};
+use crate::cpu::kernels::spikes::{BLOCK, TAPS};
+use crate::cpu::kernels::winograd::{Kernels, Outputs, Plane, SMALL_PLACES, SMALL_SEEN, SMALL_TILE, Tiles};
+use crate::cpu::memory::with_table;
+use crate::cpu::simd::{LANES, Path};
+
+/// Tiles that are multiplied at a time at most: they share one reading of the kernels.
+pub(super) const SMALL_TILES: usize = 64;
+/// Input blocks that are summed over at a time: the kernels of one place, from these to a group of output blocks, are 32 KiB, which the
+/// innermost cache holds; those of all places, the tiles and their sums are 1.3 MB, which a core's cache holds.
+pub(super) const DEPTH: usize = 8;
+
+impl Conv {
+    /// Whether it goes by small tiles: by the network alone, for it shapes the rounding.
+    pub(super) fn goes_by_small_tiles(&self) -> bool {
+        let (rows, columns) = self.stage.tiles(SMALL_TILE);
+        let saves = rows * columns * SMALL_PLACES < self.stage.pixels() * TAPS;
+        saves && matches!(self.input, Maps::Real { lanes: LANES, .. })
+    }
+
+    /// The sums of a group of blocks, from `block` on, at some planes, from `first` on, as of a direct convolution.
+    pub(in crate::cpu) fn convolve_small_tiles(
+        &self,
+        path: Path,
+        block: usize,
+        first: usize,
+        sums: &mut [f32],
+    ) {
+        let (stage, wide) = (&self.stage, self.stage.wide());
+        let (rows, columns) = stage.tiles(SMALL_TILE);
+        let all = sums.len() / (wide * stage.pixels() * LANES) * rows * columns;
+        // How many at a time is free: no sum runs over tiles.
+        let at_once = all.div_ceil(all.div_ceil(SMALL_TILES).max(1));
+        let deep = self.input_blocks().min(DEPTH);
+        // A cache line more than they fill, so that places do not share their places in a cache.
+        let places =
+            [at_once * deep, deep * LANES * wide, at_once * wide].map(|vectors| (vectors + 1) * LANES);
+        let [of_seen, of_kernels, of_products] = places;
+        with_table(places.into_iter().sum::<usize>() * SMALL_PLACES, |room| {
+            let (seen, room) = room.split_at_mut(of_seen * SMALL_PLACES);
+            let (kernels, products) = room.split_at_mut(of_kernels * SMALL_PLACES);
+            for begin in (0..all).step_by(at_once.max(1)) {
+                let tiles = begin..(begin + at_once).min(all);
+                for from in (0..self.input_blocks()).step_by(DEPTH) {
+                    let from = from..(from + DEPTH).min(self.input_blocks());
+                    self.small_tiles(path, from.clone(), first, &tiles, (seen, of_seen));
+                    self.small_kernels(path, from.clone(), block, (kernels, of_kernels));
+                    path.run(Product {
+                        a: seen,
+                        b: kernels,
+                        c: products,
+                        rows: &self.lists.small_rows[..tiles.len()],
+                        terms: Terms {
+                            runs: &[Run { a: 0, b: 0 }],
+                            length: from.len() * LANES,
+                            a_step: 1,
+                            b_step: wide * LANES,
+                        },
+                        vectors: wide,
+                        b_stride: LANES,
+                        c_stride: LANES,
+                        start: if from.start == 0 { Start::Zero } else { Start::Sum },
+                        repeat: Repeat { times: SMALL_PLACES, a: of_seen, b: of_kernels, c: of_products },
+                    });
+                }
+                self.small_outputs(path, block, &tiles, (products, of_products), sums);
+            }
+        });
+    }
+
+    /// Some tiles of some input blocks: `[place][tile][block][16]`, from a place to the next as given.
+    fn small_tiles(
+        &self,
+        path: Path,
+        from: Range<usize>,
+        first: usize,
+        tiles: &Range<usize>,
+        (out, place): (&mut [f32], usize),
+    ) {
+        let Maps::Real { values, .. } = &self.input else {
+            unreachable!("spikes have a kernel of their own")
+        };
+        let (stage, size) = (&self.stage, self.stage.padded() * LANES);
+        let stride = self.input_blocks().min(DEPTH) * LANES;
+        for (plane, range, before) in stage.by_planes(SMALL_TILE, tiles) {
+            for (index, block) in from.clone().enumerate() {
+                let at = block * self.planes_of_batch() + first + plane;
+                path.run(Tiles {
+                    plane: Plane::Small(&values[at * size..][..size]),
+                    size: (stage.height + 2, stage.width + 2),
+                    across: stage.tiles(SMALL_TILE).1,
+                    tiles: range.clone(),
+                    out: &mut out[before * stride + index * LANES..],
+                    stride,
+                    place,
+                });
+            }
+        }
+    }
+
+    /// The kernels of some input blocks to a group of output blocks: `[place][input block][lane][output block][16]`.
+    fn small_kernels(&self, path: Path, from: Range<usize>, block: usize, (out, place): (&mut [f32], usize)) {
+        let (blocks, wide) = (self.stage.blocks(), self.stage.wide());
+        for (index, from) in from.enumerate() {
+            for of in 0..wide {
+                path.run(Kernels::<SMALL_SEEN> {
+                    taps: &self.weight.values[(from * blocks + block + of) * BLOCK..][..BLOCK],
+                    tap_stride: LANES * LANES,
+                    kernels: LANES,
+                    out: &mut out[(index * LANES * wide + of) * LANES..],
+                    kernel_stride: wide * LANES,
+                    stride: place,
+                });
+            }
+        }
+    }
+
+    /// The outputs of some tiles of a group of output blocks.
+    fn small_outputs(
+        &self,
+        path: Path,
+        block: usize,
+        tiles: &Range<usize>,
+        (products, place): (&[f32], usize),
+        sums: &mut [f32],
+    ) {
+        let (stage, wide, size) = (&self.stage, self.stage.wide(), self.stage.pixels() * LANES);
+        let (bias, _) = self.bias.values[block * LANES..].as_chunks::<LANES>();
+        for (plane, range, before) in stage.by_planes(SMALL_TILE, tiles) {
+            for (of, plane) in sums[plane * wide * size..][..wide * size].chunks_mut(size).enumerate() {
+                path.run(Outputs::<SMALL_SEEN, SMALL_TILE> {
+                    sums: &products[(before * wide + of) * LANES..],
+                    place,
+                    stride: wide * LANES,
+                    across: stage.tiles(SMALL_TILE).1,
+                    tiles: range.clone(),
+                    bias: Some(&bias[of]),
+                    plane,
+                    size: (stage.height, stage.width),
+                });
+            }
+        }
+    }
+}
