@@ -36,6 +36,7 @@ use rayon::prelude::*;
 use conv::{Conv, Extent, Room, Statistics};
 use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
+use memory::Floats;
 use plan::{ConvStage, Plan};
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
@@ -62,6 +63,8 @@ pub struct Cpu {
     convs: Vec<Conv>,
     linears: Vec<Linear>,
     room: Room,
+    /// Gradients of the features, `[sample][time step][feature]`: those behind the last pool.
+    feature_grads: Floats,
     extent: Extent,
     /// Votes, `[sample][class]`.
     votes: Vec<f32>,
@@ -104,6 +107,7 @@ impl Cpu {
             convs,
             linears,
             room: Room::default(),
+            feature_grads: Floats::default(),
             extent: Extent::default(),
             votes: Vec::new(),
             vote_grads: Vec::new(),
@@ -222,10 +226,12 @@ impl Cpu {
             head[index].backward(path, &neuron, update, above, &mut self.watch);
         }
         let last = self.plan.convs.last().map_or(0, ConvStage::features);
-        self.linears[0].input_grads_into(last, &mut self.room.behind_pool);
+        self.linears[0].input_grads_into(last, &mut self.feature_grads);
         self.watch.lap(self.linears[0].stage.layer, Part::WeightGradient);
-        for (index, conv) in self.convs.iter_mut().enumerate().rev() {
-            conv.backward(path, &neuron, update, index == 0, &mut self.room, &mut self.watch);
+        for index in (0..self.convs.len()).rev() {
+            let (head, tail) = self.convs.split_at_mut(index + 1);
+            let behind_pool = tail.first().map_or(&*self.feature_grads, Conv::input_grads);
+            head[index].backward(path, &neuron, update, behind_pool, &mut self.room, &mut self.watch);
         }
     }
 
@@ -302,7 +308,7 @@ impl Engine for Cpu {
     fn memory(&self) -> Option<usize> {
         let convs: usize = self.convs.iter().map(Conv::bytes).sum();
         let linears: usize = self.linears.iter().map(Linear::bytes).sum();
-        Some(convs + linears + self.room.bytes())
+        Some(convs + linears + self.room.bytes() + self.feature_grads.bytes())
     }
 
     fn optimizer(&self) -> Result<AdamW> {

@@ -19,37 +19,36 @@ use crate::cpu::watch::{Part, Watch};
 use crate::cpu::weights::Update;
 
 impl Conv {
-    /// From the gradients behind the pool (`room.behind_pool`) to weights that moved, and, but for the first stage, to the
-    /// gradients behind the pool of the stage before.
+    /// From the gradients behind the pool, `[sample][time step][block][pixel][16]`, to weights that moved, and, but for the first stage,
+    /// to the gradients of the input ([`Self::input_grads`]).
     pub(in crate::cpu) fn backward(
         &mut self,
         path: Path,
         neuron: &Neuron,
         update: Update,
-        first: bool,
+        behind_pool: &[f32],
         room: &mut Room,
         watch: &mut Watch,
     ) {
         let layer = self.stage.layer;
         let constant = self.extent.planes < self.extent.steps;
-        self.learn(path, neuron, room, constant);
+        self.learn(path, neuron, behind_pool, room, constant);
         watch.lap(layer, Part::CellsBack);
         self.norm_gradients(room);
-        if first && !constant {
-            self.first_gradients(path, neuron, update, room);
+        if self.first && !constant {
+            self.first_gradients(path, neuron, update, behind_pool, room);
         } else {
             match constant {
                 true => self.unnormalise(path, room),
-                false => self.learn_through_norm(path, neuron, room),
+                false => self.learn_through_norm(path, neuron, behind_pool, room),
             }
             watch.lap(layer, Part::NormBack);
-            if !first {
+            if !self.first {
                 let planes = self.planes_of_batch();
                 let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
-                room.behind_pool.grow(wide);
-                let Room { behind_norm, behind_pool, kernels, .. } = room;
+                let Room { behind_norm, kernels, .. } = room;
                 let given = Given { path, weights: &self.weight.values, grads: behind_norm, planes };
-                self.turned.run(given, kernels, &mut behind_pool[..wide]);
+                self.turned.run(given, kernels, &mut self.output[..wide]);
                 watch.lap(layer, Part::InputGradient);
             }
             self.bias_gradient(room, |block, sample| block * self.extent.samples + sample);
@@ -65,7 +64,7 @@ impl Conv {
         watch.lap(layer, Part::WeightGradient);
     }
 
-    /// The cells of one block of one sample backward; `behind_pool` as in [`Room`].
+    /// The cells of one block of one sample backward; `behind_pool` as in [`Self::backward`].
     fn learn_one(
         &self,
         path: Path,
@@ -119,7 +118,7 @@ impl Conv {
 
     /// Leaves the sums of the gradients behind the norm in `sums`, `[block][sample][plane][2][16]`, and the gradients in the room if
     /// they are to be kept.
-    fn learn(&mut self, path: Path, neuron: &Neuron, room: &mut Room, keep: bool) {
+    fn learn(&mut self, path: Path, neuron: &Neuron, behind_pool: &[f32], room: &mut Room, keep: bool) {
         let Extent { samples, planes, .. } = self.extent;
         let size = planes * self.stage.padded() * LANES;
         let mut all_sums = std::mem::take(&mut self.sums);
@@ -128,7 +127,7 @@ impl Conv {
             let (block, sample) = (index / samples, index % samples);
             let mean = &self.mean[block * planes * LANES..][..planes * LANES];
             let gives = Gives { sums: Some(Sums { mean, of }), grads };
-            self.learn_one(path, neuron, &room.behind_pool, (block, sample), gives);
+            self.learn_one(path, neuron, behind_pool, (block, sample), gives);
         };
         if keep {
             room.behind_norm.grow(self.stage.blocks() * samples * size);
@@ -143,14 +142,14 @@ impl Conv {
     }
 
     /// The gradients before the norm, for all planes, into the room.
-    fn learn_through_norm(&mut self, path: Path, neuron: &Neuron, room: &mut Room) {
+    fn learn_through_norm(&mut self, path: Path, neuron: &Neuron, behind_pool: &[f32], room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (blocks, size) = (self.stage.blocks(), planes * self.stage.padded() * LANES);
         room.behind_norm.grow(blocks * samples * size);
         let mut all_sums = std::mem::take(&mut self.sums);
         let sums = all_sums[..blocks * samples * planes * LANES].par_chunks_mut(planes * LANES);
         let outs = room.behind_norm.par_chunks_mut(size);
-        let (behind_pool, terms) = (&room.behind_pool, &room.terms);
+        let terms = &room.terms;
         sums.zip(outs).enumerate().for_each(|(index, (sums, out))| {
             let (block, sample) = (index / samples, index % samples);
             let grads = self.through_norm(terms, block, sums, out);
@@ -173,7 +172,14 @@ impl Conv {
 
     /// Moves a first stage's weights by their gradients: nothing else wants the gradients before its norm,
     /// which stay in a core's cache where a sample of a group of blocks fits.
-    fn first_gradients(&mut self, path: Path, neuron: &Neuron, update: Update, room: &mut Room) {
+    fn first_gradients(
+        &mut self,
+        path: Path,
+        neuron: &Neuron,
+        update: Update,
+        behind_pool: &[f32],
+        room: &mut Room,
+    ) {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, wide) = (self.stage, self.stage.wide());
         let (all, room_of_block) = (samples * planes, planes * stage.padded() * LANES);
@@ -185,8 +191,8 @@ impl Conv {
         let at_once = (1..samples).find(|count| (count * planes).is_multiple_of(part)).unwrap_or(samples);
         room.parts.grow(groups * parts * size);
         let mut all_sums = std::mem::take(&mut self.sums);
-        let Room { parts: weights, behind_pool, terms, .. } = &mut *room;
-        let (behind_pool, terms, this) = (&*behind_pool, &*terms, &*self);
+        let Room { parts: weights, terms, .. } = &mut *room;
+        let (terms, this) = (&*terms, &*self);
         let of_groups = weights[..groups * parts * size].par_chunks_mut(parts * size);
         let sums = all_sums[..stage.blocks() * all * LANES].par_chunks_mut(wide * all * LANES);
         of_groups.zip(sums).enumerate().for_each(|(group, (weights, sums))| {

@@ -59,6 +59,8 @@ pub(super) enum Statistics {
 #[derive(Debug, Clone)]
 pub(super) struct Conv {
     pub(super) stage: ConvStage,
+    /// Whether its input is the network's.
+    first: bool,
     pub(super) input: Maps,
     weight: Weights,
     bias: Weights,
@@ -71,7 +73,8 @@ pub(super) struct Conv {
     lists: Lists,
     turned: Turned,
     extent: Extent,
-    /// Output of the convolution, `[group of blocks][sample][plane][block of the group][pixel][16]`.
+    /// Output of the convolution, `[group of blocks][sample][plane][block of the group][pixel][16]`. In the backward pass, when nothing
+    /// reads it any more, the gradients of the input, those behind the pool of the stage before: `[sample][time step][block][pixel][16]`.
     output: Floats,
     /// The moments of each plane forward, in the order of `output`, 2 of 16; backward the sums of its gradients,
     /// `[block][sample][plane][2][16]`.
@@ -88,8 +91,6 @@ pub(super) struct Conv {
 pub(super) struct Room {
     /// Gradients before the norm, padded, blocks of 16: `[block][sample][plane][padded pixel][16]`.
     behind_norm: Floats,
-    /// Gradients behind a stage's pool, sample by sample: `[sample][time step][block][pixel][16]`.
-    pub(super) behind_pool: Floats,
     /// Weight gradients, one after another for each part of the batch.
     parts: Floats,
     /// Kernels of the input gradient, or its transformed tiles.
@@ -105,8 +106,8 @@ pub(super) struct Room {
 impl Room {
     /// Bytes it holds.
     pub(super) fn bytes(&self) -> usize {
-        let Self { behind_norm, behind_pool, parts, kernels, terms, gamma, beta, bias } = self;
-        [behind_norm, behind_pool, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
+        let Self { behind_norm, parts, kernels, terms, gamma, beta, bias } = self;
+        [behind_norm, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
     }
 }
 
@@ -120,6 +121,7 @@ impl Conv {
         };
         let channels = stage.blocks() * LANES;
         Self {
+            first: before.is_none(),
             input,
             weight: Weights::new(stage.inputs.div_ceil(lanes) * stage.blocks() * TAPS * lanes * LANES),
             bias: Weights::new(channels),
@@ -180,6 +182,11 @@ impl Conv {
         }
     }
 
+    /// The gradients of its input, behind [`Self::backward`].
+    pub(super) fn input_grads(&self) -> &[f32] {
+        &self.output
+    }
+
     /// Planes of input that a sample has: its time steps, or 1 if it is the same at each.
     pub(super) fn planes(&self) -> usize {
         self.extent.planes
@@ -211,7 +218,8 @@ impl Conv {
             Maps::Real { values, lanes } => values.resize(input * *lanes),
         }
         let kept = if keeps { blocks * planes } else { 0 };
-        self.output.resize(kept * stage.pixels() * LANES);
+        let lent = if keeps { self.input_blocks() * planes } else { 0 };
+        self.output.resize(kept.max(lent) * stage.pixels() * LANES);
         self.sums.resize(kept * 2 * LANES);
         self.spikes.resize(blocks * extent.samples * extent.steps * stage.pixels(), 0);
         for vector in [&mut self.mean, &mut self.inverse, &mut self.scale, &mut self.shift] {
