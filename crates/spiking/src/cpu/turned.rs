@@ -268,7 +268,6 @@ impl Turned {
             for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
                 path.run(Outputs::<SEEN, TILE> {
                     sums: &sums[(before * apart + block) * TRANSFORMED..],
-                    place: LANES,
                     stride: apart * TRANSFORMED,
                     across: stage.tiles(TILE).1,
                     tiles: range.clone(),

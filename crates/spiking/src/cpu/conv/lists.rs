@@ -1,7 +1,7 @@
 //! Places and offsets that follow from a stage alone.
 
 use super::PRODUCT_PIXELS;
-use super::small_tiles::{DEPTH, SMALL_TILES};
+use super::small_tiles::{DEPTH, SMALL_TILES, products_apart};
 use super::tiled::TILED_BLOCKS;
 use crate::cpu::kernels::neuron::Routes;
 use crate::cpu::kernels::product::{Row, Run};
@@ -69,7 +69,7 @@ impl Lists {
             small_rows: (0..SMALL_TILES)
                 .map(|tile| Row {
                     a: u32s(tile * stage.inputs.div_ceil(lanes).min(DEPTH) * LANES),
-                    c: u32s(tile * stage.wide() * LANES),
+                    c: u32s(tile * products_apart(stage.wide())),
                 })
                 .collect(),
             places: pixels.clone().map(|p| u32s(stage.corner(p) + row + 1)).collect(),

@@ -15,6 +15,12 @@ pub(super) const SMALL_TILES: usize = 64;
 /// innermost cache holds; those of all places, the tiles and their sums are 1.3 MB, which a core's cache holds.
 pub(super) const DEPTH: usize = 8;
 
+/// From a tile's products, `[output block][place][16]`, to the next one's: a cache line more than they fill, so that tiles do not share
+/// their places in a cache.
+pub(super) const fn products_apart(wide: usize) -> usize {
+    (wide * SMALL_PLACES + 1) * LANES
+}
+
 impl Conv {
     /// Whether it goes by small tiles: by the network alone, for it shapes the rounding.
     pub(super) fn goes_by_small_tiles(&self) -> bool {
@@ -37,11 +43,11 @@ impl Conv {
         // How many at a time is free: no sum runs over tiles.
         let at_once = all.div_ceil(all.div_ceil(SMALL_TILES).max(1));
         let deep = self.input_blocks().min(DEPTH);
-        // A cache line more than they fill, so that places do not share their places in a cache.
-        let places =
-            [at_once * deep, deep * LANES * wide, at_once * wide].map(|vectors| (vectors + 1) * LANES);
-        let [of_seen, of_kernels, of_products] = places;
-        with_table(places.into_iter().sum::<usize>() * SMALL_PLACES, |room| {
+        // From a place to the next: a cache line more than they fill, as with products.
+        let [of_seen, of_kernels] =
+            [at_once * deep, deep * LANES * wide].map(|vectors| (vectors + 1) * LANES);
+        let apart = products_apart(wide);
+        with_table((of_seen + of_kernels) * SMALL_PLACES + at_once * apart, |room| {
             let (seen, room) = room.split_at_mut(of_seen * SMALL_PLACES);
             let (kernels, products) = room.split_at_mut(of_kernels * SMALL_PLACES);
             for begin in (0..all).step_by(at_once.max(1)) {
@@ -63,12 +69,12 @@ impl Conv {
                         },
                         vectors: wide,
                         b_stride: LANES,
-                        c_stride: LANES,
+                        c_stride: SMALL_PLACES * LANES,
                         start: if from.start == 0 { Start::Zero } else { Start::Sum },
-                        repeat: Repeat { times: SMALL_PLACES, a: of_seen, b: of_kernels, c: of_products },
+                        repeat: Repeat { times: SMALL_PLACES, a: of_seen, b: of_kernels, c: LANES },
                     });
                 }
-                self.small_outputs(path, block, &tiles, (products, of_products), sums);
+                self.small_outputs(path, block, &tiles, products, sums);
             }
         });
     }
@@ -126,7 +132,7 @@ impl Conv {
         path: Path,
         block: usize,
         tiles: &Range<usize>,
-        (products, place): (&[f32], usize),
+        products: &[f32],
         sums: &mut [f32],
     ) {
         let (stage, wide, size) = (&self.stage, self.stage.wide(), self.stage.pixels() * LANES);
@@ -134,9 +140,8 @@ impl Conv {
         for (plane, range, before) in stage.by_planes(SMALL_TILE, tiles) {
             for (of, plane) in sums[plane * wide * size..][..wide * size].chunks_mut(size).enumerate() {
                 path.run(Outputs::<SMALL_SEEN, SMALL_TILE> {
-                    sums: &products[(before * wide + of) * LANES..],
-                    place,
-                    stride: wide * LANES,
+                    sums: &products[before * products_apart(wide) + of * SMALL_PLACES * LANES..],
+                    stride: products_apart(wide),
                     across: stage.tiles(SMALL_TILE).1,
                     tiles: range.clone(),
                     bias: Some(&bias[of]),

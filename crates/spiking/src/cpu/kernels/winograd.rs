@@ -386,9 +386,8 @@ unsafe fn in_place<S: Simd, const P: usize>(
 
 /// Transforms sums back to outputs, `TO` along an edge, for tiles of one plane of one block.
 pub(in crate::cpu) struct Outputs<'a, const FROM: usize, const TO: usize> {
-    /// Vectors, `place` from a place to the next and `stride` from a tile to the next.
+    /// `[place][16]`, `stride` from a tile to the next.
     pub(in crate::cpu) sums: &'a [f32],
-    pub(in crate::cpu) place: usize,
     pub(in crate::cpu) stride: usize,
     pub(in crate::cpu) across: usize,
     pub(in crate::cpu) tiles: std::ops::Range<usize>,
@@ -410,8 +409,7 @@ where
         let (height, width) = self.size;
         assert!(self.plane.len() >= height * width * LANES);
         let count = self.tiles.len();
-        let last = count.saturating_sub(1) * self.stride + (FROM * FROM - 1) * self.place + LANES;
-        assert!(count == 0 || self.sums.len() >= last);
+        assert!(count == 0 || self.sums.len() >= (count - 1) * self.stride + FROM * FROM * LANES);
         for index in 0..count {
             let tile = self.tiles.start + index;
             let (y, x) = (tile / self.across * TO, tile % self.across * TO);
@@ -442,7 +440,7 @@ where
             let sums = self.sums.as_ptr().add(index * self.stride);
             let mut half = [[s.splat(0.0); FROM]; TO];
             for column in 0..FROM {
-                let sums = std::array::from_fn(|row| s.load(sums.add((row * FROM + column) * self.place)));
+                let sums = std::array::from_fn(|row| s.load(sums.add((row * FROM + column) * LANES)));
                 let outputs = OfSums::transform(s, sums);
                 for row in 0..TO {
                     half[row][column] = outputs[row];
