@@ -64,13 +64,13 @@ impl Conv {
 
     /// The sums of a group of blocks, from `block` on, at some planes, from `first` on.
     fn convolve_planes(&self, path: Path, block: usize, first: usize, sums: &mut [f32]) {
+        if self.goes_by_small_tiles() {
+            return self.convolve_small_tiles(path, block, first, sums);
+        }
         let (stage, lanes, wide) = (self.stage, self.lanes(), self.stage.wide());
         let planes = self.planes_of_batch();
         let (padded, plane) = (stage.padded(), stage.pixels() * LANES);
         let count = sums.len() / plane / wide;
-        if self.goes_by_small_tiles() {
-            return self.convolve_small_tiles(path, block, first, sums);
-        }
         let bias = &self.bias.values[block * LANES..];
         let size = TAPS * lanes * LANES;
         for from in 0..self.input_blocks() {

@@ -217,10 +217,9 @@ impl Conv {
             Maps::Spikes(spikes) => spikes.resize(input, 0),
             Maps::Real { values, lanes } => values.resize(input * *lanes),
         }
-        let kept = if keeps { blocks * planes } else { 0 };
-        let lent = if keeps { self.input_blocks() * planes } else { 0 };
-        self.output.resize(kept.max(lent) * stage.pixels() * LANES);
-        self.sums.resize(kept * 2 * LANES);
+        let kept = if keeps { planes } else { 0 };
+        self.output.resize(kept * blocks.max(self.input_blocks()) * stage.pixels() * LANES);
+        self.sums.resize(kept * blocks * 2 * LANES);
         self.spikes.resize(blocks * extent.samples * extent.steps * stage.pixels(), 0);
         for vector in [&mut self.mean, &mut self.inverse, &mut self.scale, &mut self.shift] {
             vector.resize(blocks * extent.planes * LANES);

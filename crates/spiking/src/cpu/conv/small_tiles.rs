@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::tiled::Source;
 use super::{Conv, Maps};
 use crate::cpu::kernels::product::{Product, Repeat, Run, Start, Terms};
 use crate::cpu::kernels::spikes::{BLOCK, TAPS};
-use crate::cpu::kernels::winograd::{Kernels, Outputs, Plane, SMALL_PLACES, SMALL_SEEN, SMALL_TILE, Tiles};
+use crate::cpu::kernels::winograd::{Kernels, Outputs, SMALL_PLACES, SMALL_SEEN, SMALL_TILE};
 use crate::cpu::memory::with_table;
 use crate::cpu::simd::{LANES, Path};
 
@@ -40,6 +41,7 @@ impl Conv {
         let (stage, wide) = (&self.stage, self.stage.wide());
         let (rows, columns) = stage.tiles(SMALL_TILE);
         let all = sums.len() / (wide * stage.pixels() * LANES) * rows * columns;
+        let before = first * rows * columns;
         // How many at a time is free: no sum runs over tiles.
         let at_once = all.div_ceil(all.div_ceil(SMALL_TILES).max(1));
         let deep = self.input_blocks().min(DEPTH);
@@ -52,9 +54,10 @@ impl Conv {
             let (kernels, products) = room.split_at_mut(of_kernels * SMALL_PLACES);
             for begin in (0..all).step_by(at_once.max(1)) {
                 let tiles = begin..(begin + at_once).min(all);
+                let of_batch = before + tiles.start..before + tiles.end;
                 for from in (0..self.input_blocks()).step_by(DEPTH) {
                     let from = from..(from + DEPTH).min(self.input_blocks());
-                    self.small_tiles(path, from.clone(), first, &tiles, (seen, of_seen));
+                    self.transform(path, Source::Averages, from.clone(), &of_batch, (seen, deep, of_seen));
                     self.small_kernels(path, from.clone(), block, (kernels, of_kernels));
                     path.run(Product {
                         a: seen,
@@ -77,36 +80,6 @@ impl Conv {
                 self.small_outputs(path, block, &tiles, products, sums);
             }
         });
-    }
-
-    /// Some tiles of some input blocks: `[place][tile][block][16]`, from a place to the next as given.
-    fn small_tiles(
-        &self,
-        path: Path,
-        from: Range<usize>,
-        first: usize,
-        tiles: &Range<usize>,
-        (out, place): (&mut [f32], usize),
-    ) {
-        let Maps::Real { values, .. } = &self.input else {
-            unreachable!("spikes have a kernel of their own")
-        };
-        let (stage, size) = (&self.stage, self.stage.padded() * LANES);
-        let stride = self.input_blocks().min(DEPTH) * LANES;
-        for (plane, range, before) in stage.by_planes(SMALL_TILE, tiles) {
-            for (index, block) in from.clone().enumerate() {
-                let at = block * self.planes_of_batch() + first + plane;
-                path.run(Tiles {
-                    plane: Plane::Small(&values[at * size..][..size]),
-                    size: (stage.height + 2, stage.width + 2),
-                    across: stage.tiles(SMALL_TILE).1,
-                    tiles: range.clone(),
-                    out: &mut out[before * stride + index * LANES..],
-                    stride,
-                    place,
-                });
-            }
-        }
     }
 
     /// The kernels of some input blocks to a group of output blocks: `[place][input block][lane][output block][16]`.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Conv, Maps};
 use crate::cpu::kernels::product::{Product, Repeat, Run, Start, Terms};
 use crate::cpu::kernels::spikes::BLOCK;
-use crate::cpu::kernels::winograd::{PLACES, Plane, TILE, Taps, Tiles};
+use crate::cpu::kernels::winograd::{PLACES, Plane, SMALL_TILE, TILE, Taps, Tiles};
 use crate::cpu::memory::with_floats;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::Update;
@@ -26,8 +26,10 @@ const DENSE: Range<f64> = 0.23..0.79;
 
 /// What tiles are cut from.
 #[derive(Debug, Clone, Copy)]
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Inputs,
+    /// Real inputs as small tiles.
+    Averages,
     /// Gradients before the norm, as in [`Room`](super::Room).
     Gradients(&'a [f32]),
 }
@@ -111,10 +113,10 @@ impl Conv {
         let (outputs, sums) = room.split_at_mut(PLACES * of_grads);
         for first in (0..all).step_by(self.tiles_at_once()) {
             let tiles = first..(first + self.tiles_at_once()).min(all);
-            self.transform(path, Source::Inputs, from.clone(), &tiles, (inputs, of_inputs));
+            self.transform(path, Source::Inputs, from.clone(), &tiles, (inputs, deep, of_inputs));
             for block in (0..blocks).step_by(wide) {
                 let source = Source::Gradients(behind_norm);
-                self.transform(path, source, block..block + wide, &tiles, (outputs, of_grads));
+                self.transform(path, source, block..block + wide, &tiles, (outputs, wide, of_grads));
                 path.run(Product {
                     a: inputs,
                     b: outputs,
@@ -147,32 +149,37 @@ impl Conv {
         }
     }
 
-    /// Some tiles of the whole batch, of some blocks: `[place][tile][block][16]`, from a place to the next as given.
-    fn transform(
+    /// Some tiles of the whole batch, of some blocks: `[place][tile][block][16]`, so many blocks from a tile to the next, and from a
+    /// place to the next as given.
+    pub(super) fn transform(
         &self,
         path: Path,
         source: Source<'_>,
         blocks: Range<usize>,
         tiles: &Range<usize>,
-        (out, place): (&mut [f32], usize),
+        (out, deep, place): (&mut [f32], usize, usize),
     ) {
-        let (stage, (_, across), count) = (&self.stage, self.stage.tiles(TILE), blocks.len());
+        let edge = if matches!(source, Source::Averages) { SMALL_TILE } else { TILE };
+        let (stage, (_, across)) = (&self.stage, self.stage.tiles(edge));
         let (padded, size) = (stage.padded(), stage.padded() * LANES);
-        for (plane, range, before) in stage.by_planes(TILE, tiles) {
+        for (plane, range, before) in stage.by_planes(edge, tiles) {
             for (index, block) in blocks.clone().enumerate() {
                 let at = block * self.planes_of_batch() + plane;
                 let plane = match (source, &self.input) {
                     (Source::Gradients(grads), _) => Plane::Gradients(&grads[at * size..][..size]),
-                    (Source::Inputs, Maps::Real { values, .. }) => Plane::Real(&values[at * size..][..size]),
-                    (Source::Inputs, Maps::Spikes(spikes)) => Plane::Spikes(&spikes[at * padded..][..padded]),
+                    (Source::Averages, Maps::Real { values, .. }) => {
+                        Plane::Small(&values[at * size..][..size])
+                    }
+                    (_, Maps::Real { values, .. }) => Plane::Real(&values[at * size..][..size]),
+                    (_, Maps::Spikes(spikes)) => Plane::Spikes(&spikes[at * padded..][..padded]),
                 };
                 path.run(Tiles {
                     plane,
                     size: (stage.height + 2, stage.width + 2),
                     across,
                     tiles: range.clone(),
-                    out: &mut out[(before * count + index) * LANES..],
-                    stride: count * LANES,
+                    out: &mut out[(before * deep + index) * LANES..],
+                    stride: deep * LANES,
                     place,
                 });
             }
