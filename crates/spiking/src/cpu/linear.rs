@@ -38,7 +38,8 @@ pub(super) struct Linear {
     pub(super) stage: LinearStage,
     weight: Weights,
     bias: Weights,
-    /// What enters, behind the dropout, `[sample][time step][feature]`.
+    /// What enters, behind the dropout, `[panel][sample][time step][feature of the panel]`: by rows, those of a panel would share
+    /// few places in a core's cache.
     pub(super) input: Floats,
     /// Factors of the features of a sample, `[sample][feature]`; empty without dropout.
     pub(super) mask_before: Floats,
@@ -128,26 +129,15 @@ impl Linear {
         self.row_count().next_multiple_of(LANES)
     }
 
-    /// From `input` to `spikes`.
-    pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, watch: &mut Watch) {
+    /// From rows of features before the dropout, `[sample][time step][feature]`, to `spikes`.
+    pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, features: &[f32], watch: &mut Watch) {
         let (stage, rows) = (self.stage, self.row_count());
         let Extent { samples, steps, .. } = self.extent;
         let lane_rows = self.lane_rows();
-        if !self.mask_before.is_empty() {
-            let of_samples = self.mask_before.par_chunks(stage.inputs);
-            self.input.par_chunks_mut(steps * stage.inputs).zip(of_samples).for_each(|(rows, mask)| {
-                for features in rows.chunks_mut(stage.inputs) {
-                    features.iter_mut().zip(mask).for_each(|(feature, factor)| *feature *= factor);
-                }
-            });
-        }
-        let input = &self.input;
-        self.input_lanes.par_chunks_mut(lane_rows).with_min_len(8).enumerate().for_each(|(block, lanes)| {
-            path.run(FindLanes { values: &input[block * LANES..], step: stage.inputs, rows, lanes });
-        });
+        self.enter(path, features);
+        let (input, input_lanes) = (&self.input, &self.input_lanes);
         let wide = if stage.blocks() >= 4 * WIDE { WIDE } else { 1 };
         let (weights, bias, mask) = (&self.weight.values, &self.bias.values, &self.mask_behind);
-        let input_lanes = &self.input_lanes;
         let size = rows * LANES;
         self.current.par_chunks_mut(wide * size).enumerate().for_each(|(index, current)| {
             let first = index * wide;
@@ -158,9 +148,9 @@ impl Linear {
             let panels = panels.zip(next).zip(input_lanes.chunks(BLOCKS * lane_rows));
             for (panel, ((weights, ahead), lanes)) in panels.enumerate() {
                 path.run(SparseProduct {
-                    a: &input[panel * PANEL..],
+                    a: &input[panel * rows * PANEL..],
                     a_block: LANES,
-                    a_row: stage.inputs,
+                    a_row: PANEL,
                     lanes,
                     lanes_block: lane_rows,
                     blocks: BLOCKS,
@@ -200,6 +190,28 @@ impl Linear {
         watch.lap(stage.layer, Part::Cells);
     }
 
+    /// Drops features out and lays them in panels, and finds those that are not zero.
+    fn enter(&mut self, path: Path, features: &[f32]) {
+        let (stage, rows, steps) = (self.stage, self.row_count(), self.extent.steps);
+        let (lane_rows, wide) = (self.lane_rows(), features.len() / rows);
+        let lanes = self.input_lanes.par_chunks_mut(BLOCKS * lane_rows);
+        self.input.par_chunks_mut(rows * PANEL).zip(lanes).enumerate().for_each(|(panel, (input, lanes))| {
+            let of_panel = panel * PANEL..wide.min((panel + 1) * PANEL);
+            for (row, input) in input.chunks_mut(PANEL).enumerate() {
+                let (input, padding) = input.split_at_mut(of_panel.len());
+                input.copy_from_slice(&features[row * wide..][of_panel.clone()]);
+                padding.fill(0.0);
+                if !self.mask_before.is_empty() {
+                    let mask = &self.mask_before[row / steps * stage.inputs..][of_panel.clone()];
+                    input.iter_mut().zip(mask).for_each(|(feature, factor)| *feature *= factor);
+                }
+            }
+            for (block, lanes) in lanes.chunks_mut(lane_rows).enumerate() {
+                path.run(FindLanes { values: &input[block * LANES..], step: PANEL, rows, lanes });
+            }
+        });
+    }
+
     /// The cells of one block of one sample; `index` counts samples within blocks.
     fn cells(&self, index: usize) -> Cells<'_> {
         let steps = self.extent.steps;
@@ -207,12 +219,11 @@ impl Linear {
         Cells { input, step: LANES, affine: None, pixels: 1, steps, constant: false }
     }
 
-    /// The spikes as rows of features of the next stage.
+    /// The spikes as rows of features, `[sample][time step][feature]`.
     pub(super) fn spread_into(&self, features: &mut [f32]) {
         let (blocks, rows) = (self.stage.blocks(), self.row_count());
-        let wide = features.len() / rows;
-        for (row, features) in features.chunks_mut(wide).enumerate() {
-            for (block, values) in features.chunks_mut(LANES).take(blocks).enumerate() {
+        for (row, features) in features.chunks_mut(blocks * LANES).enumerate() {
+            for (block, values) in features.chunks_mut(LANES).enumerate() {
                 super::conv::spread(self.spikes[block * rows + row], 1.0, values);
             }
         }
@@ -327,12 +338,6 @@ impl Linear {
                 ahead: &[],
             });
         };
-        // A panel's features of all rows, one after another: far apart they would share few places in a core's cache.
-        let gather = |panel: usize, features: &mut [f32]| {
-            for (row, features) in features.chunks_mut(PANEL).enumerate() {
-                features.copy_from_slice(&input[row * stage.inputs + panel * PANEL..][..PANEL]);
-            }
-        };
         // The gradient of the weights between a panel and one block.
         let to_weights = |features: &[f32], block: usize, out: &mut [f32]| {
             let (grads, listed) = (&grads[block * size..][..size], &listed[block]);
@@ -340,11 +345,10 @@ impl Linear {
         };
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
         self.weight.shares(update, panel_size).zip(input_grads).for_each(|(mut share, (panel, out))| {
-            with_floats(panel_size + (rows + LANES) * PANEL, |room| {
-                let (turned, room) = room.split_at_mut(panel_size);
-                let (features, grads) = room.split_at_mut(rows * PANEL);
+            let features = &input[panel * rows * PANEL..][..rows * PANEL];
+            with_floats(panel_size + LANES * PANEL, |room| {
+                let (turned, grads) = room.split_at_mut(panel_size);
                 to_features(share.values(), turned, out);
-                gather(panel, features);
                 for block in 0..blocks {
                     to_weights(features, block, grads);
                     share.apply(path, block * grads.len(), grads);

@@ -38,6 +38,7 @@ use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
 use memory::Floats;
 use plan::{ConvStage, Plan};
+use simd::LANES;
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
@@ -63,8 +64,9 @@ pub struct Cpu {
     convs: Vec<Conv>,
     linears: Vec<Linear>,
     room: Room,
-    /// Gradients of the features, `[sample][time step][feature]`: those behind the last pool.
-    feature_grads: Floats,
+    /// Features that enter a linear stage, before the dropout, `[sample][time step][feature]`; later the gradients of those behind the
+    /// last pool.
+    features: Floats,
     extent: Extent,
     /// Votes, `[sample][class]`.
     votes: Vec<f32>,
@@ -107,7 +109,7 @@ impl Cpu {
             convs,
             linears,
             room: Room::default(),
-            feature_grads: Floats::default(),
+            features: Floats::default(),
             extent: Extent::default(),
             votes: Vec::new(),
             vote_grads: Vec::new(),
@@ -187,24 +189,32 @@ impl Cpu {
     /// Runs the loaded batch through the network; leaves the votes.
     fn forward(&mut self, statistics: Statistics, mut dropout: Option<&mut ChaCha8Rng>) {
         let (path, neuron) = (self.path, self.neuron);
+        let rows = self.extent.samples * self.extent.steps;
+        let mut features = 0;
         for index in 0..self.convs.len() {
             let (done, next) = self.convs.split_at_mut(index + 1);
             let conv = &mut done[index];
             conv.forward(path, &neuron, statistics, &mut self.watch);
             match next.first_mut() {
                 Some(next) => conv.pool_into(path, &mut next.input),
-                None => conv.pool_into_features(path, &mut self.linears[0].input),
+                None => {
+                    features = rows * conv.stage.features();
+                    self.features.grow(features);
+                    conv.pool_into_features(path, &mut self.features[..features]);
+                }
             }
             self.watch.lap(conv.stage.layer, Part::Pool);
         }
         for index in 0..self.linears.len() {
             self.draw_masks(index, dropout.as_deref_mut());
             self.watch.skip();
-            let (done, next) = self.linears.split_at_mut(index + 1);
-            let linear = &mut done[index];
-            linear.forward(path, &neuron, &mut self.watch);
-            if let Some(next) = next.first_mut() {
-                linear.spread_into(&mut next.input);
+            let last = index + 1 == self.linears.len();
+            let linear = &mut self.linears[index];
+            linear.forward(path, &neuron, &self.features[..features], &mut self.watch);
+            if !last {
+                features = rows * linear.stage.blocks() * LANES;
+                self.features.grow(features);
+                linear.spread_into(&mut self.features[..features]);
                 self.watch.lap(linear.stage.layer, Part::Pool);
             }
         }
@@ -226,11 +236,11 @@ impl Cpu {
             head[index].backward(path, &neuron, update, above, &mut self.watch);
         }
         let last = self.plan.convs.last().map_or(0, ConvStage::features);
-        self.linears[0].input_grads_into(last, &mut self.feature_grads);
+        self.linears[0].input_grads_into(last, &mut self.features);
         self.watch.lap(self.linears[0].stage.layer, Part::WeightGradient);
         for index in (0..self.convs.len()).rev() {
             let (head, tail) = self.convs.split_at_mut(index + 1);
-            let behind_pool = tail.first().map_or(&*self.feature_grads, Conv::input_grads);
+            let behind_pool = tail.first().map_or(&*self.features, Conv::input_grads);
             head[index].backward(path, &neuron, update, behind_pool, &mut self.room, &mut self.watch);
         }
     }
@@ -308,7 +318,7 @@ impl Engine for Cpu {
     fn memory(&self) -> Option<usize> {
         let convs: usize = self.convs.iter().map(Conv::bytes).sum();
         let linears: usize = self.linears.iter().map(Linear::bytes).sum();
-        Some(convs + linears + self.room.bytes() + self.feature_grads.bytes())
+        Some(convs + linears + self.room.bytes() + self.features.bytes())
     }
 
     fn optimizer(&self) -> Result<AdamW> {

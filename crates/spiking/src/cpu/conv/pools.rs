@@ -41,10 +41,9 @@ impl Conv {
     /// Pools the spikes into rows of features, `[sample][time step][feature]`.
     pub(in crate::cpu) fn pool_into_features(&self, path: Path, features: &mut [f32]) {
         let stage = &self.stage;
-        let ((rows, columns), Extent { samples, steps, .. }) = (stage.pooled(), self.extent);
-        let wide = features.len() / samples / steps;
-        features.par_chunks_mut(wide).enumerate().for_each(|(row, features)| {
-            for (block, out) in features[..stage.features()].chunks_mut(rows * columns * LANES).enumerate() {
+        let ((rows, columns), steps) = (stage.pooled(), self.extent.steps);
+        features.par_chunks_mut(stage.features()).enumerate().for_each(|(row, features)| {
+            for (block, out) in features.chunks_mut(rows * columns * LANES).enumerate() {
                 let spikes = self.spikes_at(block, row / steps, row % steps);
                 match stage.pool {
                     Pool::Average(size) => path.run(Average {
