@@ -3,7 +3,8 @@
 
 Needs Python 3.11, nothing else: PyTorch goes into `--venv`, the authors' code into `--official`. Each record of MNIST, CIFAR10 or N-MNIST under
 `--records` is one run on either side: network, T, schedule, epochs and batch are the record's; initial weights, order and dropout are each side's
-own draws, so that only distributions can agree. `--output` gets agreement.json, run by run as they finish, and agreement.md.
+own draws, so that only distributions can agree. `--output` gets agreement.json, run by run as they finish, and agreement.md. Where one of our runs
+was made again, by a newer version of our code, the old one gives way and PyTorch's stays: it depends on the configuration alone.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main() -> int:
     content["python"] = platform.python_version()
 
     records = {record["run_id"]: (file, record) for file, record in read(options)}
+    content["runs"] = renewed(content["runs"], {run_id: record for run_id, (_, record) in records.items()})
     missing = [run_id for run_id in records if run_id not in content["runs"]]
 
     def train(run_id: str) -> tuple[str, dict]:
@@ -84,8 +86,21 @@ def read(options: argparse.Namespace):
 
 
 def configuration(record: dict) -> dict:
-    keys = ["dataset", "data", "network", "width", "time_steps", "rule"]
-    return {key: record[key] for key in keys} | {"epochs": record["config"]["epochs"], "seed": record["seed"]}
+    """All that the peer's run depends on."""
+    keys = ["dataset", "data", "network", "layers", "width", "time_steps", "rule"]
+    of_training = ["epochs", "seed", "batch_size", "weight_decay", "schedule"]
+    return {key: record[key] for key in keys} | {key: record["config"][key] for key in of_training}
+
+
+def renewed(runs: dict, records: dict) -> dict:
+    """The runs, each with the record of its configuration in place of an older one's."""
+    key = lambda configuration: json.dumps(configuration, sort_keys=True)
+    newer = {key(configuration(record)): run_id for run_id, record in records.items()}
+    result = {}
+    for run_id, run in runs.items():
+        run_id = newer.get(key(run["configuration"]), run_id)
+        result[run_id] = run | {"ours": summary(records[run_id])} if run_id in records else run
+    return result
 
 
 def name(one: dict) -> str:
@@ -95,17 +110,19 @@ def name(one: dict) -> str:
 
 def summary(record: dict) -> dict:
     accuracy = record["accuracy"]
-    return {"accuracy": accuracy["last"], "best_test": accuracy["best_test"], "firing_rate": record["firing_rate"]}
+    measures = {"accuracy": accuracy["last"], "best_test": accuracy["best_test"], "firing_rate": record["firing_rate"]}
+    return measures | {"code_version": record["config"]["code_version"]}
 
 
 def render(content: dict) -> tuple[str, bool]:
     """The tables, and whether all intervals overlap."""
     versions = sorted({one["peer"]["torch"] for one in content["runs"].values()})
+    ours = sorted({str(one["ours"]["code_version"]) for one in content["runs"].values()})
     text = [
         "# Our runs beside PyTorch's",
         "",
-        f"The same networks, data, schedule and number of seeds, trained by our CPU engine and by PyTorch {', '.join(versions)} with the authors'",
-        "neurons, dropout, vote and loss (`temporal`: their baseline's node and the paper's Equation 10). Mean over seeds with the 95 % interval of the mean",
+        f"The same networks, data, schedule and number of seeds, trained by our CPU engine (code version {', '.join(ours)}) and by PyTorch {', '.join(versions)} with the",
+        "authors' neurons, dropout, vote and loss (`temporal`: their baseline's node and the paper's Equation 10). Mean over seeds with the 95 % interval of the mean",
         f"by the percentile bootstrap ({RESAMPLES:,} resamples). The draws of initial weights, order and dropout are each side's own. Narrow networks, and",
         "subsets where the heading says so: the numbers compare the two programs, and say nothing about the paper's.",
         "",
