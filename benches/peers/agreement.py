@@ -38,7 +38,8 @@ def main() -> int:
 
     records = {record["run_id"]: (file, record) for file, record in read(options)}
     content["runs"] = renewed(content["runs"], {run_id: record for run_id, (_, record) in records.items()})
-    missing = [run_id for run_id in records if run_id not in content["runs"]]
+    trained = {key(run["configuration"]) for run in content["runs"].values()}
+    missing = [run_id for run_id, (_, record) in records.items() if key(configuration(record)) not in trained]
 
     def train(run_id: str) -> tuple[str, dict]:
         command = [python, HERE / "agreement_peer.py", "--record", records[run_id][0], "--data", options.data]
@@ -74,15 +75,18 @@ def parse() -> argparse.Namespace:
 
 
 def read(options: argparse.Namespace):
-    """The records that are asked for, the seeds of all rules side by side, so that a stopped call has seen each rule."""
-    found = []
+    """The records that are asked for, of each configuration the newest version's; the seeds of all rules side by side, so that a stopped call
+    has seen each rule."""
+    found = {}
     for folder in options.records:
         for file in [*folder.glob("*.json"), *folder.glob("*/record.json")]:
             record = json.loads(file.read_text())
             wanted = record["dataset"] in options.dataset and record["width"] in options.width
             if wanted and record["time_steps"] in options.time_steps and not record["synthetic"]:
-                found.append((file, record))
-    return sorted(found, key=lambda one: (one[1]["dataset"], one[1]["time_steps"], one[1]["seed"], one[1]["rule"]))
+                one = found.setdefault(key(configuration(record)), (file, record))
+                if one[1]["config"]["code_version"] < record["config"]["code_version"]:
+                    found[key(configuration(record))] = (file, record)
+    return sorted(found.values(), key=lambda one: (one[1]["dataset"], one[1]["time_steps"], one[1]["seed"], one[1]["rule"]))
 
 
 def configuration(record: dict) -> dict:
@@ -92,14 +96,19 @@ def configuration(record: dict) -> dict:
     return {key: record[key] for key in keys} | {key: record["config"][key] for key in of_training}
 
 
+def key(configuration: dict) -> str:
+    return json.dumps(configuration, sort_keys=True)
+
+
 def renewed(runs: dict, records: dict) -> dict:
     """The runs, each with the record of its configuration in place of an older one's."""
-    key = lambda configuration: json.dumps(configuration, sort_keys=True)
-    newer = {key(configuration(record)): run_id for run_id, record in records.items()}
+    given = {key(configuration(record)): record for record in records.values()}
     result = {}
     for run_id, run in runs.items():
-        run_id = newer.get(key(run["configuration"]), run_id)
-        result[run_id] = run | {"ours": summary(records[run_id])} if run_id in records else run
+        record = given.get(key(run["configuration"]))
+        if record and record["config"]["code_version"] >= run["ours"]["code_version"]:
+            run_id, run = record["run_id"], run | {"ours": summary(record)}
+        result[run_id] = run
     return result
 
 
