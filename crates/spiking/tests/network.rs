@@ -215,12 +215,11 @@ fn the_cpu_engine_gives_the_same_bits_on_any_threads_and_paths() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The two engines on random small networks: where no spike flips, everything agrees to rounding. Maps and batches are such that a norm
-    /// has 16 values at least: of two or four it can have a variance next to 0, which magnifies rounding.
+    /// The two engines on random small networks: where no spike flips, everything agrees to rounding.
     #[test]
     fn the_cpu_engine_and_the_reference_compute_the_same(
-        channels in 1usize..4, size in 8usize..12, wide in prop_oneof![Just(3), Just(40), Just(64)],
-        samples in 4usize..12, steps in 1usize..6, direct in any::<bool>(), rule in 0usize..4, seed in 0u64..1000
+        channels in 1usize..4, size in 7usize..12, wide in prop_oneof![Just(3), Just(40), Just(64)],
+        samples in 2usize..12, steps in 1usize..6, direct in any::<bool>(), rule in 0usize..4, seed in 0u64..1000
     ) {
         let spec = spec(channels, size, wide);
         let neuron = Neuron::paper(Rule::ALL[rule]);
@@ -251,12 +250,7 @@ proptest! {
         let gradients = reference.backward(pass, votes, steps).unwrap();
         prop_assert_eq!(gradients.keys().collect::<Vec<_>>(), probe.gradients.keys().collect::<Vec<_>>());
         for (name, theirs) in &gradients {
-            // Of its layer: a bias before a norm has none but what rounding leaves of the weights' terms.
-            let layer = name.split('.').next().unwrap();
-            let of_layer = gradients.iter().filter(|(other, _)| other.split('.').next() == Some(layer));
-            let scale = of_layer
-                .map(|(_, grads)| grads.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap())
-                .fold(0.0, f32::max);
+            let scale = theirs.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             let distance = (&probe.gradients[name] - theirs).unwrap().abs().unwrap().max_all().unwrap();
             let distance = distance.to_scalar::<f32>().unwrap();
             prop_assert!(distance < 1e-5 + 1e-4 * scale, "{}: {} of {}", name, distance, scale);
