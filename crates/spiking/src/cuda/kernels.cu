@@ -192,14 +192,15 @@ __device__ float sum_of_block(float value) {
     return total;
 }
 
-// Mean and variances of each channel at each time step, over `row` values. One block a channel and time step.
+// Mean and variances of each channel at each time step, over `row` values. One block a channel and time step. The mean is taken from the
+// first value on: where all are the same, it is that value to the bit.
 extern "C" __global__ void norm_statistics(Steps x, float* mean, float* biased, float* unbiased, uint row, float over_biased,
                                            float over_unbiased) {
     uint c = blockIdx.x, t = blockIdx.y, place = t * gridDim.x + c;
     const float* values = x.at[t] + (size_t)c * row;
-    float sum = 0.0f;
-    for (uint i = threadIdx.x; i < row; i += SUMMING) sum += values[i];
-    float middle = sum_of_block(sum) / row;
+    float first = values[0], sum = 0.0f;
+    for (uint i = threadIdx.x; i < row; i += SUMMING) sum += values[i] - first;
+    float middle = first + sum_of_block(sum) / row;
     float squares = 0.0f;
     for (uint i = threadIdx.x; i < row; i += SUMMING) {
         float distance = values[i] - middle;

@@ -17,6 +17,7 @@ mod forward;
 #[cfg(all(test, feature = "cuda"))]
 mod gpu_tests;
 pub(crate) mod lif;
+mod margin;
 pub(crate) mod norm;
 mod pass;
 mod pool;

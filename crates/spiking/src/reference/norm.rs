@@ -33,7 +33,9 @@ pub(crate) struct SavedNorm {
 /// Mean and variance of each channel at each time step.
 ///
 /// Each shard gives its own mean and sum of squared distances, which are then joined (Chan, Golub and LeVeque 1983):
-/// no large sums of squares are subtracted from each other.
+/// no large sums of squares are subtracted from each other. Means are sums of distances from a value of the channel, so that of a
+/// channel that is the same everywhere nothing is left but 0: a rounded rest would be magnified by 1 / sqrt([`EPSILON`]), and its sign
+/// would open or close the ReLU behind.
 pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
     #[cfg(feature = "cuda")]
     if let Some((kernels, trace)) = Kernels::of_batch(shards) {
@@ -43,7 +45,8 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
         let moments = trace.tensors().iter().map(|x| {
             let rows = x.flatten_from(1)?;
             let count = rows.dim(1)? as f64;
-            let mean = (rows.sum_keepdim(1)? / count)?;
+            let first = rows.narrow(1, 0, 1)?;
+            let mean = (&first + (rows.broadcast_sub(&first)?.sum_keepdim(1)? / count)?)?;
             let squares = rows.broadcast_sub(&mean)?.sqr()?.sum(1)?;
             Ok((mean.squeeze(1)?, squares, count))
         });
@@ -54,7 +57,9 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
     let mut statistics = Statistics { mean: Vec::new(), unbiased: Vec::new(), biased: Vec::new(), count };
     for t in 0..moments[0].len() {
         let at_t = || moments.iter().map(|shard| &shard[t]);
-        let mean = (sum(at_t().map(|(mean, _, count)| Ok((mean * *count)?)))? / count)?;
+        let first = &moments[0][t].0;
+        let distances = sum(at_t().map(|(mean, _, count)| Ok(((mean - first)? * *count)?)))?;
+        let mean = (first + (distances / count)?)?;
         let squares = sum(at_t()
             .map(|(shard_mean, squares, count)| Ok((squares + ((shard_mean - &mean)?.sqr()? * *count)?)?)))?;
         statistics.biased.push((&squares / count)?);
@@ -90,12 +95,11 @@ pub(super) fn forward(
     let inverse_deviation: Vec<Tensor> =
         statistics.biased.iter().map(inverse_deviation).collect::<Result<_>>()?;
     let means: Vec<Tensor> = statistics.mean.iter().map(per_channel).collect::<Result<_>>()?;
-    let (weight, bias) = (per_channel(weight)?, per_channel(bias)?);
     let of_shard = |trace: &Trace| -> Result<(Trace, Trace)> {
         let (mut out, mut normalised) = (Vec::new(), Vec::new());
         for (t, x) in trace.tensors().iter().enumerate() {
             let hat = x.broadcast_sub(&means[t])?.broadcast_mul(&inverse_deviation[t])?;
-            out.push(hat.broadcast_mul(&weight)?.broadcast_add(&bias)?);
+            out.push(rescaled(&hat, weight, bias)?);
             normalised.push(hat);
         }
         Ok((Trace(out), Trace(normalised)))
@@ -103,6 +107,11 @@ pub(super) fn forward(
     let both: Vec<(Trace, Trace)> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
     let (out, normalised) = both.into_iter().unzip();
     Ok((out, SavedNorm { normalised, inverse_deviation, count: statistics.count }))
+}
+
+/// What comes out of the norm: normalised values times weight plus bias.
+pub(super) fn rescaled(normalised: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    Ok(normalised.broadcast_mul(&per_channel(weight)?)?.broadcast_add(&per_channel(bias)?)?)
 }
 
 /// Normalises with running statistics.

@@ -12,6 +12,10 @@ use crate::cpu::memory::{with_floats, with_table};
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::watch::{Part, Watch};
 
+/// Of a channel that is the same everywhere, rounded sums leave at most so much variance, in squares of the mean: a plane of 65,536 pixels
+/// is summed to one in 1,024.
+const ROUNDING: f64 = 1e-6;
+
 impl Conv {
     /// From `input` to `spikes`.
     pub(in crate::cpu) fn forward(
@@ -118,6 +122,9 @@ impl Conv {
     }
 
     /// Mean and variance of each channel and plane over the batch, and the running averages after them.
+    ///
+    /// A channel that is the same everywhere has that value for its mean and is normalised to beta, to the bit: a rounded rest would be
+    /// magnified by 1 / sqrt([`EPSILON`]), and its sign would open or close the ReLU behind.
     fn take_statistics(&mut self) {
         let Extent { samples, steps, planes } = self.extent;
         let pixels = self.stage.pixels() as f64;
@@ -136,9 +143,15 @@ impl Conv {
                             squares + pixels * (sum / pixels - mean).powi(2)
                         })
                         .sum();
+                    let rounding = squares > 0.0 && squares <= ROUNDING * count * mean.powi(2);
+                    let constant = if rounding { self.constant(block, plane, lane) } else { None };
+                    let (mean, squares) = constant.map_or((mean, squares), |value| (value, 0.0));
                     let channel = block * LANES + lane;
                     let at = (block * planes + plane) * LANES + lane;
                     self.set_affine(at, channel, mean, squares / count);
+                    if squares == 0.0 {
+                        (self.scale[at], self.shift[at]) = (0.0, self.beta.values[channel]);
+                    }
                     let (mean, unbiased) = (mean as f32, (squares / (count - 1.0).max(1.0)) as f32);
                     for _ in 0..steps / planes {
                         for (running, batch) in [
@@ -151,6 +164,18 @@ impl Conv {
                 }
             }
         }
+    }
+
+    /// The value of a channel that is the same everywhere at a time step, such as one that no spike reached.
+    fn constant(&self, block: usize, plane: usize, lane: usize) -> Option<f64> {
+        let Extent { samples, planes, .. } = self.extent;
+        let size = self.stage.pixels() * LANES;
+        let mut values = (0..samples).flat_map(|sample| {
+            let at = self.output_at(block, sample * planes + plane) * size;
+            self.output[at..at + size].iter().skip(lane).step_by(LANES)
+        });
+        let first = values.next()?;
+        values.all(|value| value == first).then_some(f64::from(*first))
     }
 
     fn take_running(&mut self) {
