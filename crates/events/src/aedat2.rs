@@ -41,6 +41,7 @@ impl Records<RECORD> for Aedat2 {
         })
     }
 
+    #[inline(always)]
     fn event(record: &[u8; RECORD], _base: i64) -> Event {
         let word = u64::from_be_bytes(*record);
         let pixel = |at: u32| EDGE - ((word >> at) as u32 & EDGE);

@@ -54,21 +54,26 @@ impl Records<RECORD> for Aedat31 {
         Ok(runs)
     }
 
+    #[inline(always)]
     fn event(record: &[u8; RECORD], base: i64) -> Event {
         let word = u64::from_le_bytes(*record);
         let (x, y) = pixel(word);
-        // A record without a fault has no higher bits; who counts its pixel sees here that it lies on the sensor.
+        // A record without a flaw has no higher bits; who counts its pixel sees here that it lies on the sensor.
         let (x, y) = (x & EDGE, y & EDGE);
         Event { t: i64::from(timestamp(word)) | base, x, y, on: word >> 1 & 1 == 1 }
     }
 
+    #[inline(always)]
+    fn flaw(record: &[u8; RECORD]) -> u64 {
+        u64::from_le_bytes(*record) & NEVER_SET
+    }
+
     fn fault(records: &[[u8; RECORD]], offset: usize) -> Option<DecodeErrorKind> {
-        let never = |record: &[u8; RECORD]| u64::from_le_bytes(*record) & NEVER_SET;
         // Without a way out of the loop, it goes over several records at once.
-        if records.iter().fold(0, |set, record| set | never(record)) == 0 {
+        if records.iter().fold(0, |flaws, record| flaws | Self::flaw(record)) == 0 {
             return None;
         }
-        let index = records.iter().position(|record| never(record) != 0)?;
+        let index = records.iter().position(|record| Self::flaw(record) != 0)?;
         let offset = offset + index * RECORD;
         let word = u64::from_le_bytes(records[index]);
         let (x, y) = pixel(word);

@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::counting::{Counter, Pixels, Uncounted};
 use crate::records::BLOCK;
+use crate::simd::Path;
 use crate::{Events, FramingError, Sensor};
 
 /// Raised when framing gives other frames than before: caches made by another version are stale.
@@ -185,86 +187,49 @@ fn by_time(t: &[i64], first: i64, step: i64, frames: usize) -> Vec<Range<usize>>
 
 fn count(events: &Events, sensor: Sensor, bounds: &[Range<usize>]) -> Result<Frames, FramingError> {
     let Sensor { width, height } = sensor;
-    let mut counter = Counter::new(sensor, bounds.len());
-    let mut cells = [0; BLOCK];
+    let mut counter = Counter::new(Path::fastest(), sensor, bounds.len());
     for (frame, bound) in bounds.iter().enumerate() {
         for start in bound.clone().step_by(BLOCK) {
             let rows = start..bound.end.min(start + BLOCK);
-            let (xs, ys, ons) = (&events.x[rows.clone()], &events.y[rows.clone()], &events.on[rows]);
-            let on_sensor =
-                cells_of(sensor, &mut cells[..xs.len()], |at| (xs[at].into(), ys[at].into(), ons[at]));
-            counter.count(frame, &cells[..on_sensor]).map_err(|at| FramingError::Overflow {
-                frame,
-                x: xs[at],
-                y: ys[at],
+            let (x, y, on) = (&events.x[rows.clone()], &events.y[rows.clone()], &events.on[rows]);
+            counter.count(frame, Columns { sensor, x, y, on }).map_err(|why| match why {
+                Uncounted::Off(at) => {
+                    FramingError::OffSensor { index: start + at, x: x[at], y: y[at], width, height }
+                }
+                Uncounted::Full(at) => FramingError::Overflow { frame, x: x[at], y: y[at] },
             })?;
-            if let (Some(&x), Some(&y)) = (xs.get(on_sensor), ys.get(on_sensor)) {
-                return Err(FramingError::OffSensor { index: start + on_sensor, x, y, width, height });
-            }
         }
     }
     Ok(counter.frames())
 }
 
+/// The events of a block, as columns of one length.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    sensor: Sensor,
+    x: &'a [u16],
+    y: &'a [u16],
+    on: &'a [bool],
+}
+
+impl Pixels for Columns<'_> {
+    #[inline(always)]
+    fn sensor(&self) -> Sensor {
+        self.sensor
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.x.len()
+    }
+
+    #[inline(always)]
+    fn pixel(&self, at: usize) -> (u32, u32, bool) {
+        (self.x[at].into(), self.y[at].into(), self.on[at])
+    }
+}
+
 /// Frames at most: more would need more memory than any recording's should.
 pub(crate) fn most_frames(sensor: Sensor) -> usize {
     MOST_COUNTS / (2 * usize::from(sensor.width) * usize::from(sensor.height)).max(1)
-}
-
-/// The cells of a frame that events count in: how many there are before the first that is off the sensor, or in all. `pixel`
-/// gives x, y and whether it is ON of an event by its place in the block.
-///
-/// Apart from the counting, and with no way out of the loop, so that the compiler makes vectors of it; inlined, since for
-/// a constant sensor it has no multiplication.
-#[inline(always)]
-pub(crate) fn cells_of(
-    sensor: Sensor,
-    cells: &mut [u32],
-    pixel: impl Fn(usize) -> (u32, u32, bool),
-) -> usize {
-    let (width, height) = (u32::from(sensor.width), u32::from(sensor.height));
-    let off = |x: u32, y: u32| (x >= width) | (y >= height);
-    let mut any_off = false;
-    for (place, cell) in cells.iter_mut().enumerate() {
-        let (x, y, on) = pixel(place);
-        any_off |= off(x, y);
-        // What passes the largest u32 is off the sensor, and not used.
-        let row = u32::from(on).wrapping_mul(height).wrapping_add(y);
-        *cell = row.wrapping_mul(width).wrapping_add(x);
-    }
-    let first_off = (0..cells.len()).filter(|_| any_off).find(|place| {
-        let (x, y, _) = pixel(*place);
-        off(x, y)
-    });
-    first_off.unwrap_or(cells.len())
-}
-
-/// Frames that are being counted.
-pub(crate) struct Counter {
-    frames: Frames,
-}
-
-impl Counter {
-    /// No events yet in so many frames.
-    pub(crate) fn new(sensor: Sensor, time_steps: usize) -> Self {
-        let (height, width) = (usize::from(sensor.height), usize::from(sensor.width));
-        let counts = vec![0; time_steps * 2 * height * width];
-        Self { frames: Frames { time_steps, height, width, counts } }
-    }
-
-    /// Counts an event in each of these cells of `frame`, or says at which place there is one too many.
-    pub(crate) fn count(&mut self, frame: usize, cells: &[u32]) -> Result<(), usize> {
-        let Frames { height, width, counts, .. } = &mut self.frames;
-        let size = 2 * *height * *width;
-        let counts = &mut counts[frame * size..][..size];
-        for (index, cell) in cells.iter().enumerate() {
-            let count = &mut counts[*cell as usize];
-            *count = count.checked_add(1).ok_or(index)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn frames(self) -> Frames {
-        self.frames
-    }
 }

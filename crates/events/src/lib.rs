@@ -3,17 +3,17 @@
 //! Formats are read as the paper's own readers read them (Brain-Cog-Lab's BP-STA code, after SpikingJelly): every event in
 //! file order, none dropped, timestamps in microseconds. AEDAT 4, which the paper does not use, is for recordings of one's own. This crate knows no data set and no tensor library.
 
-#![forbid(unsafe_code)]
-
 mod aedat2;
 mod aedat31;
 mod aedat4;
+mod counting;
 mod error;
 mod events;
 mod format;
 mod framing;
 mod nmnist;
 mod records;
+mod simd;
 mod stream;
 mod summary;
 

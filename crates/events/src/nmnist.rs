@@ -29,6 +29,7 @@ impl Records<RECORD> for Nmnist {
         })
     }
 
+    #[inline(always)]
     fn event([x, y, high, middle, low]: &[u8; RECORD], _base: i64) -> Event {
         let t = u32::from_be_bytes([0, high & 0x7f, *middle, *low]);
         Event { t: i64::from(t), x: u32::from(*x), y: u32::from(*y), on: high >> 7 == 1 }

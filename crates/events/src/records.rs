@@ -17,10 +17,17 @@ pub(crate) trait Records<const SIZE: usize> {
     /// Where the records lie in a file of `length` bytes, which is read from its start.
     fn runs(input: &mut (impl BufRead + Seek), length: usize) -> Result<Runs, DecodeErrorKind>;
 
-    /// The event of a record that has no fault; `base` is its run's. It does nothing that could panic: what is not used of it then costs nothing.
+    /// The event of a record that has no flaw; `base` is its run's. It does nothing that could panic: what is not used of it then costs nothing.
+    /// Like [`Records::flaw`] it is `#[inline(always)]`, for [`crate::counting`].
     fn event(record: &[u8; SIZE], base: i64) -> Event;
 
-    /// What is wrong with the first of these records that cannot be one; `offset` is where they lie in the file.
+    /// Not 0 if a record cannot be one.
+    #[inline(always)]
+    fn flaw(_record: &[u8; SIZE]) -> u64 {
+        0
+    }
+
+    /// What is wrong with the first of these records that has a flaw; `offset` is where they lie in the file.
     fn fault(_records: &[[u8; SIZE]], _offset: usize) -> Option<DecodeErrorKind> {
         None
     }

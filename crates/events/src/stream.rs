@@ -1,13 +1,16 @@
 //! Framing a file as it is read, with neither the file nor its events in memory.
 
 use std::io::{BufRead, Seek};
+use std::marker::PhantomData;
 
 use crate::aedat2::Aedat2;
 use crate::aedat31::Aedat31;
-use crate::framing::{Counter, cells_of, most_frames};
+use crate::counting::{Counter, Pixels};
+use crate::framing::most_frames;
 use crate::nmnist::Nmnist;
 use crate::records::{BLOCK, Event, Records, Run};
-use crate::{DecodeErrorKind, Format, Frames, Framing, aedat2, aedat31, nmnist};
+use crate::simd::{Kernel, Path};
+use crate::{DecodeErrorKind, Format, Frames, Framing, Sensor, aedat2, aedat31, nmnist};
 
 /// Frames a whole recording as [`crate::decode`] and [`crate::frame`] would, on the format's sensor, in the memory of the frames
 /// and a block of events.
@@ -24,10 +27,12 @@ pub fn frame_stream(
     format: Format,
     framing: Framing,
 ) -> std::io::Result<Option<Frames>> {
+    // One kind of input: what counts is then compiled in this crate, as its profile says, and not in whoever calls.
+    let mut input: &mut dyn Input = input;
     let framed = match format {
-        Format::NmnistBin => stream::<Nmnist, { nmnist::RECORD }>(input, length, framing),
-        Format::Aedat2 => stream::<Aedat2, { aedat2::RECORD }>(input, length, framing),
-        Format::Aedat31 => stream::<Aedat31, { aedat31::RECORD }>(input, length, framing),
+        Format::NmnistBin => stream::<Nmnist, { nmnist::RECORD }>(&mut input, length, framing),
+        Format::Aedat2 => stream::<Aedat2, { aedat2::RECORD }>(&mut input, length, framing),
+        Format::Aedat31 => stream::<Aedat31, { aedat31::RECORD }>(&mut input, length, framing),
         Format::Aedat4 => return Ok(None),
     };
     match framed {
@@ -58,34 +63,31 @@ impl From<DecodeErrorKind> for Unfit {
     }
 }
 
+trait Input: BufRead + Seek {}
+
+impl<I: BufRead + Seek> Input for I {}
+
 fn stream<R: Records<SIZE>, const SIZE: usize>(
-    input: &mut (impl BufRead + Seek),
+    input: &mut &mut dyn Input,
     length: u64,
     framing: Framing,
 ) -> Result<Frames, Unfit> {
     let runs = R::runs(input, usize::try_from(length).map_err(|_| Unfit::Other)?)?.runs;
     let mut input = Placed { at: input.stream_position()?, input };
     let mut shares = Shares::new::<R, SIZE>(&mut input, &runs, framing)?;
-    let mut counter = Counter::new(R::SENSOR, shares.frames);
-    let mut cells = [0; BLOCK];
+    let path = Path::fastest();
+    let mut counter = Counter::new(path, R::SENSOR, shares.frames);
     for run in &runs {
         input.go(run.offset)?;
         let t = |record: &[u8; SIZE]| R::event(record, run.base).t;
         for_blocks(&mut input, run.events, |mut block: &[[u8; SIZE]]| {
-            if R::fault(block, 0).is_some() || !shares.in_order(block, t) {
+            if !shares.in_order(path, Block::<R, SIZE>::new(block, run.base)) {
                 return Err(Unfit::Other);
             }
             while !block.is_empty() {
                 let (frame, here) = shares.next(block, t);
-                let (records, cells) = (&block[..here], &mut cells[..here]);
-                let on_sensor = cells_of(R::SENSOR, cells, |at| {
-                    let Event { x, y, on, .. } = R::event(&records[at], run.base);
-                    (x, y, on)
-                });
-                if on_sensor < here {
-                    return Err(Unfit::Other);
-                }
-                counter.count(frame, cells).map_err(|_| Unfit::Other)?;
+                let pixels = Block::<R, SIZE>::new(&block[..here], run.base);
+                counter.count(frame, pixels).map_err(|_| Unfit::Other)?;
                 block = &block[here..];
             }
             Ok(())
@@ -94,13 +96,80 @@ fn stream<R: Records<SIZE>, const SIZE: usize>(
     Ok(counter.frames())
 }
 
-/// An input that knows where it is, so that it goes to a place that is buffered without reading again.
-struct Placed<'a, I> {
-    at: u64,
-    input: &'a mut I,
+/// The events of a block, as the records of a format.
+struct Block<'a, R, const SIZE: usize> {
+    records: &'a [[u8; SIZE]],
+    base: i64,
+    format: PhantomData<R>,
 }
 
-impl<I: BufRead + Seek> Placed<'_, I> {
+impl<R, const SIZE: usize> Clone for Block<'_, R, SIZE> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, const SIZE: usize> Copy for Block<'_, R, SIZE> {}
+
+impl<'a, R: Records<SIZE>, const SIZE: usize> Block<'a, R, SIZE> {
+    fn new(records: &'a [[u8; SIZE]], base: i64) -> Self {
+        Self { records, base, format: PhantomData }
+    }
+
+    #[inline(always)]
+    fn t(&self, record: &[u8; SIZE]) -> i64 {
+        R::event(record, self.base).t
+    }
+}
+
+impl<R: Records<SIZE>, const SIZE: usize> Pixels for Block<'_, R, SIZE> {
+    #[inline(always)]
+    fn sensor(&self) -> Sensor {
+        R::SENSOR
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    #[inline(always)]
+    fn pixel(&self, at: usize) -> (u32, u32, bool) {
+        let Event { x, y, on, .. } = R::event(&self.records[at], self.base);
+        (x, y, on)
+    }
+
+    #[inline(always)]
+    fn flaw(&self, at: usize) -> u64 {
+        R::flaw(&self.records[at])
+    }
+}
+
+/// Whether no event of a block is earlier than the one before it.
+struct InOrder<'a, R, const SIZE: usize>(Block<'a, R, SIZE>);
+
+impl<R: Records<SIZE>, const SIZE: usize> Kernel for InOrder<'_, R, SIZE> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        let Self(block) = self;
+        // Without a way out of the loop, it goes over several events at once.
+        let mut steps_back = false;
+        for (before, after) in block.records.iter().zip(&block.records[1.min(block.records.len())..]) {
+            steps_back |= block.t(after) < block.t(before);
+        }
+        !steps_back
+    }
+}
+
+/// An input that knows where it is, so that it goes to a place that is buffered without reading again.
+struct Placed<'a, 'b> {
+    at: u64,
+    input: &'a mut &'b mut dyn Input,
+}
+
+impl Placed<'_, '_> {
     fn go(&mut self, to: usize) -> std::io::Result<()> {
         self.input.seek_relative(to as i64 - self.at as i64)?;
         self.at = to as u64;
@@ -120,8 +189,8 @@ impl<I: BufRead + Seek> Placed<'_, I> {
 }
 
 /// Hands on the next `events` records, at most a block of them at a time.
-fn for_blocks<I: BufRead + Seek, const SIZE: usize>(
-    input: &mut Placed<'_, I>,
+fn for_blocks<const SIZE: usize>(
+    input: &mut Placed<'_, '_>,
     mut events: usize,
     mut f: impl FnMut(&[[u8; SIZE]]) -> Result<(), Unfit>,
 ) -> Result<(), Unfit> {
@@ -161,7 +230,7 @@ enum Rule {
 
 impl Shares {
     fn new<R: Records<SIZE>, const SIZE: usize>(
-        input: &mut Placed<'_, impl BufRead + Seek>,
+        input: &mut Placed<'_, '_>,
         runs: &[Run],
         framing: Framing,
     ) -> Result<Self, Unfit> {
@@ -205,11 +274,15 @@ impl Shares {
     }
 
     /// Whether the next events come late enough for the rule to share them out one after another.
-    fn in_order<T>(&mut self, block: &[T], t: impl Fn(&T) -> i64) -> bool {
+    fn in_order<R: Records<SIZE>, const SIZE: usize>(
+        &mut self,
+        path: Path,
+        block: Block<'_, R, SIZE>,
+    ) -> bool {
         let Rule::Time { before, .. } = &mut self.rule else { return true };
-        let (Some(first), Some(last)) = (block.first(), block.last()) else { return true };
-        let sorted = t(first) >= *before && block.is_sorted_by_key(&t);
-        *before = t(last);
+        let (Some(first), Some(last)) = (block.records.first(), block.records.last()) else { return true };
+        let sorted = block.t(first) >= *before && path.run(InOrder(block));
+        *before = block.t(last);
         sorted
     }
 
@@ -233,5 +306,42 @@ impl Shares {
         };
         self.frame += usize::from(here < block.len());
         (frame, here)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Events;
+
+    fn check<R: Records<SIZE>, const SIZE: usize>(bytes: &[u8], in_order: bool) -> Result<(), TestCaseError> {
+        let records = bytes.as_chunks().0;
+        for path in Path::available() {
+            prop_assert_eq!(path.run(InOrder(Block::<R, SIZE>::new(records, 0))), in_order, "{:?}", path);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_tells_whether_events_are_in_order(
+            steps in prop::collection::vec(0i64..3, 0..300), back in any::<prop::sample::Index>(), by in 0i64..9,
+        ) {
+            let mut events = Events::default();
+            let mut t = 1 << 16;
+            for (place, step) in steps.iter().enumerate() {
+                t += step - if place == back.index(steps.len()) { by } else { 0 };
+                events.push(t, place as u16 % 34, 33, place % 3 == 0);
+            }
+            let in_order = events.t.is_sorted();
+            check::<Nmnist, { nmnist::RECORD }>(&nmnist::encode(&events).unwrap(), in_order)?;
+            // Of a file with a header too, the end is records.
+            let (aedat2, aedat31) = (aedat2::encode(&events).unwrap(), aedat31::encode(&events).unwrap());
+            let end = |bytes: &[u8]| bytes[bytes.len() - 8 * events.len()..].to_vec();
+            check::<Aedat2, { aedat2::RECORD }>(&end(&aedat2), in_order)?;
+            check::<Aedat31, { aedat31::RECORD }>(&end(&aedat31), in_order)?;
+        }
     }
 }
