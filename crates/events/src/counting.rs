@@ -5,6 +5,8 @@
 //! event.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::records::BLOCK;
 use crate::simd::{Kernel, Path};
 use crate::{Frames, Sensor};
@@ -27,59 +29,77 @@ pub(crate) trait Pixels: Copy {
     }
 }
 
-/// Why an event was not counted; the place is its in the block, whose events before it were.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Uncounted {
-    /// It has a flaw or lies off the sensor.
-    Off(usize),
-    /// There would be one too many at its pixel.
-    Full(usize),
-}
-
-/// Frames that are being counted, one after another.
+/// Frames that are being counted, one after another: a block's cells are found, and then counted in one frame or several.
 pub(crate) struct Counter {
     path: Path,
-    frames: Frames,
-    /// How many events the last frame takes before any of its counts could pass 65535. It may take more.
+    sensor: Sensor,
+    time_steps: usize,
+    /// Of the frames that were counted in, and of those before them.
+    counts: Vec<u16>,
+    /// How many events the last of them takes before any of its counts could pass 65535. It may take more.
     room: usize,
-    /// Of the events of a block.
+    /// Of the events of a block; the first `found` of them are cells of a frame of the sensor.
     cells: [u32; BLOCK],
+    found: usize,
 }
 
 impl Counter {
     /// No events yet in so many frames.
     pub(crate) fn new(path: Path, sensor: Sensor, time_steps: usize) -> Self {
-        let (height, width) = (usize::from(sensor.height), usize::from(sensor.width));
         let counts = Vec::with_capacity(time_steps * cells_of_frame(sensor));
-        Self { path, frames: Frames { time_steps, height, width, counts }, room: 0, cells: [0; BLOCK] }
+        Self { path, sensor, time_steps, counts, room: 0, cells: [0; BLOCK], found: 0 }
     }
 
-    /// Counts events in `frame`, which is the one counted in last or a later one.
-    pub(crate) fn count(&mut self, frame: usize, pixels: impl Pixels) -> Result<(), Uncounted> {
-        let (size, len) = (cells_of_frame(pixels.sensor()), pixels.len());
-        if self.frames.counts.len() <= frame * size {
+    /// Finds the cells of a block of events, or says which is the first that has none: it lies off the sensor or has a flaw.
+    pub(crate) fn find(&mut self, pixels: impl Pixels) -> Result<(), usize> {
+        assert_eq!(pixels.sensor(), self.sensor);
+        let cells = &mut self.cells[..pixels.len()];
+        if self.path.run(Find { pixels, cells }) {
+            self.found = pixels.len();
+            return Ok(());
+        }
+        self.found = 0;
+        let off = |at: &usize| lies_off(self.sensor, pixels.pixel(*at)) || pixels.flaw(*at) != 0;
+        Err((0..pixels.len()).find(off).unwrap_or(0))
+    }
+
+    /// Counts some events of the block that was found last in `frame`, which is the one counted in last or a later one, or
+    /// says which is the first that is one too many at its pixel.
+    pub(crate) fn count(&mut self, frame: usize, events: Range<usize>) -> Result<(), usize> {
+        let (start, size) = (events.start, cells_of_frame(self.sensor));
+        let cells = &self.cells[..self.found][events];
+        if self.counts.len() <= frame * size {
             // A frame is cleared just before it is counted in, while it is in the nearest cache.
-            self.frames.counts.resize((frame + 1) * size, 0);
+            self.counts.resize((frame + 1) * size, 0);
             self.room = usize::from(u16::MAX);
         }
-        let counts = &mut self.frames.counts[frame * size..];
-        if self.room < len {
+        let counts = &mut self.counts[frame * size..][..size];
+        if self.room < cells.len() {
             let fullest = counts.iter().fold(0, |fullest, count| *count.max(&fullest));
             self.room = usize::from(u16::MAX - fullest);
         }
-        let cells = &mut self.cells;
-        if self.room >= len && self.path.run(Count { pixels, cells, counts: &mut *counts }) {
-            self.room -= len;
+        if self.room < cells.len() {
+            self.room = 0;
+            for (at, cell) in cells.iter().enumerate() {
+                let count = &mut counts[*cell as usize];
+                *count = count.checked_add(1).ok_or(start + at)?;
+            }
             return Ok(());
         }
-        self.room = 0;
-        one_by_one(pixels, counts)
+        self.room -= cells.len();
+        for cell in cells {
+            // SAFETY: `find` found these cells and nothing has changed them since: they are of a frame of the sensor, and the
+            // counts are those of such a frame.
+            let count = unsafe { counts.get_unchecked_mut(*cell as usize) };
+            *count = count.wrapping_add(1);
+        }
+        Ok(())
     }
 
     pub(crate) fn frames(mut self) -> Frames {
-        let Frames { time_steps, height, width, counts } = &mut self.frames;
-        counts.resize(*time_steps * 2 * *height * *width, 0);
-        self.frames
+        self.counts.resize(self.time_steps * cells_of_frame(self.sensor), 0);
+        let (height, width) = (self.sensor.height.into(), self.sensor.width.into());
+        Frames { time_steps: self.time_steps, height, width, counts: self.counts }
     }
 }
 
@@ -88,73 +108,41 @@ fn cells_of_frame(sensor: Sensor) -> usize {
     2 * usize::from(sensor.width) * usize::from(sensor.height)
 }
 
-/// The cell of an event on the sensor; whatever fits, of one that is not.
-#[inline(always)]
-fn cell(sensor: Sensor, (x, y, on): (u32, u32, bool)) -> u32 {
-    let row = u32::from(on).wrapping_mul(sensor.height.into()).wrapping_add(y);
-    row.wrapping_mul(sensor.width.into()).wrapping_add(x)
-}
-
 #[inline(always)]
 fn lies_off(sensor: Sensor, (x, y, _): (u32, u32, bool)) -> bool {
     (x >= sensor.width.into()) | (y >= sensor.height.into())
 }
 
-/// Counts the events of a block, if all lie on the sensor and none has a flaw; else none, and says so. The counts take them all.
-struct Count<'a, P> {
+/// Finds the cells of as many events. Whether each has one, lying on the sensor and having no flaw.
+struct Find<'a, P> {
     pixels: P,
-    cells: &'a mut [u32; BLOCK],
-    counts: &'a mut [u16],
+    cells: &'a mut [u32],
 }
 
-impl<P: Pixels> Kernel for Count<'_, P> {
+impl<P: Pixels> Kernel for Find<'_, P> {
     type Output = bool;
 
     #[inline(always)]
     fn run(self) -> bool {
-        let Self { pixels, cells, counts } = self;
-        let cells = &mut cells[..pixels.len()];
-        let all = find(pixels, cells);
-        if all {
-            assert!(counts.len() == cells_of_frame(pixels.sensor()) && u32::try_from(counts.len()).is_ok());
-            for place in cells {
-                // SAFETY: all lie on the sensor, so that each cell is one of the frame's, which are as many as the counts and
-                // fit u32.
-                let count = unsafe { counts.get_unchecked_mut(*place as usize) };
-                *count = count.wrapping_add(1);
-            }
-        }
-        all
+        find(self.pixels, self.cells)
     }
 }
 
-/// The cells of as many events; whether all lie on the sensor and none has a flaw.
+/// A function for its arguments' sake: that what is written lies apart from what is read, the compiler knows of them alone.
 #[inline(always)]
 fn find(pixels: impl Pixels, cells: &mut [u32]) -> bool {
     let sensor = pixels.sensor();
     // Without a way out of the loop, it goes over several events at once.
     let (mut off, mut flaws) = (false, 0);
-    for (at, place) in cells.iter_mut().enumerate() {
-        let pixel = pixels.pixel(at);
-        off |= lies_off(sensor, pixel);
+    for (at, cell) in cells.iter_mut().enumerate() {
+        let (x, y, on) = pixels.pixel(at);
+        off |= lies_off(sensor, (x, y, on));
         flaws |= pixels.flaw(at);
-        *place = cell(sensor, pixel);
+        // What passes the largest u32 is off the sensor, and not used.
+        let row = u32::from(on).wrapping_mul(sensor.height.into()).wrapping_add(y);
+        *cell = row.wrapping_mul(sensor.width.into()).wrapping_add(x);
     }
     !off && flaws == 0
-}
-
-/// The same, event by event, as far as it goes.
-fn one_by_one(pixels: impl Pixels, counts: &mut [u16]) -> Result<(), Uncounted> {
-    let sensor = pixels.sensor();
-    for at in 0..pixels.len() {
-        let pixel = pixels.pixel(at);
-        if lies_off(sensor, pixel) || pixels.flaw(at) != 0 {
-            return Err(Uncounted::Off(at));
-        }
-        let count = &mut counts[cell(sensor, pixel) as usize];
-        *count = count.checked_add(1).ok_or(Uncounted::Full(at))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -193,52 +181,49 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_path_counts_as_one_by_one(
-            blocks in prop::collection::vec(
-                (0usize..2, prop::collection::vec(((0u32..5, 0u32..3, any::<bool>()), Just(false)), 0..200)), 1..6),
-            odd in prop::option::of((
-                any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u32>(), any::<u32>(), any::<bool>())),
+        fn every_path_counts_each_event_in_its_cell(
+            events in prop::collection::vec(((0u32..5, 0u32..3, any::<bool>()), Just(false)), 1..300),
+            odd in prop::option::of((any::<prop::sample::Index>(), any::<u32>(), any::<u32>(), any::<bool>())),
+            cut in any::<prop::sample::Index>(), first in 0usize..3, later in 0usize..3,
         ) {
-            let mut blocks = blocks;
-            if let Some((block, place, x, y, flaw)) = odd {
-                let (_, events) = block.get_mut(&mut blocks);
-                if !events.is_empty() {
-                    *place.get_mut(events) = ((x, y, true), flaw);
-                }
+            let mut events = events;
+            if let Some((place, x, y, flaw)) = odd {
+                *place.get_mut(&mut events) = ((x, y, true), flaw);
             }
+            let off = events.iter().position(|((x, y, _), flaw)| *x >= 5 || *y >= 3 || *flaw);
+            let cut = cut.index(events.len());
             for path in Path::available() {
-                let mut counter = Counter::new(path, SENSOR, 12);
-                let mut expected = vec![0; 12 * 30];
-                let mut frame = 0;
-                for (on, events) in &blocks {
-                    frame += on;
-                    let block = Listed(events);
-                    let twin = one_by_one(block, &mut expected[frame * 30..][..30]);
-                    let found = counter.count(frame, block);
-                    prop_assert_eq!(&found, &twin, "{:?}", path);
-                    if found.is_err() {
-                        break;
-                    }
+                let mut counter = Counter::new(path, SENSOR, 6);
+                let found = counter.find(Listed(&events));
+                prop_assert_eq!(found.err(), off, "{:?}", path);
+                if off.is_some() {
+                    continue;
                 }
-                prop_assert_eq!(counter.frames().counts, &expected[..], "{:?}", path);
+                counter.count(first, 0..cut).unwrap();
+                counter.count(first + later, cut..events.len()).unwrap();
+                let mut expected = vec![0; 6 * 30];
+                for (at, ((x, y, on), _)) in events.iter().enumerate() {
+                    let frame = if at < cut { first } else { first + later };
+                    expected[((frame * 2 + usize::from(*on)) * 3 + *y as usize) * 5 + *x as usize] += 1;
+                }
+                prop_assert_eq!(counter.frames().counts, expected, "{:?}", path);
             }
         }
     }
 
     #[test]
     fn a_count_reaches_65535_and_no_more() {
-        let (corner, first) = ([((4, 2, true), false); BLOCK], [((0, 0, false), false); BLOCK]);
-        for path in Path::available() {
-            let mut counter = Counter::new(path, SENSOR, 2);
-            for _ in 0..63 {
-                assert_eq!(counter.count(1, Listed(&corner)), Ok(()));
-            }
-            assert_eq!(counter.count(1, Listed(&first)), Ok(()));
-            assert_eq!(counter.count(1, Listed(&corner[..1000])), Ok(()));
-            assert_eq!(counter.count(1, Listed(&corner[..24])), Err(Uncounted::Full(23)), "{path:?}");
-            let mut expected = vec![0; 60];
-            (expected[30], expected[59]) = (1024, u16::MAX);
-            assert_eq!(counter.frames().counts, expected, "{path:?}");
+        let mut counter = Counter::new(Path::fastest(), SENSOR, 2);
+        counter.find(Listed(&[((0, 0, false), false); 500])).unwrap();
+        counter.count(1, 0..500).unwrap();
+        counter.find(Listed(&[((4, 2, true), false); 1000])).unwrap();
+        for _ in 0..65 {
+            assert_eq!(counter.count(1, 0..1000), Ok(()));
         }
+        assert_eq!(counter.count(1, 100..600), Ok(()));
+        assert_eq!(counter.count(1, 200..300), Err(235));
+        let mut expected = vec![0; 60];
+        (expected[30], expected[59]) = (500, u16::MAX);
+        assert_eq!(counter.frames().counts, expected);
     }
 }

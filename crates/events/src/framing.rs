@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::counting::{Counter, Pixels, Uncounted};
+use crate::counting::{Counter, Pixels};
 use crate::records::BLOCK;
 use crate::simd::Path;
 use crate::{Events, FramingError, Sensor};
@@ -192,11 +192,17 @@ fn count(events: &Events, sensor: Sensor, bounds: &[Range<usize>]) -> Result<Fra
         for start in bound.clone().step_by(BLOCK) {
             let rows = start..bound.end.min(start + BLOCK);
             let (x, y, on) = (&events.x[rows.clone()], &events.y[rows.clone()], &events.on[rows]);
-            counter.count(frame, Columns { sensor, x, y, on }).map_err(|why| match why {
-                Uncounted::Off(at) => {
-                    FramingError::OffSensor { index: start + at, x: x[at], y: y[at], width, height }
-                }
-                Uncounted::Full(at) => FramingError::Overflow { frame, x: x[at], y: y[at] },
+            counter.find(Columns { sensor, x, y, on }).map_err(|at| FramingError::OffSensor {
+                index: start + at,
+                x: x[at],
+                y: y[at],
+                width,
+                height,
+            })?;
+            counter.count(frame, 0..x.len()).map_err(|at| FramingError::Overflow {
+                frame,
+                x: x[at],
+                y: y[at],
             })?;
         }
     }

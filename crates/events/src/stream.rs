@@ -79,16 +79,16 @@ fn stream<R: Records<SIZE>, const SIZE: usize>(
     let mut counter = Counter::new(path, R::SENSOR, shares.frames);
     for run in &runs {
         input.go(run.offset)?;
-        let t = |record: &[u8; SIZE]| R::event(record, run.base).t;
-        for_blocks(&mut input, run.events, |mut block: &[[u8; SIZE]]| {
-            if !shares.in_order(path, Block::<R, SIZE>::new(block, run.base)) {
+        for_blocks(&mut input, run.events, |records: &[[u8; SIZE]]| {
+            let block = Block::<R, SIZE> { records, base: run.base, format: PhantomData };
+            if !shares.in_order(path, block) || counter.find(block).is_err() {
                 return Err(Unfit::Other);
             }
-            while !block.is_empty() {
-                let (frame, here) = shares.next(block, t);
-                let pixels = Block::<R, SIZE>::new(&block[..here], run.base);
-                counter.count(frame, pixels).map_err(|_| Unfit::Other)?;
-                block = &block[here..];
+            let mut start = 0;
+            while start < records.len() {
+                let (frame, here) = shares.next(&records[start..], |record| block.t(record));
+                counter.count(frame, start..start + here).map_err(|_| Unfit::Other)?;
+                start += here;
             }
             Ok(())
         })?;
@@ -111,11 +111,7 @@ impl<R, const SIZE: usize> Clone for Block<'_, R, SIZE> {
 
 impl<R, const SIZE: usize> Copy for Block<'_, R, SIZE> {}
 
-impl<'a, R: Records<SIZE>, const SIZE: usize> Block<'a, R, SIZE> {
-    fn new(records: &'a [[u8; SIZE]], base: i64) -> Self {
-        Self { records, base, format: PhantomData }
-    }
-
+impl<R: Records<SIZE>, const SIZE: usize> Block<'_, R, SIZE> {
     #[inline(always)]
     fn t(&self, record: &[u8; SIZE]) -> i64 {
         R::event(record, self.base).t
@@ -319,7 +315,8 @@ mod tests {
     fn check<R: Records<SIZE>, const SIZE: usize>(bytes: &[u8], in_order: bool) -> Result<(), TestCaseError> {
         let records = bytes.as_chunks().0;
         for path in Path::available() {
-            prop_assert_eq!(path.run(InOrder(Block::<R, SIZE>::new(records, 0))), in_order, "{:?}", path);
+            let block = Block::<R, SIZE> { records, base: 0, format: PhantomData };
+            prop_assert_eq!(path.run(InOrder(block)), in_order, "{:?}", path);
         }
         Ok(())
     }
