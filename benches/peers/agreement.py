@@ -38,8 +38,8 @@ def main() -> int:
 
     records = {record["run_id"]: (file, record) for file, record in read(options)}
     content["runs"] = renewed(content["runs"], {run_id: record for run_id, (_, record) in records.items()})
-    trained = {key(run["configuration"]) for run in content["runs"].values()}
-    missing = [run_id for run_id, (_, record) in records.items() if key(configuration(record)) not in trained]
+    trained = {canonical(run["configuration"]) for run in content["runs"].values()}
+    missing = [run_id for run_id, (_, record) in records.items() if canonical(configuration(record)) not in trained]
 
     def train(run_id: str) -> tuple[str, dict]:
         command = [python, HERE / "agreement_peer.py", "--record", records[run_id][0], "--data", options.data]
@@ -83,9 +83,9 @@ def read(options: argparse.Namespace):
             record = json.loads(file.read_text())
             wanted = record["dataset"] in options.dataset and record["width"] in options.width
             if wanted and record["time_steps"] in options.time_steps and not record["synthetic"]:
-                one = found.setdefault(key(configuration(record)), (file, record))
+                one = found.setdefault(canonical(configuration(record)), (file, record))
                 if one[1]["config"]["code_version"] < record["config"]["code_version"]:
-                    found[key(configuration(record))] = (file, record)
+                    found[canonical(configuration(record))] = (file, record)
     return sorted(found.values(), key=lambda one: (one[1]["dataset"], one[1]["time_steps"], one[1]["seed"], one[1]["rule"]))
 
 
@@ -96,16 +96,16 @@ def configuration(record: dict) -> dict:
     return {key: record[key] for key in keys} | {key: record["config"][key] for key in of_training}
 
 
-def key(configuration: dict) -> str:
+def canonical(configuration: dict) -> str:
     return json.dumps(configuration, sort_keys=True)
 
 
 def renewed(runs: dict, records: dict) -> dict:
     """The runs, each with the record of its configuration in place of an older one's."""
-    given = {key(configuration(record)): record for record in records.values()}
+    given = {canonical(configuration(record)): record for record in records.values()}
     result = {}
     for run_id, run in runs.items():
-        record = given.get(key(run["configuration"]))
+        record = given.get(canonical(run["configuration"]))
         if record and record["config"]["code_version"] >= run["ours"]["code_version"]:
             run_id, run = record["run_id"], run | {"ours": summary(record)}
         result[run_id] = run
