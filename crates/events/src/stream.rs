@@ -28,11 +28,11 @@ pub fn frame_stream(
     framing: Framing,
 ) -> std::io::Result<Option<Frames>> {
     // One kind of input: what counts is then compiled in this crate, as its profile says, and not in whoever calls.
-    let mut input: &mut dyn Input = input;
+    let input: &mut dyn Input = input;
     let framed = match format {
-        Format::NmnistBin => stream::<Nmnist, { nmnist::RECORD }>(&mut input, length, framing),
-        Format::Aedat2 => stream::<Aedat2, { aedat2::RECORD }>(&mut input, length, framing),
-        Format::Aedat31 => stream::<Aedat31, { aedat31::RECORD }>(&mut input, length, framing),
+        Format::NmnistBin => stream::<Nmnist, { nmnist::RECORD }>(input, length, framing),
+        Format::Aedat2 => stream::<Aedat2, { aedat2::RECORD }>(input, length, framing),
+        Format::Aedat31 => stream::<Aedat31, { aedat31::RECORD }>(input, length, framing),
         Format::Aedat4 => return Ok(None),
     };
     match framed {
@@ -68,11 +68,11 @@ trait Input: BufRead + Seek {}
 impl<I: BufRead + Seek> Input for I {}
 
 fn stream<R: Records<SIZE>, const SIZE: usize>(
-    input: &mut &mut dyn Input,
+    mut input: &mut dyn Input,
     length: u64,
     framing: Framing,
 ) -> Result<Frames, Unfit> {
-    let runs = R::runs(input, usize::try_from(length).map_err(|_| Unfit::Other)?)?.runs;
+    let runs = R::runs(&mut input, usize::try_from(length).map_err(|_| Unfit::Other)?)?.runs;
     let mut input = Placed { at: input.stream_position()?, input };
     let mut shares = Shares::new::<R, SIZE>(&mut input, &runs, framing)?;
     let path = Path::fastest();
@@ -152,7 +152,7 @@ impl<R: Records<SIZE>, const SIZE: usize> Kernel for InOrder<'_, R, SIZE> {
         let Self(block) = self;
         // Without a way out of the loop, it goes over several events at once.
         let mut steps_back = false;
-        for (before, after) in block.records.iter().zip(&block.records[1.min(block.records.len())..]) {
+        for [before, after] in block.records.array_windows() {
             steps_back |= block.t(after) < block.t(before);
         }
         !steps_back
@@ -160,12 +160,12 @@ impl<R: Records<SIZE>, const SIZE: usize> Kernel for InOrder<'_, R, SIZE> {
 }
 
 /// An input that knows where it is, so that it goes to a place that is buffered without reading again.
-struct Placed<'a, 'b> {
+struct Placed<'a> {
     at: u64,
-    input: &'a mut &'b mut dyn Input,
+    input: &'a mut dyn Input,
 }
 
-impl Placed<'_, '_> {
+impl Placed<'_> {
     fn go(&mut self, to: usize) -> std::io::Result<()> {
         self.input.seek_relative(to as i64 - self.at as i64)?;
         self.at = to as u64;
@@ -186,7 +186,7 @@ impl Placed<'_, '_> {
 
 /// Hands on the next `events` records, at most a block of them at a time.
 fn for_blocks<const SIZE: usize>(
-    input: &mut Placed<'_, '_>,
+    input: &mut Placed<'_>,
     mut events: usize,
     mut f: impl FnMut(&[[u8; SIZE]]) -> Result<(), Unfit>,
 ) -> Result<(), Unfit> {
@@ -226,7 +226,7 @@ enum Rule {
 
 impl Shares {
     fn new<R: Records<SIZE>, const SIZE: usize>(
-        input: &mut Placed<'_, '_>,
+        input: &mut Placed<'_>,
         runs: &[Run],
         framing: Framing,
     ) -> Result<Self, Unfit> {
