@@ -1,14 +1,15 @@
 //! A stage of linear layer and cells, with or without ReLU and dropout, forward and backward.
 //!
-//! Weights lie in panels of 64 features. Backward takes a panel once from memory: it gives the gradient of its features, then the
-//! gradient of its weights, which AdamW uses up before the next panel.
+//! Weights lie in panels of 64 features. Backward takes some outputs' weights of a panel once from memory: they give their part of the
+//! features' gradients, then comes the gradient of the weights, which AdamW uses up beside the next ones.
 
 use rayon::prelude::*;
 
 use super::conv::Extent;
+use super::kernels::groups::{self, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient};
 use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
 use super::kernels::product::{Start, Turn};
-use super::kernels::sparse::{FindLanes, ListRows, Listed, SparseProduct, WeightGradient};
+use super::kernels::sparse::{FindLanes, SparseProduct};
 use super::memory::{Floats, with_floats};
 use super::plan::{LinearStage, Plan};
 use super::simd::{LANES, Path};
@@ -20,8 +21,8 @@ use crate::Neuron;
 const WIDE: usize = 4;
 /// Blocks of 16 features of a panel.
 const BLOCKS: usize = PANEL / LANES;
-/// Rows whose gradients share the reading of a panel.
-const ALIKE: usize = 4;
+/// Blocks of outputs whose weights are turned at a time.
+const TURNED: usize = groups::AT_ONCE / LANES;
 
 /// Gradients of the spikes of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +60,9 @@ pub(super) struct Linear {
     /// Where `input` and `grads` are not zero: lanes by block of 16 and row, rows padded to whole windows of 16.
     input_lanes: Vec<u16>,
     grad_lanes: Vec<u16>,
-    /// The rows of `grads`, by block.
-    listed: Vec<Listed>,
+    /// `grads` by output, for each block, and by row, for each [`TURNED`] blocks.
+    by_output: Vec<Groups>,
+    by_row: Vec<Groups>,
 }
 
 impl Linear {
@@ -79,7 +81,8 @@ impl Linear {
             bias_grads: Floats::zeros(stage.blocks() * LANES),
             input_lanes: Vec::new(),
             grad_lanes: Vec::new(),
-            listed: vec![Listed::default(); stage.blocks()],
+            by_output: vec![Groups::default(); stage.blocks()],
+            by_row: vec![Groups::default(); stage.blocks().div_ceil(TURNED)],
             stage,
         }
     }
@@ -149,7 +152,6 @@ impl Linear {
             for (panel, ((weights, ahead), lanes)) in panels.enumerate() {
                 path.run(SparseProduct {
                     a: &input[panel * rows * PANEL..],
-                    a_block: LANES,
                     a_row: PANEL,
                     lanes,
                     lanes_block: lane_rows,
@@ -158,7 +160,6 @@ impl Linear {
                     // Dropout silences a feature of a sample at all of its time steps.
                     alike: steps,
                     b: weights,
-                    b_step: LANES,
                     b_stride: PANEL * LANES,
                     c: current,
                     c_row: LANES,
@@ -242,15 +243,20 @@ impl Linear {
         watch.lap(self.stage.layer, Part::CellsBack);
         let (rows, lane_rows) = (self.row_count(), self.lane_rows());
         let of_blocks = self.grads.par_chunks(rows * LANES).zip(self.bias_grads.par_chunks_mut(LANES));
-        let places = self.grad_lanes.par_chunks_mut(lane_rows).zip(&mut self.listed);
-        of_blocks.zip(places).for_each(|((grads, bias), (lanes, listed))| {
+        let places = self.grad_lanes.par_chunks_mut(lane_rows).zip(&mut self.by_output);
+        of_blocks.zip(places).for_each(|((grads, bias), (lanes, into))| {
             let mut sums = [0.0; LANES];
             for grads in grads.as_chunks::<LANES>().0 {
                 sums.iter_mut().zip(grads).for_each(|(sum, grad)| *sum += f64::from(*grad));
             }
             bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
             path.run(FindLanes { values: grads, step: LANES, rows, lanes });
-            path.run(ListRows { lanes, rows, into: listed });
+            path.run(GroupByOutput { grads, lanes, rows, into });
+        });
+        let (grads, lanes) = (&self.grads, self.grad_lanes.par_chunks(TURNED * lane_rows));
+        let grads = grads.par_chunks(TURNED * rows * LANES);
+        grads.zip(lanes).zip(&mut self.by_row).for_each(|((grads, lanes), into)| {
+            path.run(GroupByRow { grads, lanes, lanes_block: lane_rows, rows, into });
         });
         self.panels(path, update);
         self.bias.update(path, update, &self.bias_grads);
@@ -306,53 +312,41 @@ impl Linear {
 
     /// Each panel's feature gradients, then its weights' gradients and what becomes of them.
     fn panels(&mut self, path: Path, update: Update) {
+        const SIZE: usize = PANEL * LANES;
         let (stage, rows) = (self.stage, self.row_count());
-        let (blocks, size) = (stage.blocks(), self.row_count() * LANES);
-        let panel_size = PANEL * blocks * LANES;
+        let blocks = stage.blocks();
         self.input_grads.resize(rows * stage.inputs);
-        let (input, grads, grad_lanes, listed) = (&self.input, &self.grads, &self.grad_lanes, &self.listed);
-        let lane_rows = self.lane_rows();
-        // The gradient of the features: products with the panel turned, `[output][feature]`.
-        let to_features = |weights: &[f32], turned: &mut [f32], out: &mut [f32]| {
-            let size = PANEL * LANES;
-            for (from, to) in weights.chunks(size).zip(turned.chunks_mut(size)) {
-                path.run(Turn { from, to });
-            }
-            path.run(SparseProduct {
-                a: grads,
-                a_block: rows * LANES,
-                a_row: LANES,
-                lanes: grad_lanes,
-                lanes_block: lane_rows,
-                blocks,
-                rows,
-                alike: ALIKE,
-                b: turned,
-                b_step: PANEL,
-                b_stride: LANES,
-                c: out,
-                c_row: PANEL,
-                c_stride: LANES,
-                vectors: BLOCKS,
-                start: Start::Zero,
-                ahead: &[],
-            });
-        };
-        // The gradient of the weights between a panel and one block.
-        let to_weights = |features: &[f32], block: usize, out: &mut [f32]| {
-            let (grads, listed) = (&grads[block * size..][..size], &listed[block]);
-            path.run(WeightGradient { features, grads, listed, out });
-        };
+        let (input, by_output, by_row) = (&self.input, &self.by_output, &self.by_row);
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
-        self.weight.shares(update, panel_size).zip(input_grads).for_each(|(mut share, (panel, out))| {
+        self.weight.shares(update, blocks * SIZE).zip(input_grads).for_each(|(mut share, (panel, out))| {
             let features = &input[panel * rows * PANEL..][..rows * PANEL];
-            with_floats(panel_size + LANES * PANEL, |room| {
-                let (turned, grads) = room.split_at_mut(panel_size);
-                to_features(share.values(), turned, out);
-                for block in 0..blocks {
-                    to_weights(features, block, grads);
-                    share.apply(path, block * grads.len(), grads);
+            out.fill(0.0);
+            with_floats((TURNED + 2) * SIZE, |room| {
+                let (turned, room) = room.split_at_mut(TURNED * SIZE);
+                let (mut grads, mut before) = room.split_at_mut(SIZE);
+                for (groups, first) in by_row.iter().zip((0..blocks).step_by(TURNED)) {
+                    let some = first..(first + TURNED).min(blocks);
+                    let weights = &share.values()[some.start * SIZE..some.end * SIZE];
+                    for (from, to) in weights.chunks(SIZE).zip(turned.chunks_mut(SIZE)) {
+                        path.run(Turn { from, to });
+                    }
+                    path.run(FeatureGradient { groups, weights: turned, sums: out });
+                    for block in some {
+                        // A block's weights move beside the sums of the next one's gradients.
+                        let meanwhile = match block {
+                            0 => None,
+                            block => share.take((block - 1) * SIZE, before, TURNED * SIZE),
+                        };
+                        path.run(WeightGradient {
+                            groups: &by_output[block],
+                            features,
+                            out: grads,
+                            meanwhile,
+                        });
+                        std::mem::swap(&mut grads, &mut before);
+                    }
                 }
+                share.apply(path, (blocks - 1) * SIZE, before);
             });
         });
     }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::conv::{Conv, Extent, Maps, Statistics};
-use super::kernels::adamw::{AdamStep, Move};
+use super::kernels::adamw::{AHEAD, AdamStep, Move};
 use super::kernels::neuron::{Affine, Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes, Sums};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
@@ -474,6 +474,7 @@ fn adamw(path: Path) -> Workload {
                 weights: &mut weights,
                 first: &mut first,
                 second: &mut second,
+                ahead: AHEAD,
             });
         }),
     }

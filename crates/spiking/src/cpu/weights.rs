@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use rayon::iter::Either;
 use rayon::prelude::*;
 
-use super::kernels::adamw::{AdamStep, Move};
+use super::kernels::adamw::{AHEAD, AdamStep, Move};
 use super::kernels::spikes::TAPS;
 use super::memory::Floats;
 use super::plan::{ConvStage, LinearStage, Plan};
@@ -94,15 +94,26 @@ impl Share<'_> {
 
     /// Applies the gradients of the weights from `at` on.
     pub(super) fn apply(&mut self, path: Path, at: usize, grads: &[f32]) {
+        if let Some(moving) = self.take(at, grads, AHEAD) {
+            path.run(moving);
+        }
+    }
+
+    /// Keeps them, or gives the move that they ask for, which asks for weights so far `ahead`.
+    pub(super) fn take<'a>(&'a mut self, at: usize, grads: &'a [f32], ahead: usize) -> Option<Move<'a>> {
         let range = at..at + grads.len();
         match self {
-            Self::Kept { kept, .. } => kept[range].copy_from_slice(grads),
-            Self::Moving { step, values, first, second } => path.run(Move {
+            Self::Kept { kept, .. } => {
+                kept[range].copy_from_slice(grads);
+                None
+            }
+            Self::Moving { step, values, first, second } => Some(Move {
                 step: *step,
                 grads,
                 weights: &mut values[range.clone()],
                 first: &mut first[range.clone()],
                 second: &mut second[range],
+                ahead,
             }),
         }
     }

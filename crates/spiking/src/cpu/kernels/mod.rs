@@ -4,6 +4,7 @@
 //! touches lies inside its slices before it touches one, and each has a plain scalar twin in `cpu/tests/`.
 
 pub(super) mod adamw;
+pub(super) mod groups;
 pub(super) mod neuron;
 pub(super) mod norm;
 pub(super) mod pool;

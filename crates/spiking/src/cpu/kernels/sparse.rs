@@ -1,16 +1,12 @@
-//! Products with values that are mostly zero.
-//!
-//! Dropout silences half of what enters a linear layer, and behind ReLU, dropout and a surrogate hardly a quarter of its gradients is
-//! anything else. What is zero takes no part: neither in the outputs, nor in the gradients of the features, nor in those of the weights.
+//! Products with values that are mostly zero: what enters a linear layer, half of which dropout silences.
 
 use super::super::simd::{Kernel, LANES, Simd};
-use super::super::weights::PANEL;
 use super::product::Start;
 
 /// Blocks whose terms are gone through in one loop: its end is guessed wrong nearly every time, so that there should be few of them.
 const AT_ONCE: usize = 4;
-/// Vectors of a panel's features.
-const VECTORS: usize = PANEL / LANES;
+/// Where more of the terms than this fraction are not zero, finding them costs more than it saves.
+const SPARSE: (usize, usize) = (3, 4);
 
 /// Finds the lanes of a block of 16 in which values are not zero, row by row.
 pub(in crate::cpu) struct FindLanes<'a> {
@@ -42,53 +38,12 @@ impl Kernel for FindLanes<'_> {
     }
 }
 
-/// The rows in which each lane of a block is not zero.
-#[derive(Debug, Clone, Default)]
-pub(in crate::cpu) struct Listed {
-    rows: usize,
-    /// Rows by lane, one lane after another, all below `rows`.
-    list: Vec<u32>,
-    /// Where each lane's rows end in `list`.
-    ends: [usize; LANES],
-}
-
-/// Lists them.
-pub(in crate::cpu) struct ListRows<'a> {
-    /// Lanes by row, in whole windows of 16 rows; none behind the last row.
-    pub(in crate::cpu) lanes: &'a [u16],
-    pub(in crate::cpu) rows: usize,
-    pub(in crate::cpu) into: &'a mut Listed,
-}
-
-impl Kernel for ListRows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Listed { rows, list, ends } = self.into;
-        *rows = self.rows;
-        assert!(self.lanes[self.rows..].iter().all(|lanes| *lanes == 0), "lanes behind the last row");
-        list.resize(*rows * LANES + LANES, 0);
-        let mut count = 0;
-        for (lane, end) in ends.iter_mut().enumerate() {
-            for (index, window) in self.lanes.as_chunks::<LANES>().0.iter().enumerate() {
-                // SAFETY: a lane has at most `rows` entries, and the last 16 have room.
-                count += unsafe {
-                    s.list(s.fired(window, lane), (index * LANES) as u32, list.as_mut_ptr().add(count))
-                };
-            }
-            *end = count;
-        }
-    }
-}
-
 /// `C[row][q] = start + sum over terms of A[row][term] * B[term][q]`, where q counts vectors of 16 lanes and terms come in blocks of 16,
 /// over the terms alone that are not zero in all of some rows. The sums run over terms in their order, one fused
 /// multiply-add after another: a term that is zero adds nothing, so that they come out as if it took part.
 pub(in crate::cpu) struct SparseProduct<'a> {
     pub(in crate::cpu) a: &'a [f32],
-    /// From a block's values of A to the next one's, and from a row's.
-    pub(in crate::cpu) a_block: usize,
+    /// From a row's values of A to the next one's.
     pub(in crate::cpu) a_row: usize,
     /// The lanes of A that are not zero, `[block][row]`, as [`FindLanes`] leaves them.
     pub(in crate::cpu) lanes: &'a [u16],
@@ -98,9 +53,9 @@ pub(in crate::cpu) struct SparseProduct<'a> {
     pub(in crate::cpu) rows: usize,
     /// Rows that are likely to be zero in the same places: 4 or 2 of them share the reading of B.
     pub(in crate::cpu) alike: usize,
+    /// `[vector][term][16]`.
     pub(in crate::cpu) b: &'a [f32],
-    /// From a term's vectors of B to the next one's, and from a vector to the next one.
-    pub(in crate::cpu) b_step: usize,
+    /// From a vector of a term to its next one.
     pub(in crate::cpu) b_stride: usize,
     pub(in crate::cpu) c: &'a mut [f32],
     /// From a row of C to the next one, and from a vector to the next one.
@@ -137,10 +92,10 @@ impl SparseProduct<'_> {
     fn check(&self) {
         let (row, vector) = (self.rows - 1, self.vectors - 1);
         if let Some(block) = self.blocks.checked_sub(1) {
-            assert!(self.a.len() >= block * self.a_block + row * self.a_row + LANES, "values are missing");
+            assert!(self.a.len() >= row * self.a_row + (block + 1) * LANES, "values are missing");
             assert!(self.lanes.len() >= block * self.lanes_block + self.rows, "lanes are missing");
-            let last = (self.blocks * LANES - 1) * self.b_step + vector * self.b_stride;
-            assert!(self.b.len() >= last + LANES, "weights are missing");
+            let terms = self.blocks * LANES;
+            assert!(self.b.len() >= vector * self.b_stride + terms * LANES, "weights are missing");
         }
         assert!(self.c.len() >= row * self.c_row + vector * self.c_stride + LANES, "sums have no room");
         if let Start::Bias(bias) = self.start {
@@ -210,26 +165,25 @@ impl SparseProduct<'_> {
                 }
             }
             for first_block in (0..self.blocks).step_by(AT_ONCE) {
-                let a = self.a.as_ptr().add(first_block * self.a_block + first * self.a_row);
-                let b = self.b.as_ptr().add(first_block * LANES * self.b_step + q * self.b_stride);
+                let a = self.a.as_ptr().add(first * self.a_row + first_block * LANES);
+                let b = self.b.as_ptr().add(first_block * LANES * LANES + q * self.b_stride);
+                let blocks = AT_ONCE.min(self.blocks - first_block);
                 let mut terms = 0;
-                for block in 0..AT_ONCE.min(self.blocks - first_block) {
+                for block in 0..blocks {
                     let of_rows = self.lanes.as_ptr().add((first_block + block) * self.lanes_block + first);
                     let any = (0..P).fold(0, |any, p| any | *of_rows.add(p));
                     terms |= u64::from(any) << (block * LANES);
                 }
+                if terms.count_ones() as usize * SPARSE.1 > blocks * LANES * SPARSE.0 {
+                    for term in 0..blocks * LANES {
+                        self.add(s, &mut sums, a.add(term), b.add(term * LANES));
+                    }
+                    continue;
+                }
                 while terms != 0 {
                     let term = terms.trailing_zeros() as usize;
                     terms &= terms - 1;
-                    let value = a.add(term / LANES * self.a_block + term % LANES);
-                    let from = b.add(term * self.b_step);
-                    let weights: [S::V; Q] = std::array::from_fn(|i| s.load(from.add(i * self.b_stride)));
-                    for p in 0..P {
-                        let value = s.splat(*value.add(p * self.a_row));
-                        for i in 0..Q {
-                            sums[p][i] = s.fma(value, weights[i], sums[p][i]);
-                        }
-                    }
+                    self.add(s, &mut sums, a.add(term), b.add(term * LANES));
                 }
             }
             for p in 0..P {
@@ -239,79 +193,27 @@ impl SparseProduct<'_> {
             }
         }
     }
-}
 
-/// The gradients of the weights between a panel's features and a block of outputs: for each output the sum over rows of gradient
-/// times features.
-pub(in crate::cpu) struct WeightGradient<'a> {
-    /// `[row][feature of the panel]`.
-    pub(in crate::cpu) features: &'a [f32],
-    /// `[row][16]`.
-    pub(in crate::cpu) grads: &'a [f32],
-    pub(in crate::cpu) listed: &'a Listed,
-    /// Set to `[feature of the panel][16]`.
-    pub(in crate::cpu) out: &'a mut [f32],
-}
-
-impl Kernel for WeightGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let rows = self.listed.rows;
-        assert!(self.grads.len() >= rows * LANES && self.out.len() >= PANEL * LANES);
-        assert!(self.features.len() >= rows * PANEL);
-        let mut by_output = [[0.0; PANEL]; LANES];
-        let mut begin = 0;
-        for (lane, sums) in by_output.iter_mut().enumerate() {
-            let end = self.listed.ends[lane];
-            let rows = &self.listed.list[begin..end];
-            begin = end;
-            for vector in (0..VECTORS).step_by(VECTORS / 2) {
-                // SAFETY: listed rows lie below `rows`, whose features and gradients the assertions hold inside their slices.
-                unsafe { self.sum::<S>(s, rows, lane, vector, sums.as_mut_ptr()) };
-            }
-        }
-        for vector in 0..VECTORS {
-            // SAFETY: 16 values from `vector` on lie in each output's sums, and 16 vectors of them in `out`.
-            unsafe {
-                let outputs =
-                    std::array::from_fn(|lane| s.load(by_output[lane].as_ptr().add(vector * LANES)));
-                for (feature, values) in s.transpose(outputs).into_iter().enumerate() {
-                    s.store(self.out.as_mut_ptr().add((vector * LANES + feature) * LANES), values);
-                }
-            }
-        }
-    }
-}
-
-impl WeightGradient<'_> {
-    /// Half of a panel's features over the listed rows: every second row in one sum, the two joined.
+    /// Adds a term to the sums of P rows.
     ///
     /// # Safety
-    /// Features and gradients of the listed rows must lie in their slices, and `sums` have room for the panel.
+    /// The rows' values from `a` on and the vectors from `b` on must lie in their slices.
     #[inline(always)]
-    unsafe fn sum<S: Simd>(&self, s: S, rows: &[u32], lane: usize, vector: usize, sums: *mut f32) {
-        const HALF: usize = VECTORS / 2;
+    unsafe fn add<S: Simd, const P: usize, const Q: usize>(
+        &self,
+        s: S,
+        sums: &mut [[S::V; Q]; P],
+        a: *const f32,
+        b: *const f32,
+    ) {
         // SAFETY: the caller's.
         unsafe {
-            let term = |row: u32, totals: [S::V; HALF]| {
-                let row = row as usize;
-                let grad = s.splat(*self.grads.as_ptr().add(row * LANES + lane));
-                let from = self.features.as_ptr().add(row * PANEL + vector * LANES);
-                std::array::from_fn(|q| s.fma(grad, s.load(from.add(q * LANES)), totals[q]))
-            };
-            let (mut even, mut odd) = ([s.splat(0.0); HALF], [s.splat(0.0); HALF]);
-            let (pairs, last) = rows.as_chunks::<2>();
-            for &[one, other] in pairs {
-                even = term(one, even);
-                odd = term(other, odd);
-            }
-            if let [row] = last {
-                even = term(*row, even);
-            }
-            for q in 0..HALF {
-                s.store(sums.add((vector + q) * LANES), s.add(even[q], odd[q]));
+            let weights: [S::V; Q] = std::array::from_fn(|i| s.load(b.add(i * self.b_stride)));
+            for p in 0..P {
+                let value = s.splat(*a.add(p * self.a_row));
+                for i in 0..Q {
+                    sums[p][i] = s.fma(value, weights[i], sums[p][i]);
+                }
             }
         }
     }

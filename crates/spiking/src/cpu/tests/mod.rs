@@ -9,7 +9,7 @@ mod sparse;
 use proptest::prelude::*;
 
 use super::conv::{Conv, Extent, Maps, Statistics};
-use super::kernels::adamw::{AdamStep, Move};
+use super::kernels::adamw::{AHEAD, AdamStep, Move};
 use super::kernels::norm::Moments;
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
@@ -437,7 +437,7 @@ proptest! {
         };
         let found = on_all_paths(|path| {
             let (mut w, mut m, mut v) = (weights.clone(), first.clone(), second.clone());
-            path.run(Move { step: numbers, grads: &grads, weights: &mut w, first: &mut m, second: &mut v });
+            path.run(Move { step: numbers, grads: &grads, weights: &mut w, first: &mut m, second: &mut v, ahead: AHEAD });
             [w, m, v].concat()
         });
         let mut twin = vec![0.0; 3 * count];

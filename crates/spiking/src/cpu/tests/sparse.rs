@@ -3,8 +3,12 @@
 use proptest::prelude::*;
 
 use super::{Sum, assert_sums, on_all_paths, values};
+use crate::cpu::kernels::adamw::{AHEAD, AdamStep, Move};
+use crate::cpu::kernels::groups::{
+    AT_ONCE, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient,
+};
 use crate::cpu::kernels::product::{Product, Repeat, Row, Run, Start, Terms};
-use crate::cpu::kernels::sparse::{FindLanes, ListRows, Listed, SparseProduct, WeightGradient};
+use crate::cpu::kernels::sparse::{FindLanes, SparseProduct};
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::PANEL;
 
@@ -12,50 +16,40 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn products_with_few_gradients_leave_out_zeros_alone(rows in 1usize..40, blocks in 1usize..4, seed in 0u64..1000) {
+    fn products_with_few_gradients_leave_out_zeros_alone(
+        rows in 1usize..300,
+        blocks in 1usize..=AT_ONCE / LANES,
+        seed in 0u64..1000,
+    ) {
         let mut grads = values(blocks * rows * LANES, seed);
         let keep = values(grads.len(), seed + 1);
         grads.iter_mut().zip(keep).for_each(|(grad, keep)| *grad = if keep > 0.4 { *grad } else { 0.0 });
         let weights = values(blocks * LANES * PANEL, seed + 2);
         let features = values(rows * PANEL, seed + 3);
+        let before = values(rows * PANEL, seed + 4);
         let size = rows * LANES;
         let (of_features, of_weights) = on_all_paths(|path| {
             let lane_rows = rows.next_multiple_of(LANES);
             let mut lanes = vec![u16::MAX; blocks * lane_rows];
-            let mut listed = vec![Listed::default(); blocks];
-            for ((grads, lanes), into) in grads.chunks(size).zip(lanes.chunks_mut(lane_rows)).zip(&mut listed) {
+            let mut by_output = vec![Groups::default(); blocks];
+            for ((grads, lanes), into) in grads.chunks(size).zip(lanes.chunks_mut(lane_rows)).zip(&mut by_output) {
                 path.run(FindLanes { values: grads, step: LANES, rows, lanes });
-                path.run(ListRows { lanes, rows, into });
+                path.run(GroupByOutput { grads, lanes, rows, into });
             }
-            let mut of_features = vec![f32::NAN; rows * PANEL];
-            path.run(SparseProduct {
-                a: &grads,
-                a_block: size,
-                a_row: LANES,
-                lanes: &lanes,
-                lanes_block: lane_rows,
-                blocks,
-                rows,
-                alike: 4,
-                b: &weights,
-                b_step: PANEL,
-                b_stride: LANES,
-                c: &mut of_features,
-                c_row: PANEL,
-                c_stride: LANES,
-                vectors: PANEL / LANES,
-                start: Start::Zero,
-                ahead: &[],
-            });
+            let mut groups = Groups::default();
+            path.run(GroupByRow { grads: &grads, lanes: &lanes, lanes_block: lane_rows, rows, into: &mut groups });
+            let mut of_features = before.clone();
+            path.run(FeatureGradient { groups: &groups, weights: &weights, sums: &mut of_features });
             let mut of_weights = vec![f32::NAN; blocks * PANEL * LANES];
-            for ((grads, listed), out) in grads.chunks(size).zip(&listed).zip(of_weights.chunks_mut(PANEL * LANES)) {
-                path.run(WeightGradient { features: &features, grads, listed, out });
+            for (groups, out) in by_output.iter().zip(of_weights.chunks_mut(PANEL * LANES)) {
+                path.run(WeightGradient { groups, features: &features, out, meanwhile: None });
             }
             (of_features, of_weights)
         });
         let grad = |row: usize, output: usize| f64::from(grads[(output / LANES * rows + row) * LANES + output % LANES]);
         let twin = |i: usize| {
             let mut sum = Sum::default();
+            sum.add(f64::from(before[i]));
             for output in 0..blocks * LANES {
                 sum.add(grad(i / PANEL, output) * f64::from(weights[output * PANEL + i % PANEL]));
             }
@@ -98,7 +92,6 @@ proptest! {
             let mut c = before.clone();
             path.run(SparseProduct {
                 a: &a,
-                a_block: LANES,
                 a_row: inputs,
                 lanes: &lanes,
                 lanes_block: lane_rows,
@@ -106,7 +99,6 @@ proptest! {
                 rows,
                 alike,
                 b: &b,
-                b_step: LANES,
                 b_stride: inputs * LANES,
                 c: &mut c,
                 c_row: outputs,
@@ -139,14 +131,64 @@ proptest! {
         let mut grads = vec![0.0; 9 * LANES];
         grads[row * LANES + lane] = f32::NAN;
         for path in Path::available() {
-            let (mut lanes, mut listed) = ([0; LANES], Listed::default());
+            let (mut lanes, mut groups) = ([0; LANES], Groups::default());
             path.run(FindLanes { values: &grads, step: LANES, rows: 9, lanes: &mut lanes });
-            path.run(ListRows { lanes: &lanes, rows: 9, into: &mut listed });
+            path.run(GroupByOutput { grads: &grads, lanes: &lanes, rows: 9, into: &mut groups });
             let mut out = vec![0.0; PANEL * LANES];
-            path.run(WeightGradient { features: &vec![1.0; 9 * PANEL], grads: &grads, listed: &listed, out: &mut out });
+            let features = vec![1.0; 9 * PANEL];
+            path.run(WeightGradient { groups: &groups, features: &features, out: &mut out, meanwhile: None });
             for (i, value) in out.iter().enumerate() {
                 prop_assert_eq!(value.is_nan(), i % LANES == lane);
             }
         }
+    }
+
+    /// Weights that move beside the sums of others' gradients move as they do alone, and the gradients are the same.
+    #[test]
+    fn weights_move_beside_sums_as_they_do_alone(rows in 1usize..90, share in -1f32..1.0, seed in 0u64..1000) {
+        let mut grads = values(rows * LANES, seed);
+        let keep = values(grads.len(), seed + 1);
+        grads.iter_mut().zip(keep).for_each(|(grad, keep)| *grad = if keep > share { *grad } else { 0.0 });
+        let features = values(rows * PANEL, seed + 2);
+        let count = PANEL * LANES;
+        let moving = values(count, seed + 3);
+        let step = AdamStep {
+            beta1: 0.9,
+            beta2: 0.999,
+            one_minus_beta1: 0.1,
+            one_minus_beta2: 0.001,
+            second_correction: 1.5,
+            epsilon: 1e-8,
+            keep: 0.99,
+            rate: 1e-2,
+        };
+        let (beside, alone) = on_all_paths(|path| {
+            let (mut lanes, mut groups) = (vec![0; rows.next_multiple_of(LANES)], Groups::default());
+            path.run(FindLanes { values: &grads, step: LANES, rows, lanes: &mut lanes });
+            path.run(GroupByOutput { grads: &grads, lanes: &lanes, rows, into: &mut groups });
+            let [beside, alone] = [true, false].map(|beside| {
+                let mut out = vec![f32::NAN; count];
+                let [mut weights, mut first] = [seed + 4, seed + 5].map(|seed| values(count, seed));
+                let mut second: Vec<f32> = values(count, seed + 6).iter().map(|value| value.abs()).collect();
+                let moving = Move {
+                    step,
+                    grads: &moving,
+                    weights: &mut weights,
+                    first: &mut first,
+                    second: &mut second,
+                    ahead: AHEAD,
+                };
+                let sums = WeightGradient { groups: &groups, features: &features, out: &mut out, meanwhile: None };
+                if beside {
+                    path.run(WeightGradient { meanwhile: Some(moving), ..sums });
+                } else {
+                    path.run(sums);
+                    path.run(moving);
+                }
+                [out, weights, first, second].concat()
+            });
+            (beside, alone)
+        });
+        prop_assert_eq!(beside, alone);
     }
 }
