@@ -37,6 +37,11 @@ const GROUP: usize = 4;
 const DEPTH: usize = 8;
 /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
 const TRANSFORMED: usize = PLACES * LANES;
+
+/// From a tile of some blocks to the next one: a cache line more than it fills, so that tiles do not share their places in a cache.
+const fn apart(blocks: usize) -> usize {
+    (blocks * PLACES + 1) * LANES
+}
 /// f32 of kernels between two blocks, turned, and transformed.
 const SCRATCH: usize = BLOCK + PLACES * LANES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.
@@ -86,11 +91,11 @@ impl Turned {
         };
         turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
         turned.runs = stage.tap_rows(LANES);
-        let at = |tile: usize, blocks: usize| u32s(tile * blocks * TRANSFORMED);
-        turned.tile_rows =
-            (0..MOST_ROWS).map(|tile| Row { a: at(tile, stage.blocks()), c: at(tile, GROUP) }).collect();
+        let row = |tile| Row { a: u32s(tile * apart(stage.blocks())), c: u32s(tile * apart(GROUP)) };
+        turned.tile_rows = (0..MOST_ROWS).map(row).collect();
         turned.tile_runs = std::array::from_fn(|wide| {
-            let run = |block| Run { a: at(block, 1), b: u32s(block * (wide + 1) * LANES * LANES) };
+            let run =
+                |block| Run { a: u32s(block * TRANSFORMED), b: u32s(block * (wide + 1) * LANES * LANES) };
             (0..DEPTH.min(stage.blocks())).map(run).collect()
         });
         turned
@@ -107,8 +112,8 @@ impl Turned {
     }
 
     fn tiles_of_a_task(&self) -> usize {
-        let blocks = self.stage.blocks() + GROUP;
-        (TASK_FLOATS / (TRANSFORMED * blocks)).clamp(LEAST_ROWS, MOST_ROWS)
+        let of_tile = apart(self.stage.blocks()) + apart(GROUP);
+        (TASK_FLOATS / of_tile).clamp(LEAST_ROWS, MOST_ROWS)
     }
 
     /// The gradients of the input, `[plane][block][pixel][16]`; `room` holds the turned kernels.
@@ -194,19 +199,19 @@ impl Turned {
             let all = out.len() / wide * tiles;
             let (part, of_sums) = match self.is_narrow() {
                 true => (NARROW_TILES, 0),
-                false => (all.div_ceil(all.div_ceil(of_task)), GROUP),
+                false => (all.div_ceil(all.div_ceil(of_task)), apart(GROUP)),
             };
-            with_floats(TRANSFORMED * part * (blocks + of_sums), |room| {
-                let (seen, sums) = room.split_at_mut(TRANSFORMED * part * blocks);
+            with_floats(part * (apart(blocks) + of_sums), |room| {
+                let (seen, sums) = room.split_at_mut(part * apart(blocks));
                 for first in (0..all).step_by(part) {
                     let some = first..(first + part).min(all);
                     let rows = some.len();
                     self.transform(given, index * group, &some, seen);
                     if self.is_narrow() {
-                        let tiles = &mut seen[..rows * blocks * TRANSFORMED];
+                        let tiles = &mut seen[..rows * apart(blocks)];
                         let ahead = &out[self.lines_of(&some, out.len())];
-                        path.run(InPlace { tiles, kernels, blocks, ahead });
-                        self.outputs(path, &some, (seen, blocks), 0..1, (out, input_blocks));
+                        path.run(InPlace { tiles, apart: apart(blocks), kernels, blocks, ahead });
+                        self.outputs(path, &some, (seen, apart(blocks)), 0..1, (out, input_blocks));
                         continue;
                     }
                     for first in (0..input_blocks).step_by(GROUP) {
@@ -217,7 +222,8 @@ impl Turned {
                             let kernels = &kernels[of * LANES * TRANSFORMED..];
                             self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
-                        self.outputs(path, &some, (sums, GROUP), first..first + vectors, (out, input_blocks));
+                        let sums = (&*sums, apart(GROUP));
+                        self.outputs(path, &some, sums, first..first + vectors, (out, input_blocks));
                     }
                 }
             });
@@ -236,8 +242,8 @@ impl Turned {
                     size: (stage.height + 2, stage.width + 2),
                     across: stage.tiles(TILE).1,
                     tiles: range.clone(),
-                    out: &mut seen[(before * blocks + block) * TRANSFORMED..],
-                    stride: blocks * TRANSFORMED,
+                    out: &mut seen[before * apart(blocks) + block * TRANSFORMED..],
+                    stride: apart(blocks),
                     place: LANES,
                 });
             }
@@ -253,7 +259,7 @@ impl Turned {
         line(tiles.start)..(line(tiles.end - 1) + lines).min(len)
     }
 
-    /// The outputs of some tiles, of some input blocks, from sums of `apart` blocks a tile, into planes of `wide` blocks.
+    /// The outputs of some tiles, of some input blocks, from sums that lie so far apart, into planes of `wide` blocks.
     fn outputs(
         &self,
         path: Path,
@@ -267,8 +273,8 @@ impl Turned {
             let out = &mut out[(plane * wide + blocks.start) * plane_size..];
             for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
                 path.run(Outputs::<SEEN, TILE> {
-                    sums: &sums[(before * apart + block) * TRANSFORMED..],
-                    stride: apart * TRANSFORMED,
+                    sums: &sums[before * apart + block * TRANSFORMED..],
+                    stride: apart,
                     across: stage.tiles(TILE).1,
                     tiles: range.clone(),
                     bias: None,
@@ -286,10 +292,10 @@ impl Turned {
         let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
         let pixels = self.stage.pixels();
         let (tiles, rows) = (self.tiles(), planes * self.tiles());
-        let seen_size = rows * blocks * TRANSFORMED;
+        let seen_size = rows * apart(blocks);
         room.grow(seen_size + planes * input_blocks * pixels * LANES);
         let (seen, room) = room.split_at_mut(seen_size);
-        seen.par_chunks_mut(tiles * blocks * TRANSFORMED).enumerate().for_each(|(plane, seen)| {
+        seen.par_chunks_mut(tiles * apart(blocks)).enumerate().for_each(|(plane, seen)| {
             self.transform(given, plane, &(0..tiles), seen);
         });
         // `[group of input blocks][plane][input block of the group][pixel][16]`.
@@ -299,7 +305,7 @@ impl Turned {
         groups.par_chunks_mut(of_group).enumerate().for_each(|(group, out)| {
             let wide = out.len() / (planes * pixels * LANES);
             let of_kernels = DEPTH.min(blocks) * wide * LANES * TRANSFORMED;
-            with_floats(of_kernels + SCRATCH + rows * GROUP * TRANSFORMED, |room| {
+            with_floats(of_kernels + SCRATCH + rows * apart(GROUP), |room| {
                 let (kernels, room) = room.split_at_mut(of_kernels);
                 let (scratch, sums) = room.split_at_mut(SCRATCH);
                 for block in (0..blocks).step_by(DEPTH) {
@@ -308,7 +314,7 @@ impl Turned {
                     self.kernels(path, weights, (block, depth), group * GROUP, kernels, scratch);
                     self.product(path, (block, depth), wide, (seen, rows), kernels, sums);
                 }
-                self.outputs(path, &(0..rows), (sums, GROUP), 0..wide, (out, wide));
+                self.outputs(path, &(0..rows), (sums, apart(GROUP)), 0..wide, (out, wide));
             });
         });
         let groups = &*groups;

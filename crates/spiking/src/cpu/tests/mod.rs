@@ -274,9 +274,15 @@ proptest! {
         let size = PLACES * LANES;
         let (seen, kernels) = (values(tiles * blocks * size, seed), values(blocks * LANES * size, seed + 1));
         let found = on_all_paths(|path| {
-            let mut room = seen.clone();
-            path.run(InPlace { tiles: &mut room, kernels: &kernels, blocks, ahead: &seen });
-            room.chunks(blocks * size).flat_map(|tile| tile[..size].to_vec()).collect::<Vec<_>>()
+            // The tiles lie apart, and what lies between them is not touched.
+            let apart = blocks * size + LANES;
+            let mut room = vec![f32::NAN; tiles * apart];
+            for (tile, seen) in room.chunks_mut(apart).zip(seen.chunks(blocks * size)) {
+                tile[..blocks * size].copy_from_slice(seen);
+            }
+            path.run(InPlace { tiles: &mut room, apart, kernels: &kernels, blocks, ahead: &seen });
+            assert!(room.chunks(apart).all(|tile| tile[blocks * size..].iter().all(|value| value.is_nan())));
+            room.chunks(apart).flat_map(|tile| tile[..size].to_vec()).collect::<Vec<_>>()
         });
         let twin = |i: usize| {
             let (lane, place, tile) = (i % LANES, i / LANES % PLACES, i / size);

@@ -232,6 +232,8 @@ where
 pub(in crate::cpu) struct InPlace<'a> {
     /// `[tile][block][place][16]`; the sums over the blocks are left in the first one.
     pub(in crate::cpu) tiles: &'a mut [f32],
+    /// From a tile to the next one.
+    pub(in crate::cpu) apart: usize,
     /// `[place][block][lane][16]`.
     pub(in crate::cpu) kernels: &'a [f32],
     pub(in crate::cpu) blocks: usize,
@@ -247,7 +249,8 @@ impl Kernel for InPlace<'_> {
         /// Tiles side by side: as many sums as cover the latency of an addition.
         const TILES: usize = 8;
         const BLOCK: usize = PLACES * LANES;
-        let stride = self.blocks * BLOCK;
+        let stride = self.apart;
+        assert!(stride >= self.blocks * BLOCK, "tiles overlap");
         assert!(self.kernels.len() >= self.blocks * LANES * BLOCK);
         let (whole, rest) = (self.tiles.len() / stride / TILES, self.tiles.len() / stride % TILES);
         let turns = PLACES * self.blocks;
