@@ -7,17 +7,19 @@ use std::time::Instant;
 
 use super::conv::{Conv, Extent, Maps, Statistics};
 use super::kernels::adamw::{AHEAD, AdamStep, Move};
+use super::kernels::groups::{AT_ONCE, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient};
 use super::kernels::neuron::{Affine, Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes, Sums};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
+use super::kernels::sparse::FindLanes;
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, SpikeProduct, TABLES};
 use super::memory::Floats;
 use super::plan::{ConvStage, Pool};
 use super::simd::{Kernel, LANES, Path, Simd};
 use super::turned::{Given, Turned};
-use super::weights::Update;
+use super::weights::{PANEL, Update};
 use crate::{Neuron, Rule, Streams};
 
 /// A kernel with its data.
@@ -167,6 +169,7 @@ pub fn workloads(path: Path) -> Vec<Workload> {
         input_gradient(path, "the same in place, 16 to 16 channels", 14, 16, 16),
         input_gradient(path, "input gradient directly, 2 planes of 4x4, 64 to 64 channels", 4, 2, 64),
         small_tiles(path),
+        linear_gradients(path),
         product(path),
         turn(path),
         moments(path),
@@ -276,6 +279,36 @@ fn tiled_gradient(path: Path, name: &'static str, pool: Pool) -> Workload {
         operations: (planes * stage.pixels() * weights * 2) as f64,
         bytes: (maps * bytes + 4 * (grads.len() + weights)) as f64,
         run: on_one_thread(move || conv.tiled_gradients(path, Update::Keep, &grads)),
+    }
+}
+
+/// The gradients of features and weights, without AdamW.
+fn linear_gradients(path: Path) -> Workload {
+    const ROWS: usize = 64;
+    let blocks = AT_ONCE / LANES;
+    let mut grads = floats(blocks * ROWS * LANES, 1);
+    let order = Streams::new(6).permutation("gradients", grads.len());
+    grads.iter_mut().zip(order).filter(|(_, place)| place % 100 >= 17).for_each(|(grad, _)| *grad = 0.0);
+    let (features, weights) = (floats(ROWS * PANEL, 2), floats(AT_ONCE * PANEL, 3));
+    let mut lanes = vec![0; blocks * ROWS];
+    let (mut by_output, mut by_row) = (vec![Groups::default(); blocks], Groups::default());
+    for ((grads, lanes), into) in grads.chunks(ROWS * LANES).zip(lanes.chunks_mut(ROWS)).zip(&mut by_output) {
+        path.run(FindLanes { values: grads, step: LANES, rows: ROWS, lanes });
+        path.run(GroupByOutput { grads, lanes, rows: ROWS, into });
+    }
+    path.run(GroupByRow { grads: &grads, lanes: &lanes, lanes_block: ROWS, rows: ROWS, into: &mut by_row });
+    let (mut sums, mut out) = (Floats::zeros(ROWS * PANEL), Floats::zeros(PANEL * LANES));
+    Workload {
+        name: "linear gradients, 64 rows, 64 features to 128 outputs, 17 % of the gradients not 0",
+        operations: (2 * ROWS * PANEL * AT_ONCE * 2) as f64,
+        bytes: (4 * (grads.len() + features.len() + 2 * weights.len() + 2 * sums.len())) as f64,
+        run: Box::new(move || {
+            sums.fill(0.0);
+            path.run(FeatureGradient { groups: &by_row, weights: &weights, sums: &mut sums });
+            for groups in &by_output {
+                path.run(WeightGradient { groups, features: &features, out: &mut out, meanwhile: None });
+            }
+        }),
     }
 }
 
