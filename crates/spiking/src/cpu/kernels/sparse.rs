@@ -39,7 +39,7 @@ impl Kernel for FindLanes<'_> {
 }
 
 /// `C[row][q] = start + sum over terms of A[row][term] * B[term][q]`, where q counts vectors of 16 lanes and terms come in blocks of 16,
-/// over the terms alone that are not zero in all of some rows. The sums run over terms in their order, one fused
+/// over the terms alone that are not zero in all of some rows, or over all where hardly any is. The sums run over terms in their order, one fused
 /// multiply-add after another: a term that is zero adds nothing, so that they come out as if it took part.
 pub(in crate::cpu) struct SparseProduct<'a> {
     pub(in crate::cpu) a: &'a [f32],
