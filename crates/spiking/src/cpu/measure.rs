@@ -482,27 +482,29 @@ fn average(path: Path) -> Workload {
     }
 }
 
+/// An early step.
+pub(super) const STEP: AdamStep = AdamStep {
+    beta1: 0.9,
+    beta2: 0.999,
+    one_minus_beta1: 0.1,
+    one_minus_beta2: 0.001,
+    second_correction: 1.5,
+    epsilon: 1e-8,
+    keep: 0.99,
+    rate: 1e-2,
+};
+
 fn adamw(path: Path) -> Workload {
     let count = 4 << 20;
     let (grads, mut weights, mut first, mut second) =
         (floats(count, 1), floats(count, 2), Floats::zeros(count), Floats::zeros(count));
-    let step = AdamStep {
-        beta1: 0.9,
-        beta2: 0.999,
-        one_minus_beta1: 0.1,
-        one_minus_beta2: 0.001,
-        second_correction: 1.5,
-        epsilon: 1e-8,
-        keep: 1.0,
-        rate: 1e-3,
-    };
     Workload {
         name: "AdamW, 4 Mi weights",
         operations: (count * 14) as f64,
         bytes: (7 * 4 * count) as f64,
         run: Box::new(move || {
             path.run(Move {
-                step,
+                step: STEP,
                 grads: &grads,
                 weights: &mut weights,
                 first: &mut first,

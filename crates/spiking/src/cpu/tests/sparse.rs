@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 
 use super::{Sum, assert_sums, on_all_paths, values};
-use crate::cpu::kernels::adamw::{AHEAD, AdamStep, Move};
+use crate::cpu::kernels::adamw::{AHEAD, Move};
 use crate::cpu::kernels::groups::{
     AT_ONCE, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient,
 };
 use crate::cpu::kernels::product::{Product, Repeat, Row, Run, Start, Terms};
 use crate::cpu::kernels::sparse::{FindLanes, SparseProduct};
+use crate::cpu::measure::STEP;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::PANEL;
 
@@ -152,16 +153,6 @@ proptest! {
         let features = values(rows * PANEL, seed + 2);
         let count = PANEL * LANES;
         let moving = values(count, seed + 3);
-        let step = AdamStep {
-            beta1: 0.9,
-            beta2: 0.999,
-            one_minus_beta1: 0.1,
-            one_minus_beta2: 0.001,
-            second_correction: 1.5,
-            epsilon: 1e-8,
-            keep: 0.99,
-            rate: 1e-2,
-        };
         let (beside, alone) = on_all_paths(|path| {
             let (mut lanes, mut groups) = (vec![0; rows.next_multiple_of(LANES)], Groups::default());
             path.run(FindLanes { values: &grads, step: LANES, rows, lanes: &mut lanes });
@@ -171,7 +162,7 @@ proptest! {
                 let [mut weights, mut first] = [seed + 4, seed + 5].map(|seed| values(count, seed));
                 let mut second: Vec<f32> = values(count, seed + 6).iter().map(|value| value.abs()).collect();
                 let moving = Move {
-                    step,
+                    step: STEP,
                     grads: &moving,
                     weights: &mut weights,
                     first: &mut first,
