@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Profile, Result};
 
 /// Raised whenever the code gives other numbers than before for one configuration: older runs are then no longer reused.
-pub const CODE_VERSION: u32 = 8;
+pub const CODE_VERSION: u32 = 9;
 
 /// What stands in place of a rule's id for the ANN twin.
 const ANN: &str = "ann";

@@ -1,28 +1,32 @@
 //! A stage of linear layer and cells, with or without ReLU and dropout, forward and backward.
 //!
-//! Weights lie in panels of 64 features. Backward takes some outputs' weights of a panel once from memory: they give their part of the
-//! features' gradients, then comes the gradient of the weights, which AdamW uses up beside the next ones.
+//! Weights lie in panels of 64 features. Forward leaves out what dropout is going to silence. Backward takes some outputs' weights of a
+//! panel once from memory: they give their part of the features' gradients, then comes the gradient of the weights, which AdamW uses up
+//! beside the next ones.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::conv::Extent;
-use super::kernels::groups::{self, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient};
+use super::kernels::groups::{
+    self, FeatureGradient, FindLanes, GroupByOutput, GroupByRow, Groups, WeightGradient,
+};
+use super::kernels::listed::{DEPTH, ListedProduct, Outputs};
 use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
-use super::kernels::product::{Start, Turn};
-use super::kernels::sparse::{FindLanes, SparseProduct};
-use super::memory::{Floats, with_floats};
+use super::memory::{Floats, with_floats, with_lists};
 use super::plan::{LinearStage, Plan};
 use super::simd::{LANES, Path};
 use super::watch::{Part, Watch};
 use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
 
-/// Blocks of outputs that share one reading of a feature, where there are many.
+/// Tasks of a forward pass at least, as far as there are blocks of outputs.
+const TASKS: usize = 8;
+/// Blocks of outputs of a task at most: a core's cache holds their weights of [`DEPTH`] panels, and those that come next.
 const WIDE: usize = 4;
-/// Blocks of 16 features of a panel.
-const BLOCKS: usize = PANEL / LANES;
-/// Blocks of outputs whose weights are turned at a time.
-const TURNED: usize = groups::AT_ONCE / LANES;
+/// Blocks of outputs that features' gradients are summed over at a time.
+const TOGETHER: usize = groups::AT_ONCE / LANES;
 
 /// Gradients of the spikes of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -57,10 +61,9 @@ pub(super) struct Linear {
     grads: Floats,
     /// The bias's, `[block][16]`.
     bias_grads: Floats,
-    /// Where `input` and `grads` are not zero: lanes by block of 16 and row, rows padded to whole windows of 16.
-    input_lanes: Vec<u16>,
+    /// Where `grads` are not zero: lanes by block of 16 and row, rows padded to whole windows of 16.
     grad_lanes: Vec<u16>,
-    /// `grads` by output, for each block, and by row, for each [`TURNED`] blocks.
+    /// `grads` by output, for each block, and by row, for each [`TOGETHER`] blocks.
     by_output: Vec<Groups>,
     by_row: Vec<Groups>,
 }
@@ -68,7 +71,7 @@ pub(super) struct Linear {
 impl Linear {
     pub(super) fn new(stage: LinearStage) -> Self {
         Self {
-            weight: Weights::new(stage.inputs * stage.blocks() * LANES),
+            weight: Weights::new(stage.inputs / PANEL * stage.panel()),
             bias: Weights::new(stage.blocks() * LANES),
             input: Floats::default(),
             mask_before: Floats::default(),
@@ -79,10 +82,9 @@ impl Linear {
             current: Floats::default(),
             grads: Floats::default(),
             bias_grads: Floats::zeros(stage.blocks() * LANES),
-            input_lanes: Vec::new(),
             grad_lanes: Vec::new(),
             by_output: vec![Groups::default(); stage.blocks()],
-            by_row: vec![Groups::default(); stage.blocks().div_ceil(TURNED)],
+            by_row: vec![Groups::default(); stage.blocks().div_ceil(TOGETHER)],
             stage,
         }
     }
@@ -119,7 +121,6 @@ impl Linear {
         self.input.resize(rows * stage.inputs);
         self.current.resize(stage.blocks() * rows * LANES);
         self.spikes.resize(stage.blocks() * rows, 0);
-        self.input_lanes.resize(stage.inputs / LANES * self.lane_rows(), 0);
         self.grad_lanes.resize(stage.blocks() * self.lane_rows(), 0);
     }
 
@@ -136,52 +137,35 @@ impl Linear {
     pub(super) fn forward(&mut self, path: Path, neuron: &Neuron, features: &[f32], watch: &mut Watch) {
         let (stage, rows) = (self.stage, self.row_count());
         let Extent { samples, steps, .. } = self.extent;
-        let lane_rows = self.lane_rows();
-        self.enter(path, features);
-        let (input, input_lanes) = (&self.input, &self.input_lanes);
-        let wide = if stage.blocks() >= 4 * WIDE { WIDE } else { 1 };
-        let (weights, bias, mask) = (&self.weight.values, &self.bias.values, &self.mask_behind);
-        let size = rows * LANES;
-        self.current.par_chunks_mut(wide * size).enumerate().for_each(|(index, current)| {
-            let first = index * wide;
-            let blocks = current.len() / size;
-            let panels = weights[first * PANEL * LANES..].chunks(PANEL * stage.blocks() * LANES);
-            let panels = panels.map(|weights| &weights[..blocks * PANEL * LANES]);
-            let next = panels.clone().skip(1).chain([&[][..]]);
-            let panels = panels.zip(next).zip(input_lanes.chunks(BLOCKS * lane_rows));
-            for (panel, ((weights, ahead), lanes)) in panels.enumerate() {
-                path.run(SparseProduct {
-                    a: &input[panel * rows * PANEL..],
-                    a_row: PANEL,
-                    lanes,
-                    lanes_block: lane_rows,
-                    blocks: BLOCKS,
-                    rows,
-                    // Dropout silences a feature of a sample at all of its time steps.
-                    alike: steps,
-                    b: weights,
-                    b_stride: PANEL * LANES,
-                    c: current,
-                    c_row: LANES,
-                    c_stride: size,
-                    vectors: blocks,
-                    start: if panel == 0 { Start::Bias(&bias[first * LANES..]) } else { Start::Sum },
-                    ahead,
-                });
-            }
-            for (block, current) in current.chunks_mut(size).enumerate() {
-                if stage.relu {
-                    current.iter_mut().for_each(|value| *value = value.max(0.0));
+        self.enter(features);
+        let mut current = std::mem::take(&mut self.current);
+        let wide = (stage.blocks() / TASKS).clamp(1, WIDE);
+        current.par_chunks_mut(wide * rows * LANES).enumerate().for_each(|(index, current)| {
+            let (first, blocks) = (index * wide, current.len() / (rows * LANES));
+            let of_sums = self.lane_rows();
+            with_floats(blocks * LANES * of_sums, |sums| {
+                sums.fill(0.0);
+                self.products(path, first..first + blocks, sums);
+                let (sums, out) = (sums.chunks(LANES * of_sums), current.chunks_mut(rows * LANES));
+                for ((sums, out), block) in sums.zip(out).zip(first..) {
+                    let mask = match self.mask_behind.is_empty() {
+                        true => &[],
+                        false => &self.mask_behind[block * samples * LANES..][..samples * LANES],
+                    };
+                    let bias = &self.bias.values[block * LANES..][..LANES];
+                    path.run(Outputs {
+                        sums,
+                        sums_output: of_sums,
+                        bias,
+                        relu: stage.relu,
+                        mask,
+                        steps,
+                        out,
+                    });
                 }
-                if !mask.is_empty() {
-                    let mask = &mask[(first + block) * samples * LANES..];
-                    for (row, values) in current.chunks_mut(LANES).enumerate() {
-                        let mask = &mask[row / steps * LANES..][..LANES];
-                        values.iter_mut().zip(mask).for_each(|(value, factor)| *value *= factor);
-                    }
-                }
-            }
+            });
         });
+        self.current = current;
         watch.lap(stage.layer, Part::Forward);
         let mut spikes = std::mem::take(&mut self.spikes);
         spikes.par_chunks_mut(steps).with_min_len(64).enumerate().for_each(|(index, spikes)| {
@@ -191,12 +175,87 @@ impl Linear {
         watch.lap(stage.layer, Part::Cells);
     }
 
-    /// Drops features out and lays them in panels, and finds those that are not zero.
-    fn enter(&mut self, path: Path, features: &[f32]) {
+    /// Adds to the sums of some blocks of outputs, `[output][row]`, the products of features and weights, where dropout does not silence
+    /// them.
+    fn products(&self, path: Path, blocks: Range<usize>, sums: &mut [f32]) {
+        let (stage, rows) = (self.stage, self.row_count());
+        let (weights_panel, features_panel) = (stage.panel(), rows * PANEL);
+        let count = blocks.len() * LANES;
+        // Without dropout all rows have the same list, so that any of them may share a tile.
+        let (lists, of_list) = match self.mask_behind.is_empty() {
+            true => (1, rows),
+            false => (self.extent.samples, self.extent.steps),
+        };
+        with_lists(lists * (count + 1), |room| {
+            let (ends, room) = room.split_at_mut(lists);
+            let mut end = 0;
+            for (sample, of_sample) in ends.iter_mut().enumerate() {
+                for output in 0..count {
+                    let (block, lane) = (blocks.start + output / LANES, output % LANES);
+                    let place = (block * self.extent.samples + sample) * LANES + lane;
+                    let kept = self.mask_behind.get(place).is_none_or(|factor| *factor != 0.0);
+                    if kept && block * LANES + lane < stage.outputs {
+                        room[end] = output as u32;
+                        end += 1;
+                    }
+                }
+                *of_sample = end as u32;
+            }
+            for panel in (0..stage.inputs / PANEL).step_by(DEPTH) {
+                let panels = DEPTH.min(stage.inputs / PANEL - panel);
+                let weights = &self.weight.values[panel * weights_panel + blocks.start * LANES * PANEL..];
+                let mut begin = 0;
+                for (list, end) in ends.iter().enumerate() {
+                    let outputs = &room[begin..*end as usize];
+                    begin = *end as usize;
+                    let mut row = list * of_list;
+                    while row < (list + 1) * of_list {
+                        let some = match (list + 1) * of_list - row {
+                            4.. => 4,
+                            2.. => 2,
+                            _ => 1,
+                        };
+                        path.run(ListedProduct {
+                            features: &self.input[panel * features_panel + row * PANEL..],
+                            features_panel,
+                            rows: some,
+                            weights,
+                            weights_panel,
+                            panels,
+                            outputs,
+                            sums: &mut sums[row..],
+                            sums_output: self.lane_rows(),
+                            ahead: self.ahead(&blocks, panel + panels, (row, some)),
+                        });
+                        row += some;
+                    }
+                }
+            }
+        });
+    }
+
+    /// The share that some rows ask for of what comes from `panel` on: weights of some blocks of outputs, and features.
+    fn ahead(&self, blocks: &Range<usize>, panel: usize, (row, some): (usize, usize)) -> [&[f32]; 2] {
+        let (stage, rows) = (self.stage, self.row_count());
+        let panels = DEPTH.min(stage.inputs / PANEL - panel);
+        if panels == 0 {
+            return [&[]; 2];
+        }
+        let of_panel = blocks.len() * LANES * PANEL;
+        let (begin, end) = (panels * of_panel * row / rows, panels * of_panel * (row + some) / rows);
+        let lines = |at: usize| at.next_multiple_of(LANES);
+        let (at, inside) = (panel + begin / of_panel, lines(begin % of_panel));
+        let weights = &self.weight.values[(at * stage.blocks() + blocks.start) * LANES * PANEL..];
+        let weights = &weights[inside..lines(inside + end - begin).min(of_panel)];
+        let features = &self.input[(panel * rows + panels * row) * PANEL..][..panels * some * PANEL];
+        [weights, features]
+    }
+
+    /// Drops features out and lays them in panels.
+    fn enter(&mut self, features: &[f32]) {
         let (stage, rows, steps) = (self.stage, self.row_count(), self.extent.steps);
-        let (lane_rows, wide) = (self.lane_rows(), features.len() / rows);
-        let lanes = self.input_lanes.par_chunks_mut(BLOCKS * lane_rows);
-        self.input.par_chunks_mut(rows * PANEL).zip(lanes).enumerate().for_each(|(panel, (input, lanes))| {
+        let wide = features.len() / rows;
+        self.input.par_chunks_mut(rows * PANEL).enumerate().for_each(|(panel, input)| {
             let of_panel = panel * PANEL..wide.min((panel + 1) * PANEL);
             for (row, input) in input.chunks_mut(PANEL).enumerate() {
                 let (input, padding) = input.split_at_mut(of_panel.len());
@@ -206,9 +265,6 @@ impl Linear {
                     let mask = &self.mask_before[row / steps * stage.inputs..][of_panel.clone()];
                     input.iter_mut().zip(mask).for_each(|(feature, factor)| *feature *= factor);
                 }
-            }
-            for (block, lanes) in lanes.chunks_mut(lane_rows).enumerate() {
-                path.run(FindLanes { values: &input[block * LANES..], step: PANEL, rows, lanes });
             }
         });
     }
@@ -253,8 +309,8 @@ impl Linear {
             path.run(FindLanes { values: grads, step: LANES, rows, lanes });
             path.run(GroupByOutput { grads, lanes, rows, into });
         });
-        let (grads, lanes) = (&self.grads, self.grad_lanes.par_chunks(TURNED * lane_rows));
-        let grads = grads.par_chunks(TURNED * rows * LANES);
+        let (grads, lanes) = (&self.grads, self.grad_lanes.par_chunks(TOGETHER * lane_rows));
+        let grads = grads.par_chunks(TOGETHER * rows * LANES);
         grads.zip(lanes).zip(&mut self.by_row).for_each(|((grads, lanes), into)| {
             path.run(GroupByRow { grads, lanes, lanes_block: lane_rows, rows, into });
         });
@@ -318,24 +374,20 @@ impl Linear {
         self.input_grads.resize(rows * stage.inputs);
         let (input, by_output, by_row) = (&self.input, &self.by_output, &self.by_row);
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
-        self.weight.shares(update, blocks * SIZE).zip(input_grads).for_each(|(mut share, (panel, out))| {
+        self.weight.shares(update, stage.panel()).zip(input_grads).for_each(|(mut share, (panel, out))| {
             let features = &input[panel * rows * PANEL..][..rows * PANEL];
             out.fill(0.0);
-            with_floats((TURNED + 2) * SIZE, |room| {
-                let (turned, room) = room.split_at_mut(TURNED * SIZE);
+            with_floats(2 * SIZE, |room| {
                 let (mut grads, mut before) = room.split_at_mut(SIZE);
-                for (groups, first) in by_row.iter().zip((0..blocks).step_by(TURNED)) {
-                    let some = first..(first + TURNED).min(blocks);
+                for (groups, first) in by_row.iter().zip((0..blocks).step_by(TOGETHER)) {
+                    let some = first..(first + TOGETHER).min(blocks);
                     let weights = &share.values()[some.start * SIZE..some.end * SIZE];
-                    for (from, to) in weights.chunks(SIZE).zip(turned.chunks_mut(SIZE)) {
-                        path.run(Turn { from, to });
-                    }
-                    path.run(FeatureGradient { groups, weights: turned, sums: out });
+                    path.run(FeatureGradient { groups, weights, sums: out });
                     for block in some {
                         // A block's weights move beside the sums of the next one's gradients.
                         let meanwhile = match block {
                             0 => None,
-                            block => share.take((block - 1) * SIZE, before, TURNED * SIZE),
+                            block => share.take((block - 1) * SIZE, before, TOGETHER * SIZE),
                         };
                         path.run(WeightGradient {
                             groups: &by_output[block],

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use super::conv::{Conv, Extent, Maps, Statistics};
 use super::kernels::adamw::{AHEAD, AdamStep, Move};
-use super::kernels::groups::{AT_ONCE, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient};
+use super::kernels::groups::{
+    AT_ONCE, FeatureGradient, FindLanes, GroupByOutput, GroupByRow, Groups, WeightGradient,
+};
 use super::kernels::neuron::{Affine, Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes, Sums};
 use super::kernels::norm::{Moments, Unnormalise};
 use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
-use super::kernels::sparse::FindLanes;
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, SpikeProduct, TABLES};
 use super::memory::Floats;

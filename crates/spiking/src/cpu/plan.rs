@@ -145,6 +145,11 @@ impl LinearStage {
     pub(super) const fn blocks(&self) -> usize {
         self.outputs.div_ceil(LANES)
     }
+
+    /// From a panel's weights to the next one's.
+    pub(super) const fn panel(&self) -> usize {
+        self.blocks() * LANES * PANEL
+    }
 }
 
 /// The stages of a network.

@@ -11,7 +11,7 @@ use super::plan::{ConvStage, LinearStage, Plan};
 use super::simd::{LANES, Path};
 use crate::Result;
 
-/// Features of a panel of linear weights: 4 KiB a block of outputs. Features are padded to whole panels.
+/// Features of a panel of linear weights: 256 bytes an output. Features are padded to whole panels.
 pub(super) const PANEL: usize = 64;
 
 /// Weights that a task moves where their gradients lie in memory.
@@ -129,7 +129,7 @@ pub(super) enum Order<'a> {
     Channels,
     /// `[O, C, 3, 3]` to `[input block][output block][tap][input lane][output lane]`.
     Conv(ConvStage, usize),
-    /// `[O, I]` to `[panel][output block][feature of the panel][output lane]`.
+    /// `[O, I]` to `[panel][output][feature of the panel]`.
     Linear(&'a Plan, usize),
 }
 
@@ -169,6 +169,6 @@ impl Order<'_> {
 
 /// Place of a linear weight.
 fn linear_place(stage: &LinearStage, feature: usize, output: usize) -> usize {
-    let (panel, block) = (feature / PANEL, output / LANES);
-    ((panel * stage.blocks() + block) * PANEL + feature % PANEL) * LANES + output % LANES
+    let panel = feature / PANEL;
+    panel * stage.panel() + output * PANEL + feature % PANEL
 }

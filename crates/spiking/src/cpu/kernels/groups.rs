@@ -86,6 +86,36 @@ impl Group {
     }
 }
 
+/// Finds the lanes of a block of 16 in which values are not zero, row by row.
+pub(in crate::cpu) struct FindLanes<'a> {
+    /// The block's values of the first row, and of the others behind it.
+    pub(in crate::cpu) values: &'a [f32],
+    /// From a row's values to the next one's.
+    pub(in crate::cpu) step: usize,
+    pub(in crate::cpu) rows: usize,
+    /// Set by row, and to no lanes behind the last.
+    pub(in crate::cpu) lanes: &'a mut [u16],
+}
+
+impl Kernel for FindLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { values, step, rows, lanes } = self;
+        assert!(rows == 0 || values.len() >= (rows - 1) * step + LANES, "rows are missing");
+        let zero = s.splat(0.0);
+        let (of_rows, behind) = lanes.split_at_mut(rows);
+        for (row, lanes) in of_rows.iter_mut().enumerate() {
+            // SAFETY: the assertion above.
+            let value = unsafe { s.load(values.as_ptr().add(row * step)) };
+            // Not "greater or less": what is no number must not vanish.
+            *lanes = !(s.ge(value, zero) & s.ge(zero, value));
+        }
+        behind.fill(0);
+    }
+}
+
 /// Groups the gradients of a block of 16 outputs by output: the gradients of its weights are sums over rows of features.
 pub(in crate::cpu) struct GroupByOutput<'a> {
     /// `[row][16]`.
@@ -118,7 +148,7 @@ impl Kernel for GroupByOutput<'_> {
     }
 }
 
-/// Groups the gradients of some blocks of outputs, at most 128, by row: the gradients of its features are sums over outputs of turned
+/// Groups the gradients of some blocks of outputs, at most 128, by row: the gradients of its features are sums over outputs of
 /// weights.
 pub(in crate::cpu) struct GroupByRow<'a> {
     /// `[block][row][16]`.
@@ -157,7 +187,7 @@ impl Kernel for GroupByRow<'_> {
 /// The gradients of a panel's features: to each row's the products of its gradients with some outputs' weights are added.
 pub(in crate::cpu) struct FeatureGradient<'a> {
     pub(in crate::cpu) groups: &'a Groups,
-    /// The weights turned, `[output][feature of the panel]`.
+    /// `[output][feature of the panel]`.
     pub(in crate::cpu) weights: &'a [f32],
     /// `[row][feature of the panel]`.
     pub(in crate::cpu) sums: &'a mut [f32],
@@ -183,15 +213,11 @@ pub(in crate::cpu) struct WeightGradient<'a> {
     pub(in crate::cpu) groups: &'a Groups,
     /// `[row][feature of the panel]`.
     pub(in crate::cpu) features: &'a [f32],
-    /// Set to `[feature of the panel][16]`.
+    /// Set to `[output][feature of the panel]`.
     pub(in crate::cpu) out: &'a mut [f32],
     /// Other weights, which move meanwhile: a core divides and takes roots beside its sums, and memory is read beside them.
     pub(in crate::cpu) meanwhile: Option<Move<'a>>,
 }
-
-/// By output, on whole cache lines.
-#[repr(align(64))]
-struct Sums([[f32; PANEL]; LANES]);
 
 impl Kernel for WeightGradient<'_> {
     type Output = ();
@@ -199,11 +225,9 @@ impl Kernel for WeightGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { groups, features, out, meanwhile } = self;
-        let mut room = Sums([[0.0; PANEL]; LANES]);
-        let sums = &mut room.0;
-        groups.check(features, sums.as_flattened());
-        assert!(out.len() >= PANEL * LANES, "gradients have no room");
-        let sums_at = sums.as_flattened_mut().as_mut_ptr();
+        out.fill(0.0);
+        groups.check(features, out);
+        let sums_at = out.as_mut_ptr();
         let mut groups = groups.groups.iter();
         // SAFETY: `check` passed.
         unsafe {
@@ -217,15 +241,6 @@ impl Kernel for WeightGradient<'_> {
             }
             for group in groups {
                 group.add(s, features.as_ptr(), sums_at);
-            }
-        }
-        for vector in 0..VECTORS {
-            // SAFETY: 16 values from `vector` on lie in each output's sums, and 16 vectors of them in `out`.
-            unsafe {
-                let outputs = std::array::from_fn(|lane| s.load(sums[lane].as_ptr().add(vector * LANES)));
-                for (feature, values) in s.transpose(outputs).into_iter().enumerate() {
-                    s.store(out.as_mut_ptr().add((vector * LANES + feature) * LANES), values);
-                }
             }
         }
     }

@@ -5,11 +5,11 @@
 
 pub(super) mod adamw;
 pub(super) mod groups;
+pub(super) mod listed;
 pub(super) mod neuron;
 pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod product;
-pub(super) mod sparse;
 pub(super) mod spike_gradient;
 pub(super) mod spikes;
 pub(super) mod winograd;

@@ -1,7 +1,7 @@
 //! Sixteen lanes of f32, on three paths that give the same bits.
 //!
 //! A kernel is written once over [`Simd`] and compiled three times: AVX-512 (one register a vector), AVX2 with FMA (two), and
-//! portable Rust. Each operation is IEEE-exact and lane by lane, no sum runs across lanes, and a product that is added is
+//! portable Rust. Each operation is IEEE-exact, sums across lanes come in one order, and a product that is added is
 //! always fused: what a kernel gives follows from the order it is written in, not from the path it runs on.
 //!
 //! A value of a path type is the proof that this machine has the path: there is no other way to it than
@@ -181,6 +181,20 @@ pub(super) trait Simd: Copy {
     /// Rows become columns: lane i of vector j to lane j of vector i.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
+    /// Lane i: the sum over the lanes of vector i, of four neighbours each as `(0 + 2) + (1 + 3)`, then of the fours as
+    /// `(0 + 1) + (2 + 3)`.
+    #[inline(always)]
+    fn sums(self, vectors: [Self::V; LANES]) -> Self::V {
+        let lanes = self.transpose(vectors);
+        let mut fours = [lanes[0]; 4];
+        for (i, four) in fours.iter_mut().enumerate() {
+            let lane = 4 * i;
+            *four =
+                self.add(self.add(lanes[lane], lanes[lane + 2]), self.add(lanes[lane + 1], lanes[lane + 3]));
+        }
+        self.add(self.add(fours[0], fours[1]), self.add(fours[2], fours[3]))
+    }
+
     /// The pixels of 16 that fired in a lane, the first in the lowest bit.
     fn fired(self, spikes: &[u16; LANES], lane: usize) -> u16;
 
@@ -224,5 +238,42 @@ pub(super) trait Simd: Copy {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Lanes<'a>(&'a [[f32; LANES]; LANES]);
+
+    impl Kernel for Lanes<'_> {
+        type Output = [f32; LANES];
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> [f32; LANES] {
+            let mut out = [0.0; LANES];
+            // SAFETY: 16 values in each vector, and in `out`.
+            unsafe {
+                let vectors = std::array::from_fn(|i| s.load(self.0[i].as_ptr()));
+                s.store(out.as_mut_ptr(), s.sums(vectors));
+            }
+            out
+        }
+    }
+
+    /// Values of which no two sums in different orders are equal, or hardly any.
+    #[test]
+    fn lanes_are_summed_in_their_order_on_all_paths() {
+        let vectors =
+            std::array::from_fn(|i| std::array::from_fn(|j| 1.0 / (1.0 + 16.0 * i as f32 + j as f32)));
+        let expected = vectors.map(|lanes: [f32; LANES]| {
+            let four = |i: usize| (lanes[i] + lanes[i + 2]) + (lanes[i + 1] + lanes[i + 3]);
+            (four(0) + four(4)) + (four(8) + four(12))
+        });
+        assert!(vectors.iter().zip(expected).any(|(lanes, sum)| lanes.iter().sum::<f32>() != sum));
+        for path in Path::available() {
+            assert_eq!(path.run(Lanes(&vectors)), expected, "{path}");
+        }
     }
 }

@@ -325,4 +325,30 @@ impl Simd for Avx512 {
             columns
         }
     }
+    #[inline(always)]
+    fn sums(self, vectors: [Self::V; 16]) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe {
+            // As in `transpose`, but half of the values are gone with each step.
+            let zero = _mm512_setzero_ps();
+            let mut pairs = [zero; 8];
+            for (i, pair) in pairs.iter_mut().enumerate() {
+                let (a, b) = (vectors[2 * i], vectors[2 * i + 1]);
+                *pair = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            }
+            let mut fours = [zero; 4];
+            for (i, four) in fours.iter_mut().enumerate() {
+                let (a, b) = (pairs[2 * i], pairs[2 * i + 1]);
+                *four = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
+            }
+            let mut eights = [zero; 2];
+            for (i, eight) in eights.iter_mut().enumerate() {
+                let (a, b) = (fours[2 * i], fours[2 * i + 1]);
+                *eight =
+                    _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+            }
+            let [a, b] = eights;
+            _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
+        }
+    }
 }

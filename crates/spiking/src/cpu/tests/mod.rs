@@ -4,7 +4,7 @@
 //! order of summation is fixed, its paths must also agree to the bit.
 
 mod cells;
-mod sparse;
+mod linear;
 
 use proptest::prelude::*;
 

@@ -1,14 +1,13 @@
-//! Products that leave out what is zero, and find it first.
+//! Linear layers: products of listed outputs, and gradients of which hardly any are not zero.
 
 use proptest::prelude::*;
 
 use super::{Sum, assert_sums, on_all_paths, values};
 use crate::cpu::kernels::adamw::{AHEAD, Move};
 use crate::cpu::kernels::groups::{
-    AT_ONCE, FeatureGradient, GroupByOutput, GroupByRow, Groups, WeightGradient,
+    AT_ONCE, FeatureGradient, FindLanes, GroupByOutput, GroupByRow, Groups, WeightGradient,
 };
-use crate::cpu::kernels::product::{Product, Repeat, Row, Run, Start, Terms};
-use crate::cpu::kernels::sparse::{FindLanes, SparseProduct};
+use crate::cpu::kernels::listed::{ListedProduct, Outputs};
 use crate::cpu::measure::STEP;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::PANEL;
@@ -58,7 +57,7 @@ proptest! {
         };
         assert_sums(&of_features, twin, 1e-6);
         let twin = |i: usize| {
-            let (output, feature) = (i / LANES / PANEL * LANES + i % LANES, i / LANES % PANEL);
+            let (output, feature) = (i / PANEL, i % PANEL);
             let mut sum = Sum::default();
             for row in 0..rows {
                 sum.add(grad(row, output) * f64::from(features[row * PANEL + feature]));
@@ -68,62 +67,76 @@ proptest! {
         assert_sums(&of_weights, twin, 1e-6);
     }
 
-    /// A term that is zero is left out, and every sum is the dense product's to the bit.
     #[test]
-    fn sparse_products_are_the_dense_ones(
-        (rows, alike, blocks, vectors, start) in (1usize..20, 1usize..9, 1usize..4, 1usize..10, 0usize..3),
+    fn listed_outputs_alone_are_summed(
+        (rows, before, panels, outputs) in (0usize..3, 0usize..3, 1usize..12, 1usize..40),
+        share in -1f32..1.0,
         seed in 0u64..1000,
     ) {
-        let (inputs, outputs) = (blocks * LANES, vectors * LANES);
-        let mut a = values(rows * inputs, seed);
-        let keep = values(a.len(), seed + 1);
-        a.iter_mut().zip(keep).for_each(|(value, keep)| *value = if keep > 0.0 { *value } else { 0.0 });
-        let (b, bias) = (values(inputs * outputs, seed + 2), values(outputs, seed + 3));
-        let before = values(rows * outputs, seed + 4);
-        let start = [Start::Zero, Start::Sum, Start::Bias(&bias)][start];
-        // B is `[vector][term][16]`, as the panels of a linear layer are.
-        let row_list: Vec<Row> =
-            (0..rows).map(|row| Row { a: (row * inputs) as u32, c: (row * outputs) as u32 }).collect();
-        let (sparse, dense) = on_all_paths(|path| {
-            let lane_rows = rows.next_multiple_of(LANES);
-            let mut lanes = vec![0; blocks * lane_rows];
-            for (block, lanes) in lanes.chunks_mut(lane_rows).enumerate() {
-                path.run(FindLanes { values: &a[block * LANES..], step: inputs, rows, lanes });
-            }
-            let mut c = before.clone();
-            path.run(SparseProduct {
-                a: &a,
-                a_row: inputs,
-                lanes: &lanes,
-                lanes_block: lane_rows,
-                blocks,
+        // Rows and panels lie further apart than they must.
+        let (rows, all_rows) = (1 << rows, before + (1 << rows) + 1);
+        let (features_panel, weights_panel) = (all_rows * PANEL, (outputs + 2) * PANEL);
+        let features = values(panels * features_panel, seed);
+        let weights = values(panels * weights_panel, seed + 1);
+        let start = values(outputs * all_rows, seed + 2);
+        let keep = values(outputs, seed + 3);
+        let listed: Vec<u32> = (0..outputs as u32).filter(|output| keep[*output as usize] > share).collect();
+        let sums = on_all_paths(|path| {
+            let mut sums = start.clone();
+            path.run(ListedProduct {
+                features: &features[before * PANEL..],
+                features_panel,
                 rows,
-                alike,
-                b: &b,
-                b_stride: inputs * LANES,
-                c: &mut c,
-                c_row: outputs,
-                c_stride: LANES,
-                vectors,
-                start,
-                ahead: &b,
+                weights: &weights,
+                weights_panel,
+                panels,
+                outputs: &listed,
+                sums: &mut sums[before..],
+                sums_output: all_rows,
+                ahead: [&features, &weights],
             });
-            let mut dense = before.clone();
-            path.run(Product {
-                a: &a,
-                b: &b,
-                c: &mut dense,
-                rows: &row_list,
-                terms: Terms { runs: &[Run { a: 0, b: 0 }], length: inputs, a_step: 1, b_step: LANES },
-                vectors,
-                b_stride: inputs * LANES,
-                c_stride: LANES,
-                start,
-                repeat: Repeat::ONCE,
-            });
-            (c, dense)
+            sums
         });
-        prop_assert_eq!(sparse, dense);
+        let twin = |i: usize| {
+            let (output, row) = (i / all_rows, i % all_rows);
+            let mut sum = Sum::default();
+            sum.add(f64::from(start[i]));
+            if (before..before + rows).contains(&row) && listed.contains(&(output as u32)) {
+                for feature in 0..panels * PANEL {
+                    let (panel, feature) = (feature / PANEL, feature % PANEL);
+                    let weight = weights[panel * weights_panel + output * PANEL + feature];
+                    sum.add(f64::from(weight) * f64::from(features[panel * features_panel + row * PANEL + feature]));
+                }
+            }
+            sum
+        };
+        assert_sums(&sums, twin, 1e-6);
+    }
+
+    #[test]
+    fn sums_become_outputs(
+        (samples, steps, relu, dropout) in (1usize..9, 1usize..9, any::<bool>(), any::<bool>()),
+        seed in 0u64..1000,
+    ) {
+        let rows = samples * steps;
+        let sums_output = rows.next_multiple_of(LANES) + LANES;
+        let sums = values(LANES * sums_output, seed);
+        let bias = values(LANES, seed + 1);
+        let mask: Vec<f32> =
+            values(samples * LANES, seed + 2).iter().map(|value| if *value > 0.0 { 2.0 } else { 0.0 }).collect();
+        let found = on_all_paths(|path| {
+            let mut out = vec![f32::NAN; rows * LANES];
+            let mask = if dropout { &mask[..] } else { &[] };
+            path.run(Outputs { sums: &sums, sums_output, bias: &bias, relu, mask, steps, out: &mut out });
+            out
+        });
+        for (i, found) in found.iter().enumerate() {
+            let (row, lane) = (i / LANES, i % LANES);
+            let value = sums[lane * sums_output + row] + bias[lane];
+            let value = if relu && value < 0.0 { 0.0 } else { value };
+            let factor = if dropout { mask[row / steps * LANES + lane] } else { 1.0 };
+            prop_assert_eq!(*found, value * factor);
+        }
     }
 
     /// What is no number must be seen behind the product too.
@@ -139,7 +152,7 @@ proptest! {
             let features = vec![1.0; 9 * PANEL];
             path.run(WeightGradient { groups: &groups, features: &features, out: &mut out, meanwhile: None });
             for (i, value) in out.iter().enumerate() {
-                prop_assert_eq!(value.is_nan(), i % LANES == lane);
+                prop_assert_eq!(value.is_nan(), i / PANEL == lane);
             }
         }
     }
