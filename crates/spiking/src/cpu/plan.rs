@@ -6,6 +6,7 @@ use crate::{Layer, NetworkSpec, Result, SpikingError};
 
 use super::kernels::product::Run;
 use super::kernels::spikes::TAPS;
+use super::kernels::winograd::Tile;
 use super::simd::LANES;
 use super::weights::PANEL;
 
@@ -90,19 +91,28 @@ impl ConvStage {
         (0..TAPS).step_by(3).map(run).collect()
     }
 
-    /// Rows and columns of Winograd's tiles of so many outputs along an edge.
-    pub(super) const fn tiles(&self, edge: usize) -> (usize, usize) {
-        (self.height.div_ceil(edge), self.width.div_ceil(edge))
+    /// Rows and columns of Winograd's tiles.
+    pub(super) const fn tiles(&self, tile: Tile) -> (usize, usize) {
+        (self.height.div_ceil(tile.edge()), self.width.div_ceil(tile.edge()))
+    }
+
+    /// The tiles by which its gradients take the fewest products, the smallest of equals: they round least.
+    pub(super) fn gradient_tile(&self) -> Tile {
+        let products = |tile: &Tile| {
+            let (rows, columns) = self.tiles(*tile);
+            rows * columns * tile.places()
+        };
+        Tile::OF_GRADIENTS.into_iter().min_by_key(products).unwrap_or(Tile::Four)
     }
 
     /// Some of these tiles of planes one after another, plane by plane: the plane, its tiles among them, and how many of them come
     /// before.
     pub(super) fn by_planes(
         &self,
-        edge: usize,
+        tile: Tile,
         tiles: &Range<usize>,
     ) -> impl Iterator<Item = (usize, Range<usize>, usize)> + use<> {
-        let ((rows, columns), tiles) = (self.tiles(edge), tiles.clone());
+        let ((rows, columns), tiles) = (self.tiles(tile), tiles.clone());
         let of_plane = rows * columns;
         (tiles.start / of_plane..tiles.end.div_ceil(of_plane)).map(move |plane| {
             let begin = plane * of_plane;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spikes::BLOCK;
-use super::kernels::winograd::{InPlace, Kernels, Outputs, PLACES, Plane, SEEN, TILE, Tiles};
+use super::kernels::winograd::{InPlace, Kernels, Outputs, Plane, Tile, Tiles};
 use super::memory::{Floats, with_floats};
 use super::plan::ConvStage;
 use super::simd::{LANES, Path};
@@ -28,22 +28,13 @@ const LEAST_ROWS: usize = 48;
 const MOST_ROWS: usize = 96;
 /// Output blocks at most that a single input block's gradients are summed over in place.
 const NARROW: usize = 2;
-/// Tiles that are transformed, multiplied and transformed back at a time there: the innermost cache holds those of one block.
-const NARROW_TILES: usize = 16;
+/// Places that are transformed, multiplied and transformed back at a time there: the innermost cache holds those of one block.
+const NARROW_PLACES: usize = 16 * 36;
 /// Input blocks whose sums are computed and transformed back together.
 const GROUP: usize = 4;
 /// Output blocks that are summed over at a time: the kernels of one place, from these to a group of input blocks, are 32 KiB, which the
 /// innermost cache holds.
 const DEPTH: usize = 8;
-/// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
-const TRANSFORMED: usize = PLACES * LANES;
-
-/// From a tile of some blocks to the next one: a cache line more than it fills, so that tiles do not share their places in a cache.
-const fn apart(blocks: usize) -> usize {
-    (blocks * PLACES + 1) * LANES
-}
-/// f32 of kernels between two blocks, turned, and transformed.
-const SCRATCH: usize = BLOCK + PLACES * LANES * LANES;
 /// Pixels of a direct task: they share one reading of the weights.
 const TASK_PIXELS: usize = 256;
 
@@ -62,6 +53,7 @@ pub(super) struct Given<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Turned {
     stage: ConvStage,
+    tile: Tile,
     input_blocks: usize,
     /// The pixels of some planes as rows of a direct product, and rows of taps as its runs of the output lanes below them.
     rows: Vec<Row>,
@@ -78,6 +70,7 @@ impl Turned {
         let u32s = |value: usize| value as u32;
         let mut turned = Self {
             stage: *stage,
+            tile: stage.gradient_tile(),
             input_blocks,
             rows: Vec::new(),
             runs: Vec::new(),
@@ -91,18 +84,35 @@ impl Turned {
         };
         turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
         turned.runs = stage.tap_rows(LANES);
-        let row = |tile| Row { a: u32s(tile * apart(stage.blocks())), c: u32s(tile * apart(GROUP)) };
-        turned.tile_rows = (0..MOST_ROWS).map(row).collect();
+        let row =
+            |tile| Row { a: u32s(tile * turned.apart(stage.blocks())), c: u32s(tile * turned.apart(GROUP)) };
+        let tile_rows = (0..MOST_ROWS).map(row).collect();
+        let of_tile = turned.of_tile();
+        turned.tile_rows = tile_rows;
         turned.tile_runs = std::array::from_fn(|wide| {
-            let run =
-                |block| Run { a: u32s(block * TRANSFORMED), b: u32s(block * (wide + 1) * LANES * LANES) };
+            let run = |block| Run { a: u32s(block * of_tile), b: u32s(block * (wide + 1) * LANES * LANES) };
             (0..DEPTH.min(stage.blocks())).map(run).collect()
         });
         turned
     }
 
+    /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
+    fn of_tile(&self) -> usize {
+        self.tile.places() * LANES
+    }
+
+    /// From a tile of some blocks to the next one: a cache line more than it fills, so that tiles do not share their places in a cache.
+    fn apart(&self, blocks: usize) -> usize {
+        blocks * self.of_tile() + LANES
+    }
+
+    /// f32 of kernels between two blocks, turned, and transformed.
+    fn scratch(&self) -> usize {
+        BLOCK + LANES * self.of_tile()
+    }
+
     fn tiles(&self) -> usize {
-        let (rows, columns) = self.stage.tiles(TILE);
+        let (rows, columns) = self.stage.tiles(self.tile);
         rows * columns
     }
 
@@ -112,8 +122,8 @@ impl Turned {
     }
 
     fn tiles_of_a_task(&self) -> usize {
-        let of_tile = apart(self.stage.blocks()) + apart(GROUP);
-        (TASK_FLOATS / of_tile).clamp(LEAST_ROWS, MOST_ROWS)
+        let of_task = self.apart(self.stage.blocks()) + self.apart(GROUP);
+        (TASK_FLOATS / of_task).clamp(LEAST_ROWS, MOST_ROWS)
     }
 
     /// The gradients of the input, `[plane][block][pixel][16]`; `room` holds the turned kernels.
@@ -184,7 +194,7 @@ impl Turned {
     fn by_tiles(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
         let Given { path, weights, planes, .. } = given;
         let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
-        let size = blocks * input_blocks * LANES * TRANSFORMED;
+        let size = blocks * input_blocks * LANES * self.of_tile();
         room.grow(size);
         self.transform_kernels(path, weights, &mut room[..size]);
         let (kernels, wide) = (&**room, input_blocks * self.stage.pixels() * LANES);
@@ -198,20 +208,27 @@ impl Turned {
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let all = out.len() / wide * tiles;
             let (part, of_sums) = match self.is_narrow() {
-                true => (NARROW_TILES, 0),
-                false => (all.div_ceil(all.div_ceil(of_task)), apart(GROUP)),
+                true => (NARROW_PLACES / self.tile.places(), 0),
+                false => (all.div_ceil(all.div_ceil(of_task)), self.apart(GROUP)),
             };
-            with_floats(part * (apart(blocks) + of_sums), |room| {
-                let (seen, sums) = room.split_at_mut(part * apart(blocks));
+            with_floats(part * (self.apart(blocks) + of_sums), |room| {
+                let (seen, sums) = room.split_at_mut(part * self.apart(blocks));
                 for first in (0..all).step_by(part) {
                     let some = first..(first + part).min(all);
                     let rows = some.len();
                     self.transform(given, index * group, &some, seen);
                     if self.is_narrow() {
-                        let tiles = &mut seen[..rows * apart(blocks)];
+                        let tiles = &mut seen[..rows * self.apart(blocks)];
                         let ahead = &out[self.lines_of(&some, out.len())];
-                        path.run(InPlace { tiles, apart: apart(blocks), kernels, blocks, ahead });
-                        self.outputs(path, &some, (seen, apart(blocks)), 0..1, (out, input_blocks));
+                        path.run(InPlace {
+                            tile: self.tile,
+                            tiles,
+                            apart: self.apart(blocks),
+                            kernels,
+                            blocks,
+                            ahead,
+                        });
+                        self.outputs(path, &some, (seen, self.apart(blocks)), 0..1, (out, input_blocks));
                         continue;
                     }
                     for first in (0..input_blocks).step_by(GROUP) {
@@ -219,10 +236,10 @@ impl Turned {
                         for block in (0..blocks).step_by(DEPTH) {
                             let depth = DEPTH.min(blocks - block);
                             let of = block * input_blocks + depth * first;
-                            let kernels = &kernels[of * LANES * TRANSFORMED..];
+                            let kernels = &kernels[of * LANES * self.of_tile()..];
                             self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
-                        let sums = (&*sums, apart(GROUP));
+                        let sums = (&*sums, self.apart(GROUP));
                         self.outputs(path, &some, sums, first..first + vectors, (out, input_blocks));
                     }
                 }
@@ -234,16 +251,17 @@ impl Turned {
     fn transform(&self, given: Given<'_>, first: usize, tiles: &Range<usize>, seen: &mut [f32]) {
         let Given { path, grads, planes, .. } = given;
         let (stage, blocks, padded) = (&self.stage, self.stage.blocks(), self.stage.padded());
-        for (plane, range, before) in stage.by_planes(TILE, tiles) {
+        for (plane, range, before) in stage.by_planes(self.tile, tiles) {
             for block in 0..blocks {
                 let at = (block * planes + first + plane) * padded * LANES;
                 path.run(Tiles {
+                    tile: self.tile,
                     plane: Plane::Real(&grads[at..][..padded * LANES]),
                     size: (stage.height + 2, stage.width + 2),
-                    across: stage.tiles(TILE).1,
+                    across: stage.tiles(self.tile).1,
                     tiles: range.clone(),
-                    out: &mut seen[before * apart(blocks) + block * TRANSFORMED..],
-                    stride: apart(blocks),
+                    out: &mut seen[before * self.apart(blocks) + block * self.of_tile()..],
+                    stride: self.apart(blocks),
                     place: LANES,
                 });
             }
@@ -252,8 +270,8 @@ impl Turned {
 
     /// Where the outputs of some tiles lie among those of a single input block, `len` of them, in whole lines of tiles.
     fn lines_of(&self, tiles: &Range<usize>, len: usize) -> Range<usize> {
-        let (stage, (_, across)) = (&self.stage, self.stage.tiles(TILE));
-        let lines = TILE * stage.width * LANES;
+        let (stage, (_, across)) = (&self.stage, self.stage.tiles(self.tile));
+        let lines = self.tile.edge() * stage.width * LANES;
         let line =
             |tile: usize| tile / self.tiles() * stage.pixels() * LANES + tile % self.tiles() / across * lines;
         line(tiles.start)..(line(tiles.end - 1) + lines).min(len)
@@ -269,13 +287,14 @@ impl Turned {
         (out, wide): (&mut [f32], usize),
     ) {
         let (stage, plane_size) = (&self.stage, self.stage.pixels() * LANES);
-        for (plane, range, before) in stage.by_planes(TILE, tiles) {
+        for (plane, range, before) in stage.by_planes(self.tile, tiles) {
             let out = &mut out[(plane * wide + blocks.start) * plane_size..];
             for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
-                path.run(Outputs::<SEEN, TILE> {
-                    sums: &sums[before * apart + block * TRANSFORMED..],
+                path.run(Outputs {
+                    tile: self.tile,
+                    sums: &sums[before * apart + block * self.of_tile()..],
                     stride: apart,
-                    across: stage.tiles(TILE).1,
+                    across: stage.tiles(self.tile).1,
                     tiles: range.clone(),
                     bias: None,
                     plane: out,
@@ -292,10 +311,10 @@ impl Turned {
         let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
         let pixels = self.stage.pixels();
         let (tiles, rows) = (self.tiles(), planes * self.tiles());
-        let seen_size = rows * apart(blocks);
+        let seen_size = rows * self.apart(blocks);
         room.grow(seen_size + planes * input_blocks * pixels * LANES);
         let (seen, room) = room.split_at_mut(seen_size);
-        seen.par_chunks_mut(tiles * apart(blocks)).enumerate().for_each(|(plane, seen)| {
+        seen.par_chunks_mut(tiles * self.apart(blocks)).enumerate().for_each(|(plane, seen)| {
             self.transform(given, plane, &(0..tiles), seen);
         });
         // `[group of input blocks][plane][input block of the group][pixel][16]`.
@@ -304,17 +323,17 @@ impl Turned {
         let seen = &*seen;
         groups.par_chunks_mut(of_group).enumerate().for_each(|(group, out)| {
             let wide = out.len() / (planes * pixels * LANES);
-            let of_kernels = DEPTH.min(blocks) * wide * LANES * TRANSFORMED;
-            with_floats(of_kernels + SCRATCH + rows * apart(GROUP), |room| {
+            let of_kernels = DEPTH.min(blocks) * wide * LANES * self.of_tile();
+            with_floats(of_kernels + self.scratch() + rows * self.apart(GROUP), |room| {
                 let (kernels, room) = room.split_at_mut(of_kernels);
-                let (scratch, sums) = room.split_at_mut(SCRATCH);
+                let (scratch, sums) = room.split_at_mut(self.scratch());
                 for block in (0..blocks).step_by(DEPTH) {
                     let depth = DEPTH.min(blocks - block);
-                    let kernels = &mut kernels[..depth * wide * LANES * TRANSFORMED];
+                    let kernels = &mut kernels[..depth * wide * LANES * self.of_tile()];
                     self.kernels(path, weights, (block, depth), group * GROUP, kernels, scratch);
                     self.product(path, (block, depth), wide, (seen, rows), kernels, sums);
                 }
-                self.outputs(path, &(0..rows), (sums, apart(GROUP)), 0..wide, (out, wide));
+                self.outputs(path, &(0..rows), (sums, self.apart(GROUP)), 0..wide, (out, wide));
             });
         });
         let groups = &*groups;
@@ -338,7 +357,7 @@ impl Turned {
         sums: &mut [f32],
     ) {
         path.run(Product {
-            a: &seen[block * TRANSFORMED..],
+            a: &seen[block * self.of_tile()..],
             b: kernels,
             c: sums,
             rows: &self.tile_rows[..rows],
@@ -350,21 +369,21 @@ impl Turned {
             },
             vectors: wide,
             b_stride: LANES,
-            c_stride: TRANSFORMED,
+            c_stride: self.of_tile(),
             start: if block == 0 { Start::Zero } else { Start::Sum },
-            repeat: Repeat { times: PLACES, a: LANES, b: depth * wide * LANES * LANES, c: LANES },
+            repeat: Repeat { times: self.tile.places(), a: LANES, b: depth * wide * LANES * LANES, c: LANES },
         });
     }
 
     /// All kernels, `[depth][group]` of them.
     fn transform_kernels(&self, path: Path, weights: &[f32], kernels: &mut [f32]) {
         let input_blocks = self.input_blocks;
-        let deep = kernels.par_chunks_mut(DEPTH * input_blocks * LANES * TRANSFORMED).enumerate();
+        let deep = kernels.par_chunks_mut(DEPTH * input_blocks * LANES * self.of_tile()).enumerate();
         deep.for_each(|(deep, kernels)| {
-            let depth = kernels.len() / (input_blocks * LANES * TRANSFORMED);
-            let of_groups = kernels.par_chunks_mut(depth * GROUP * LANES * TRANSFORMED).enumerate();
+            let depth = kernels.len() / (input_blocks * LANES * self.of_tile());
+            let of_groups = kernels.par_chunks_mut(depth * GROUP * LANES * self.of_tile()).enumerate();
             of_groups.for_each(|(group, kernels)| {
-                with_floats(SCRATCH, |scratch| {
+                with_floats(self.scratch(), |scratch| {
                     self.kernels(path, weights, (deep * DEPTH, depth), group * GROUP, kernels, scratch);
                 });
             });
@@ -382,12 +401,13 @@ impl Turned {
         kernels: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let wide = kernels.len() / (depth * LANES * TRANSFORMED);
+        let wide = kernels.len() / (depth * LANES * self.of_tile());
         let (kernels, _) = kernels.as_chunks_mut::<LANES>();
         let (turned, transformed) = scratch.split_at_mut(BLOCK);
         for (of, from) in (0..depth).flat_map(|of| (0..wide).map(move |from| (of, from))) {
             self.turn(path, weights, block + of, first + from, turned);
-            path.run(Kernels::<SEEN> {
+            path.run(Kernels {
+                tile: self.tile,
                 taps: turned,
                 tap_stride: LANES * LANES,
                 kernels: LANES,

@@ -6,10 +6,12 @@ use super::tiled::Source;
 use super::{Conv, Maps};
 use crate::cpu::kernels::product::{Product, Repeat, Run, Start, Terms};
 use crate::cpu::kernels::spikes::{BLOCK, TAPS};
-use crate::cpu::kernels::winograd::{Kernels, Outputs, SMALL_PLACES, SMALL_SEEN, SMALL_TILE};
+use crate::cpu::kernels::winograd::{Kernels, Outputs, Tile};
 use crate::cpu::memory::with_table;
 use crate::cpu::simd::{LANES, Path};
 
+/// Places of a small tile.
+const PLACES: usize = Tile::Two.places();
 /// Tiles that are multiplied at a time at most: they share one reading of the kernels.
 pub(super) const SMALL_TILES: usize = 64;
 /// Input blocks that are summed over at a time: the kernels of one place, from these to a group of output blocks, are 32 KiB, which the
@@ -19,14 +21,14 @@ pub(super) const DEPTH: usize = 8;
 /// From a tile's products, `[output block][place][16]`, to the next one's: a cache line more than they fill, so that tiles do not share
 /// their places in a cache.
 pub(super) const fn products_apart(wide: usize) -> usize {
-    (wide * SMALL_PLACES + 1) * LANES
+    (wide * PLACES + 1) * LANES
 }
 
 impl Conv {
     /// Whether it goes by small tiles: by the network alone, for it shapes the rounding.
     pub(super) fn goes_by_small_tiles(&self) -> bool {
-        let (rows, columns) = self.stage.tiles(SMALL_TILE);
-        let saves = rows * columns * SMALL_PLACES < self.stage.pixels() * TAPS;
+        let (rows, columns) = self.stage.tiles(Tile::Two);
+        let saves = rows * columns * PLACES < self.stage.pixels() * TAPS;
         saves && matches!(self.input, Maps::Real { lanes: LANES, .. })
     }
 
@@ -39,7 +41,7 @@ impl Conv {
         sums: &mut [f32],
     ) {
         let (stage, wide) = (&self.stage, self.stage.wide());
-        let (rows, columns) = stage.tiles(SMALL_TILE);
+        let (rows, columns) = stage.tiles(Tile::Two);
         let all = sums.len() / (wide * stage.pixels() * LANES) * rows * columns;
         let before = first * rows * columns;
         // How many at a time is free: no sum runs over tiles.
@@ -49,9 +51,9 @@ impl Conv {
         let [of_seen, of_kernels] =
             [at_once * deep, deep * LANES * wide].map(|vectors| (vectors + 1) * LANES);
         let apart = products_apart(wide);
-        with_table((of_seen + of_kernels) * SMALL_PLACES + at_once * apart, |room| {
-            let (seen, room) = room.split_at_mut(of_seen * SMALL_PLACES);
-            let (kernels, products) = room.split_at_mut(of_kernels * SMALL_PLACES);
+        with_table((of_seen + of_kernels) * PLACES + at_once * apart, |room| {
+            let (seen, room) = room.split_at_mut(of_seen * PLACES);
+            let (kernels, products) = room.split_at_mut(of_kernels * PLACES);
             for begin in (0..all).step_by(at_once.max(1)) {
                 let tiles = begin..(begin + at_once).min(all);
                 let of_batch = before + tiles.start..before + tiles.end;
@@ -72,9 +74,9 @@ impl Conv {
                         },
                         vectors: wide,
                         b_stride: LANES,
-                        c_stride: SMALL_PLACES * LANES,
+                        c_stride: PLACES * LANES,
                         start: if from.start == 0 { Start::Zero } else { Start::Sum },
-                        repeat: Repeat { times: SMALL_PLACES, a: of_seen, b: of_kernels, c: LANES },
+                        repeat: Repeat { times: PLACES, a: of_seen, b: of_kernels, c: LANES },
                     });
                 }
                 self.small_outputs(path, block, &tiles, products, sums);
@@ -87,7 +89,8 @@ impl Conv {
         let (blocks, wide) = (self.stage.blocks(), self.stage.wide());
         for (index, from) in from.enumerate() {
             for of in 0..wide {
-                path.run(Kernels::<SMALL_SEEN> {
+                path.run(Kernels {
+                    tile: Tile::Two,
                     taps: &self.weight.values[(from * blocks + block + of) * BLOCK..][..BLOCK],
                     tap_stride: LANES * LANES,
                     kernels: LANES,
@@ -110,12 +113,13 @@ impl Conv {
     ) {
         let (stage, wide, size) = (&self.stage, self.stage.wide(), self.stage.pixels() * LANES);
         let (bias, _) = self.bias.values[block * LANES..].as_chunks::<LANES>();
-        for (plane, range, before) in stage.by_planes(SMALL_TILE, tiles) {
+        for (plane, range, before) in stage.by_planes(Tile::Two, tiles) {
             for (of, plane) in sums[plane * wide * size..][..wide * size].chunks_mut(size).enumerate() {
-                path.run(Outputs::<SMALL_SEEN, SMALL_TILE> {
-                    sums: &products[before * products_apart(wide) + of * SMALL_PLACES * LANES..],
+                path.run(Outputs {
+                    tile: Tile::Two,
+                    sums: &products[before * products_apart(wide) + of * PLACES * LANES..],
                     stride: products_apart(wide),
-                    across: stage.tiles(SMALL_TILE).1,
+                    across: stage.tiles(Tile::Two).1,
                     tiles: range.clone(),
                     bias: Some(&bias[of]),
                     plane,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Conv, Maps};
 use crate::cpu::kernels::product::{Product, Repeat, Run, Start, Terms};
 use crate::cpu::kernels::spikes::BLOCK;
-use crate::cpu::kernels::winograd::{PLACES, Plane, SMALL_TILE, TILE, Taps, Tiles};
+use crate::cpu::kernels::winograd::{Plane, Taps, Tile, Tiles};
 use crate::cpu::memory::with_floats;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::Update;
@@ -37,8 +37,9 @@ pub(super) enum Source<'a> {
 impl Conv {
     /// Whether its weight gradient is computed by tiles: by the network and what fired alone, for it shapes the rounding.
     pub(in crate::cpu) fn is_tiled(&self) -> bool {
-        let (rows, columns) = self.stage.tiles(TILE);
-        let (tiled, pixels) = (rows * columns * TILE * TILE, self.stage.pixels());
+        let tile = self.stage.gradient_tile();
+        let (rows, columns) = self.stage.tiles(tile);
+        let (tiled, pixels) = (rows * columns * tile.edge() * tile.edge(), self.stage.pixels());
         match &self.input {
             // Where that saves half of the products, or more.
             Maps::Real { lanes, .. } => *lanes == LANES && tiled <= 2 * pixels,
@@ -80,7 +81,7 @@ impl Conv {
 
     /// Tiles that are summed at a time: by the network and the batch alone, for the cut shapes the order of summation.
     fn tiles_at_once(&self) -> usize {
-        let (rows, columns) = self.stage.tiles(TILE);
+        let (rows, columns) = self.stage.tiles(self.stage.gradient_tile());
         let all = self.planes_of_batch() * rows * columns;
         all.div_ceil(all.div_ceil(AT_ONCE).max(1))
     }
@@ -93,7 +94,7 @@ impl Conv {
     }
 
     fn tiled_room(&self, deep: usize) -> usize {
-        self.tiled_places(deep).into_iter().sum::<usize>() * PLACES
+        self.tiled_places(deep).into_iter().sum::<usize>() * self.stage.gradient_tile().places()
     }
 
     /// The gradients of the weights of some input blocks, `[input block][output block][tap][input lane][16]`.
@@ -106,11 +107,12 @@ impl Conv {
         room: &mut [f32],
     ) {
         let (blocks, wide, deep) = (self.stage.blocks(), self.stage.wide(), from.len());
-        let (rows, columns) = self.stage.tiles(TILE);
+        let (rows, columns) = self.stage.tiles(self.stage.gradient_tile());
+        let (tile, places) = (self.stage.gradient_tile(), self.stage.gradient_tile().places());
         let all = self.planes_of_batch() * rows * columns;
         let [of_inputs, of_grads, of_sums] = self.tiled_places(deep);
-        let (inputs, room) = room.split_at_mut(PLACES * of_inputs);
-        let (outputs, sums) = room.split_at_mut(PLACES * of_grads);
+        let (inputs, room) = room.split_at_mut(places * of_inputs);
+        let (outputs, sums) = room.split_at_mut(places * of_grads);
         for first in (0..all).step_by(self.tiles_at_once()) {
             let tiles = first..(first + self.tiles_at_once()).min(all);
             self.transform(path, Source::Inputs, from.clone(), &tiles, (inputs, deep, of_inputs));
@@ -132,12 +134,13 @@ impl Conv {
                     b_stride: LANES,
                     c_stride: LANES,
                     start: Start::Zero,
-                    repeat: Repeat { times: PLACES, a: of_inputs, b: of_grads, c: of_sums },
+                    repeat: Repeat { times: places, a: of_inputs, b: of_grads, c: of_sums },
                 });
                 for (input, output) in
                     (0..deep).flat_map(|input| (0..wide).map(move |output| (input, output)))
                 {
                     path.run(Taps {
+                        tile,
                         sums: &sums[(input * LANES * wide + output) * LANES..],
                         place: of_sums,
                         stride: wide * LANES,
@@ -159,21 +162,20 @@ impl Conv {
         tiles: &Range<usize>,
         (out, deep, place): (&mut [f32], usize, usize),
     ) {
-        let edge = if matches!(source, Source::Averages) { SMALL_TILE } else { TILE };
-        let (stage, (_, across)) = (&self.stage, self.stage.tiles(edge));
+        let stage = &self.stage;
+        let tile = if matches!(source, Source::Averages) { Tile::Two } else { stage.gradient_tile() };
+        let (_, across) = stage.tiles(tile);
         let (padded, size) = (stage.padded(), stage.padded() * LANES);
-        for (plane, range, before) in stage.by_planes(edge, tiles) {
+        for (plane, range, before) in stage.by_planes(tile, tiles) {
             for (index, block) in blocks.clone().enumerate() {
                 let at = block * self.planes_of_batch() + plane;
                 let plane = match (source, &self.input) {
                     (Source::Gradients(grads), _) => Plane::Gradients(&grads[at * size..][..size]),
-                    (Source::Averages, Maps::Real { values, .. }) => {
-                        Plane::Small(&values[at * size..][..size])
-                    }
                     (_, Maps::Real { values, .. }) => Plane::Real(&values[at * size..][..size]),
                     (_, Maps::Spikes(spikes)) => Plane::Spikes(&spikes[at * padded..][..padded]),
                 };
                 path.run(Tiles {
+                    tile,
                     plane,
                     size: (stage.height + 2, stage.width + 2),
                     across,

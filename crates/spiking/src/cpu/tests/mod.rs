@@ -15,7 +15,7 @@ use super::kernels::pool::Average;
 use super::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use super::kernels::spike_gradient::{LISTS, SpikeGradient};
 use super::kernels::spikes::{BLOCK, SpikeProduct, TABLES, TAPS};
-use super::kernels::winograd::{InPlace, PLACES};
+use super::kernels::winograd::{InPlace, Tile};
 use super::plan::{ConvStage, Pool};
 use super::simd::{LANES, Path};
 use super::turned::{Given, Turned};
@@ -270,8 +270,12 @@ proptest! {
     }
 
     #[test]
-    fn products_in_place_sum_over_their_blocks(tiles in 1usize..20, blocks in 1usize..4, seed in 0u64..1000) {
-        let size = PLACES * LANES;
+    fn products_in_place_sum_over_their_blocks(
+        tile in prop_oneof![Just(Tile::Two), Just(Tile::Four), Just(Tile::Five), Just(Tile::Six)],
+        tiles in 1usize..20, blocks in 1usize..4, seed in 0u64..1000
+    ) {
+        let places = tile.places();
+        let size = places * LANES;
         let (seen, kernels) = (values(tiles * blocks * size, seed), values(blocks * LANES * size, seed + 1));
         let found = on_all_paths(|path| {
             // The tiles lie apart, and what lies between them is not touched.
@@ -280,15 +284,15 @@ proptest! {
             for (tile, seen) in room.chunks_mut(apart).zip(seen.chunks(blocks * size)) {
                 tile[..blocks * size].copy_from_slice(seen);
             }
-            path.run(InPlace { tiles: &mut room, apart, kernels: &kernels, blocks, ahead: &seen });
+            path.run(InPlace { tile, tiles: &mut room, apart, kernels: &kernels, blocks, ahead: &seen });
             assert!(room.chunks(apart).all(|tile| tile[blocks * size..].iter().all(|value| value.is_nan())));
             room.chunks(apart).flat_map(|tile| tile[..size].to_vec()).collect::<Vec<_>>()
         });
         let twin = |i: usize| {
-            let (lane, place, tile) = (i % LANES, i / LANES % PLACES, i / size);
+            let (lane, place, tile) = (i % LANES, i / LANES % places, i / size);
             let mut sum = Sum::default();
             for (block, term) in (0..blocks).flat_map(|block| (0..LANES).map(move |term| (block, term))) {
-                let value = seen[((tile * blocks + block) * PLACES + place) * LANES + term];
+                let value = seen[((tile * blocks + block) * places + place) * LANES + term];
                 let weight = kernels[((place * blocks + block) * LANES + term) * LANES + lane];
                 sum.add(f64::from(value) * f64::from(weight));
             }

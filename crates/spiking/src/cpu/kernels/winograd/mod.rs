@@ -1,10 +1,12 @@
-//! 3x3 convolution by Winograd's F(4x4, 3x3) (Lavin and Gray 2016): 36 products for 16 outputs where a direct one has 144.
+//! 3x3 convolution by Winograd's way (Lavin and Gray 2016): F(4x4, 3x3) has 36 products for 16 outputs where a direct one has 144.
 //!
 //! Maps are cut into tiles of 4x4 outputs, which see 6x6 inputs. Tiles and kernels are transformed, products at each of the 36
 //! places sum over the input channels ([`Product`](super::product::Product)), and the sums are transformed back.
 //! The gradients of kernels come the same way: one product for each place of a tile of inputs and a tile of gradients, F(3x3, 4x4).
-//! Gradients alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold. What enters cells
-//! goes by F(2x2, 3x3), 16 products for 4 outputs where a direct one has 36: of 256 channels of averages it rounds to 1.2e-7 (root mean
+//! Tiles of 5x5 outputs have 49 places and those of 6x6 have 64: whichever a map is covered with by the fewest products.
+//! Gradients alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold. (Of 256 channels, root
+//! mean square, as a share of the outputs': 2.6e-6 by tiles of four, 4.1e-6 of five and 5.8e-6 of six, where a direct sum has 0.6e-6.) What enters
+//! cells goes by F(2x2, 3x3), 16 products for 4 outputs where a direct one has 36: of 256 channels of averages it rounds to 1.2e-7 (root mean
 //! square, outputs of 0.2) where a direct sum rounds to 2.6e-7.
 
 use super::super::simd::{Kernel, LANES, Simd};
@@ -12,36 +14,62 @@ use super::spikes::BLOCK;
 
 mod edges;
 
-pub(in crate::cpu) use edges::{Edge, OfSums, OfTaps};
-use edges::{OfGradients, OfInputs, OfProducts};
+use edges::{Edge, OfGradients, OfInputs, OfProducts, OfSums, OfTaps};
 
 /// Outputs along an edge of a tile.
-pub(in crate::cpu) const TILE: usize = 4;
-/// Inputs along an edge of a tile.
-pub(in crate::cpu) const SEEN: usize = 6;
-/// Places of a transformed tile.
-pub(in crate::cpu) const PLACES: usize = SEEN * SEEN;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cpu) enum Tile {
+    Two,
+    Four,
+    Five,
+    Six,
+}
 
-/// The same of small tiles, F(2x2, 3x3).
-pub(in crate::cpu) const SMALL_TILE: usize = 2;
-pub(in crate::cpu) const SMALL_SEEN: usize = 4;
-pub(in crate::cpu) const SMALL_PLACES: usize = SMALL_SEEN * SMALL_SEEN;
+impl Tile {
+    /// Those of gradients.
+    pub(in crate::cpu) const OF_GRADIENTS: [Self; 3] = [Self::Four, Self::Five, Self::Six];
+
+    pub(in crate::cpu) const fn edge(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Five => 5,
+            Self::Six => 6,
+        }
+    }
+
+    /// Places of a transformed tile: as many as it sees inputs.
+    pub(in crate::cpu) const fn places(self) -> usize {
+        (self.edge() + 2) * (self.edge() + 2)
+    }
+}
+
+/// Calls `$self.$f` for a tile that sees so many inputs along an edge and has so many outputs.
+macro_rules! of_tile {
+    ($self:ident.$f:ident($s:ident)) => {
+        match $self.tile {
+            Tile::Two => $self.$f::<S, 4, 2>($s),
+            Tile::Four => $self.$f::<S, 6, 4>($s),
+            Tile::Five => $self.$f::<S, 7, 5>($s),
+            Tile::Six => $self.$f::<S, 8, 6>($s),
+        }
+    };
+}
 
 /// A padded plane that tiles are cut from.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cpu) enum Plane<'a> {
-    /// 16 real inputs a pixel: a tile of outputs sees 6x6.
+    /// 16 real inputs a pixel, of which a tile sees one more on each side than it has outputs.
     Real(&'a [f32]),
-    /// The same for small tiles, which see 4x4.
-    Small(&'a [f32]),
     /// 16 spikes a pixel, seen alike.
     Spikes(&'a [u16]),
-    /// Gradients of 16 outputs a pixel, of which a tile has 4x4.
+    /// Gradients of 16 outputs a pixel.
     Gradients(&'a [f32]),
 }
 
 /// Transforms the tiles of one plane of one block.
 pub(in crate::cpu) struct Tiles<'a> {
+    pub(in crate::cpu) tile: Tile,
     pub(in crate::cpu) plane: Plane<'a>,
     /// Height and width of the padded plane.
     pub(in crate::cpu) size: (usize, usize),
@@ -59,18 +87,24 @@ impl Kernel for Tiles<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.plane {
-            Plane::Real(plane) => self.transform::<S, _, OfInputs, SEEN, SEEN>(s, plane, TILE, 0),
-            Plane::Small(plane) => {
-                self.transform::<S, _, OfInputs, SMALL_SEEN, SMALL_SEEN>(s, plane, SMALL_TILE, 0)
-            }
-            Plane::Spikes(plane) => self.transform::<S, _, OfInputs, SEEN, SEEN>(s, plane, TILE, 0),
-            Plane::Gradients(plane) => self.transform::<S, _, OfGradients, TILE, SEEN>(s, plane, TILE, 1),
-        }
+        of_tile!(self.of(s));
     }
 }
 
 impl Tiles<'_> {
+    #[inline(always)]
+    fn of<S: Simd, const SEEN: usize, const TILE: usize>(self, s: S)
+    where
+        OfInputs: Edge<SEEN, SEEN>,
+        OfGradients: Edge<TILE, SEEN>,
+    {
+        match self.plane {
+            Plane::Real(plane) => self.transform::<S, _, OfInputs, SEEN, SEEN>(s, plane, TILE, 0),
+            Plane::Spikes(plane) => self.transform::<S, _, OfInputs, SEEN, SEEN>(s, plane, TILE, 0),
+            Plane::Gradients(plane) => self.transform::<S, _, OfGradients, TILE, SEEN>(s, plane, TILE, 1),
+        }
+    }
+
     /// Tiles of `FROM` pixels along an edge, `apart` from one to the next, the first `corner` pixels in from the padded plane's.
     #[inline(always)]
     fn transform<S: Simd, P: Pixels, E: Edge<FROM, TO>, const FROM: usize, const TO: usize>(
@@ -176,8 +210,9 @@ impl Pixels for &[u16] {
     }
 }
 
-/// Transforms kernels: nine vectors of taps each to those of a tile that sees `TO` along an edge.
-pub(in crate::cpu) struct Kernels<'a, const TO: usize> {
+/// Transforms kernels: nine vectors of taps each to those of a tile's places.
+pub(in crate::cpu) struct Kernels<'a> {
+    pub(in crate::cpu) tile: Tile,
     /// `[tap]` of vectors, `tap_stride` apart.
     pub(in crate::cpu) taps: &'a [f32],
     pub(in crate::cpu) tap_stride: usize,
@@ -189,19 +224,26 @@ pub(in crate::cpu) struct Kernels<'a, const TO: usize> {
     pub(in crate::cpu) stride: usize,
 }
 
-impl<const TO: usize> Kernel for Kernels<'_, TO>
-where
-    OfTaps: Edge<3, TO>,
-{
+impl Kernel for Kernels<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        of_tile!(self.of(s));
+    }
+}
+
+impl Kernels<'_> {
+    #[inline(always)]
+    fn of<S: Simd, const SEEN: usize, const TILE: usize>(self, s: S)
+    where
+        OfTaps: Edge<3, SEEN>,
+    {
         if self.kernels == 0 {
             return;
         }
         assert!(self.taps.len() >= 8 * self.tap_stride + self.kernels * LANES);
-        let last = (TO * TO - 1) * self.stride + (self.kernels - 1) * self.kernel_stride + LANES;
+        let last = (SEEN * SEEN - 1) * self.stride + (self.kernels - 1) * self.kernel_stride + LANES;
         assert!(self.out.len() >= last);
         for kernel in 0..self.kernels {
             // SAFETY: the assertions above.
@@ -209,17 +251,17 @@ where
                 let tap = |y: usize, x: usize| {
                     s.load(self.taps.as_ptr().add((y * 3 + x) * self.tap_stride + kernel * LANES))
                 };
-                let mut half = [[s.splat(0.0); 3]; TO];
+                let mut half = [[s.splat(0.0); 3]; SEEN];
                 for x in 0..3 {
                     let column = OfTaps::transform(s, [tap(0, x), tap(1, x), tap(2, x)]);
-                    for y in 0..TO {
+                    for y in 0..SEEN {
                         half[y][x] = column[y];
                     }
                 }
-                for y in 0..TO {
+                for y in 0..SEEN {
                     let row = OfTaps::transform(s, half[y]);
-                    for x in 0..TO {
-                        let place = (y * TO + x) * self.stride + kernel * self.kernel_stride;
+                    for x in 0..SEEN {
+                        let place = (y * SEEN + x) * self.stride + kernel * self.kernel_stride;
                         s.store(self.out.as_mut_ptr().add(place), row[x]);
                     }
                 }
@@ -230,6 +272,7 @@ where
 
 /// Products of transformed tiles with the kernels to one block, in place: a core's innermost cache holds the tiles of a task alone.
 pub(in crate::cpu) struct InPlace<'a> {
+    pub(in crate::cpu) tile: Tile,
     /// `[tile][block][place][16]`; the sums over the blocks are left in the first one.
     pub(in crate::cpu) tiles: &'a mut [f32],
     /// From a tile to the next one.
@@ -248,14 +291,14 @@ impl Kernel for InPlace<'_> {
     fn run<S: Simd>(self, s: S) {
         /// Tiles side by side: as many sums as cover the latency of an addition.
         const TILES: usize = 8;
-        const BLOCK: usize = PLACES * LANES;
-        let stride = self.apart;
-        assert!(stride >= self.blocks * BLOCK, "tiles overlap");
-        assert!(self.kernels.len() >= self.blocks * LANES * BLOCK);
+        let places = self.tile.places();
+        let (stride, of_block) = (self.apart, places * LANES);
+        assert!(stride >= self.blocks * of_block, "tiles overlap");
+        assert!(self.kernels.len() >= self.blocks * LANES * of_block);
         let (whole, rest) = (self.tiles.len() / stride / TILES, self.tiles.len() / stride % TILES);
-        let turns = PLACES * self.blocks;
+        let turns = places * self.blocks;
         let mut ahead = self.ahead.chunks((self.ahead.len() / LANES).div_ceil(turns).max(1) * LANES);
-        for (place, block) in (0..PLACES).flat_map(|place| (0..self.blocks).map(move |block| (place, block)))
+        for (place, block) in (0..places).flat_map(|place| (0..self.blocks).map(move |block| (place, block)))
         {
             for line in ahead.next().unwrap_or_default().chunks(LANES) {
                 s.fetch_later(line.as_ptr());
@@ -266,35 +309,37 @@ impl Kernel for InPlace<'_> {
                 let weights: [S::V; LANES] = std::array::from_fn(|lane| s.load(kernels.add(lane * LANES)));
                 let first = self.tiles.as_mut_ptr().add(place * LANES);
                 for tile in 0..whole {
-                    in_place::<S, TILES>(s, first.add(tile * TILES * stride), stride, block, &weights);
+                    let first = first.add(tile * TILES * stride);
+                    in_place::<S, TILES>(s, first, first.add(block * of_block), stride, block == 0, &weights);
                 }
                 for tile in 0..rest {
-                    in_place::<S, 1>(s, first.add((whole * TILES + tile) * stride), stride, block, &weights);
+                    let first = first.add((whole * TILES + tile) * stride);
+                    in_place::<S, 1>(s, first, first.add(block * of_block), stride, block == 0, &weights);
                 }
             }
         }
     }
 }
 
-/// One place of P tiles: the values of `block` times its weights, added to the sums but for the first block's.
+/// One place of P tiles: the values of a block times its weights, added to the sums but for the first block's.
 ///
 /// # Safety
-/// The place must be there in the first block and in `block` of each of the tiles, which lie `stride` apart.
+/// The sums from `first` on and the values from `values` on must be there in each of the tiles, which lie `stride` apart.
 #[inline(always)]
 unsafe fn in_place<S: Simd, const P: usize>(
     s: S,
     first: *mut f32,
+    values: *const f32,
     stride: usize,
-    block: usize,
+    begin: bool,
     weights: &[S::V; LANES],
 ) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [s.splat(0.0); P];
-        if block > 0 {
+        if !begin {
             sums = std::array::from_fn(|p| s.load(first.add(p * stride)));
         }
-        let values = first.add(block * PLACES * LANES);
         // One by one, since the compiler keeps a loop of them a loop, and the weights then in memory.
         macro_rules! lanes {
             ($($lane:literal)*) => {
@@ -310,8 +355,9 @@ unsafe fn in_place<S: Simd, const P: usize>(
     }
 }
 
-/// Transforms sums back to outputs, `TO` along an edge, for tiles of one plane of one block.
-pub(in crate::cpu) struct Outputs<'a, const FROM: usize, const TO: usize> {
+/// Transforms sums back to outputs, for tiles of one plane of one block.
+pub(in crate::cpu) struct Outputs<'a> {
+    pub(in crate::cpu) tile: Tile,
     /// `[place][16]`, `stride` from a tile to the next.
     pub(in crate::cpu) sums: &'a [f32],
     pub(in crate::cpu) stride: usize,
@@ -324,14 +370,21 @@ pub(in crate::cpu) struct Outputs<'a, const FROM: usize, const TO: usize> {
     pub(in crate::cpu) size: (usize, usize),
 }
 
-impl<const FROM: usize, const TO: usize> Kernel for Outputs<'_, FROM, TO>
-where
-    OfSums: Edge<FROM, TO>,
-{
+impl Kernel for Outputs<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
+    fn run<S: Simd>(self, s: S) {
+        of_tile!(self.of(s));
+    }
+}
+
+impl Outputs<'_> {
+    #[inline(always)]
+    fn of<S: Simd, const FROM: usize, const TO: usize>(mut self, s: S)
+    where
+        OfSums: Edge<FROM, TO>,
+    {
         let (height, width) = self.size;
         assert!(self.plane.len() >= height * width * LANES);
         let count = self.tiles.len();
@@ -342,24 +395,26 @@ where
             // SAFETY: a tile is said to be whole only if it lies in the plane, and the largest place lies in `sums`.
             unsafe {
                 match y + TO <= height && x + TO <= width {
-                    true => self.outputs_of::<S, true>(s, index, (y, x)),
-                    false => self.outputs_of::<S, false>(s, index, (y, x)),
+                    true => self.outputs_of::<S, FROM, TO, true>(s, index, (y, x)),
+                    false => self.outputs_of::<S, FROM, TO, false>(s, index, (y, x)),
                 }
             }
         }
     }
-}
 
-impl<const FROM: usize, const TO: usize> Outputs<'_, FROM, TO>
-where
-    OfSums: Edge<FROM, TO>,
-{
     /// Transforms the sums of a tile, whose outputs begin at (y, x). One that is WHOLE is not asked at each pixel whether it is there.
     ///
     /// # Safety
     /// The tile's places must lie in `sums`, `size` in the plane, and a WHOLE tile inside it.
     #[inline(always)]
-    unsafe fn outputs_of<S: Simd, const WHOLE: bool>(&mut self, s: S, index: usize, (y, x): (usize, usize)) {
+    unsafe fn outputs_of<S: Simd, const FROM: usize, const TO: usize, const WHOLE: bool>(
+        &mut self,
+        s: S,
+        index: usize,
+        (y, x): (usize, usize),
+    ) where
+        OfSums: Edge<FROM, TO>,
+    {
         let (height, width) = self.size;
         // SAFETY: the caller's.
         unsafe {
@@ -391,7 +446,8 @@ where
 /// Transforms sums over products of tiles of inputs and tiles of gradients to the gradients of kernels: for 16 input channels nine taps
 /// each.
 pub(in crate::cpu) struct Taps<'a> {
-    /// 36 vectors for each channel, `place` from a place to the next and `stride` from a channel to the next.
+    pub(in crate::cpu) tile: Tile,
+    /// A vector of each place for each channel, `place` from a place to the next and `stride` from a channel to the next.
     pub(in crate::cpu) sums: &'a [f32],
     pub(in crate::cpu) place: usize,
     pub(in crate::cpu) stride: usize,
@@ -406,7 +462,17 @@ impl Kernel for Taps<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        assert!(self.sums.len() >= (PLACES - 1) * self.place + (LANES - 1) * self.stride + LANES);
+        of_tile!(self.of(s));
+    }
+}
+
+impl Taps<'_> {
+    #[inline(always)]
+    fn of<S: Simd, const SEEN: usize, const TILE: usize>(self, s: S)
+    where
+        OfProducts: Edge<SEEN, 3>,
+    {
+        assert!(self.sums.len() >= (SEEN * SEEN - 1) * self.place + (LANES - 1) * self.stride + LANES);
         assert!(self.weights.len() >= BLOCK);
         for channel in 0..LANES {
             let mut half = [[s.splat(0.0); SEEN]; 3];
