@@ -21,8 +21,8 @@ use super::watch::{Part, Watch};
 use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
 
-/// Tasks of a forward pass at least, as far as there are blocks of outputs.
-const TASKS: usize = 8;
+/// Tasks of a forward pass at least for each thread, as far as there are blocks of outputs.
+const TASKS: usize = 2;
 /// Blocks of outputs of a task at most: a core's cache holds their weights of [`DEPTH`] panels, and those that come next.
 const WIDE: usize = 4;
 /// Blocks of outputs that features' gradients are summed over at a time.
@@ -139,7 +139,8 @@ impl Linear {
         let Extent { samples, steps, .. } = self.extent;
         self.enter(features);
         let mut current = std::mem::take(&mut self.current);
-        let wide = (stage.blocks() / TASKS).clamp(1, WIDE);
+        // How they are shared out is free: no sum runs over outputs.
+        let wide = (stage.blocks() / (TASKS * rayon::current_num_threads())).clamp(1, WIDE);
         current.par_chunks_mut(wide * rows * LANES).enumerate().for_each(|(index, current)| {
             let (first, blocks) = (index * wide, current.len() / (rows * LANES));
             let of_sums = self.lane_rows();

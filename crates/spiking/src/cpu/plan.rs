@@ -10,6 +10,9 @@ use super::kernels::winograd::Tile;
 use super::simd::LANES;
 use super::weights::PANEL;
 
+/// Output blocks of a narrow stage at most; it has one of inputs.
+const NARROW: usize = 2;
+
 /// What a pool gives to the next stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pool {
@@ -96,8 +99,17 @@ impl ConvStage {
         (self.height.div_ceil(tile.edge()), self.width.div_ceil(tile.edge()))
     }
 
-    /// The tiles by which its gradients take the fewest products, the smallest of equals: they round least.
+    /// Whether hardly any products are left to save.
+    pub(super) const fn is_narrow(&self) -> bool {
+        self.inputs <= LANES && self.blocks() <= NARROW
+    }
+
+    /// The tiles by which its gradients take the fewest products, the smallest of equals: they round least. Narrow stages keep to the
+    /// smallest, whose transformations cost least.
     pub(super) fn gradient_tile(&self) -> Tile {
+        if self.is_narrow() {
+            return Tile::Four;
+        }
         let products = |tile: &Tile| {
             let (rows, columns) = self.tiles(*tile);
             rows * columns * tile.places()

@@ -26,10 +26,9 @@ const TASK_FLOATS: usize = 192 * 1024;
 const LEAST_ROWS: usize = 48;
 /// Tiles of a task at most.
 const MOST_ROWS: usize = 96;
-/// Output blocks at most that a single input block's gradients are summed over in place.
-const NARROW: usize = 2;
-/// Places that are transformed, multiplied and transformed back at a time there: the innermost cache holds those of one block.
-const NARROW_PLACES: usize = 16 * 36;
+/// Tiles of narrow stages that are transformed, multiplied in place and transformed back at a time: the innermost cache holds those of one
+/// block.
+const NARROW_TILES: usize = 16;
 /// Input blocks whose sums are computed and transformed back together.
 const GROUP: usize = 4;
 /// Output blocks that are summed over at a time: the kernels of one place, from these to a group of input blocks, are 32 KiB, which the
@@ -114,11 +113,6 @@ impl Turned {
     fn tiles(&self) -> usize {
         let (rows, columns) = self.stage.tiles(self.tile);
         rows * columns
-    }
-
-    /// Whether its products are computed in place.
-    fn is_narrow(&self) -> bool {
-        self.input_blocks == 1 && self.stage.blocks() <= NARROW
     }
 
     fn tiles_of_a_task(&self) -> usize {
@@ -207,8 +201,8 @@ impl Turned {
         let group = planes.div_ceil(tasks);
         out.par_chunks_mut(group * wide).enumerate().for_each(|(index, out)| {
             let all = out.len() / wide * tiles;
-            let (part, of_sums) = match self.is_narrow() {
-                true => (NARROW_PLACES / self.tile.places(), 0),
+            let (part, of_sums) = match self.stage.is_narrow() {
+                true => (NARROW_TILES, 0),
                 false => (all.div_ceil(all.div_ceil(of_task)), self.apart(GROUP)),
             };
             with_floats(part * (self.apart(blocks) + of_sums), |room| {
@@ -217,17 +211,10 @@ impl Turned {
                     let some = first..(first + part).min(all);
                     let rows = some.len();
                     self.transform(given, index * group, &some, seen);
-                    if self.is_narrow() {
+                    if self.stage.is_narrow() {
                         let tiles = &mut seen[..rows * self.apart(blocks)];
                         let ahead = &out[self.lines_of(&some, out.len())];
-                        path.run(InPlace {
-                            tile: self.tile,
-                            tiles,
-                            apart: self.apart(blocks),
-                            kernels,
-                            blocks,
-                            ahead,
-                        });
+                        path.run(InPlace { tiles, apart: self.apart(blocks), kernels, blocks, ahead });
                         self.outputs(path, &some, (seen, self.apart(blocks)), 0..1, (out, input_blocks));
                         continue;
                     }

@@ -270,11 +270,8 @@ proptest! {
     }
 
     #[test]
-    fn products_in_place_sum_over_their_blocks(
-        tile in prop_oneof![Just(Tile::Two), Just(Tile::Four), Just(Tile::Five), Just(Tile::Six)],
-        tiles in 1usize..20, blocks in 1usize..4, seed in 0u64..1000
-    ) {
-        let places = tile.places();
+    fn products_in_place_sum_over_their_blocks(tiles in 1usize..20, blocks in 1usize..4, seed in 0u64..1000) {
+        let places = Tile::Four.places();
         let size = places * LANES;
         let (seen, kernels) = (values(tiles * blocks * size, seed), values(blocks * LANES * size, seed + 1));
         let found = on_all_paths(|path| {
@@ -284,7 +281,7 @@ proptest! {
             for (tile, seen) in room.chunks_mut(apart).zip(seen.chunks(blocks * size)) {
                 tile[..blocks * size].copy_from_slice(seen);
             }
-            path.run(InPlace { tile, tiles: &mut room, apart, kernels: &kernels, blocks, ahead: &seen });
+            path.run(InPlace { tiles: &mut room, apart, kernels: &kernels, blocks, ahead: &seen });
             assert!(room.chunks(apart).all(|tile| tile[blocks * size..].iter().all(|value| value.is_nan())));
             room.chunks(apart).flat_map(|tile| tile[..size].to_vec()).collect::<Vec<_>>()
         });

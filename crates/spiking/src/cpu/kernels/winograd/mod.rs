@@ -270,9 +270,8 @@ impl Kernels<'_> {
     }
 }
 
-/// Products of transformed tiles with the kernels to one block, in place: a core's innermost cache holds the tiles of a task alone.
+/// Products of transformed tiles of four with the kernels to one block, in place: a core's innermost cache holds the tiles of a task alone.
 pub(in crate::cpu) struct InPlace<'a> {
-    pub(in crate::cpu) tile: Tile,
     /// `[tile][block][place][16]`; the sums over the blocks are left in the first one.
     pub(in crate::cpu) tiles: &'a mut [f32],
     /// From a tile to the next one.
@@ -291,14 +290,15 @@ impl Kernel for InPlace<'_> {
     fn run<S: Simd>(self, s: S) {
         /// Tiles side by side: as many sums as cover the latency of an addition.
         const TILES: usize = 8;
-        let places = self.tile.places();
-        let (stride, of_block) = (self.apart, places * LANES);
-        assert!(stride >= self.blocks * of_block, "tiles overlap");
-        assert!(self.kernels.len() >= self.blocks * LANES * of_block);
+        const PLACES: usize = Tile::Four.places();
+        const BLOCK: usize = PLACES * LANES;
+        let stride = self.apart;
+        assert!(stride >= self.blocks * BLOCK, "tiles overlap");
+        assert!(self.kernels.len() >= self.blocks * LANES * BLOCK);
         let (whole, rest) = (self.tiles.len() / stride / TILES, self.tiles.len() / stride % TILES);
-        let turns = places * self.blocks;
+        let turns = PLACES * self.blocks;
         let mut ahead = self.ahead.chunks((self.ahead.len() / LANES).div_ceil(turns).max(1) * LANES);
-        for (place, block) in (0..places).flat_map(|place| (0..self.blocks).map(move |block| (place, block)))
+        for (place, block) in (0..PLACES).flat_map(|place| (0..self.blocks).map(move |block| (place, block)))
         {
             for line in ahead.next().unwrap_or_default().chunks(LANES) {
                 s.fetch_later(line.as_ptr());
@@ -309,37 +309,35 @@ impl Kernel for InPlace<'_> {
                 let weights: [S::V; LANES] = std::array::from_fn(|lane| s.load(kernels.add(lane * LANES)));
                 let first = self.tiles.as_mut_ptr().add(place * LANES);
                 for tile in 0..whole {
-                    let first = first.add(tile * TILES * stride);
-                    in_place::<S, TILES>(s, first, first.add(block * of_block), stride, block == 0, &weights);
+                    in_place::<S, TILES>(s, first.add(tile * TILES * stride), stride, block, &weights);
                 }
                 for tile in 0..rest {
-                    let first = first.add((whole * TILES + tile) * stride);
-                    in_place::<S, 1>(s, first, first.add(block * of_block), stride, block == 0, &weights);
+                    in_place::<S, 1>(s, first.add((whole * TILES + tile) * stride), stride, block, &weights);
                 }
             }
         }
     }
 }
 
-/// One place of P tiles: the values of a block times its weights, added to the sums but for the first block's.
+/// One place of P tiles: the values of `block` times its weights, added to the sums but for the first block's.
 ///
 /// # Safety
-/// The sums from `first` on and the values from `values` on must be there in each of the tiles, which lie `stride` apart.
+/// The place must be there in the first block and in `block` of each of the tiles, which lie `stride` apart.
 #[inline(always)]
 unsafe fn in_place<S: Simd, const P: usize>(
     s: S,
     first: *mut f32,
-    values: *const f32,
     stride: usize,
-    begin: bool,
+    block: usize,
     weights: &[S::V; LANES],
 ) {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [s.splat(0.0); P];
-        if !begin {
+        if block > 0 {
             sums = std::array::from_fn(|p| s.load(first.add(p * stride)));
         }
+        let values = first.add(block * Tile::Four.places() * LANES);
         // One by one, since the compiler keeps a loop of them a loop, and the weights then in memory.
         macro_rules! lanes {
             ($($lane:literal)*) => {
