@@ -114,7 +114,7 @@ impl ConvStage {
             let (rows, columns) = self.tiles(*tile);
             rows * columns * tile.places()
         };
-        Tile::OF_GRADIENTS.into_iter().min_by_key(products).unwrap_or(Tile::Four)
+        Tile::ALL.into_iter().min_by_key(products).unwrap_or(Tile::Four)
     }
 
     /// Some of these tiles of planes one after another, plane by plane: the plane, its tiles among them, and how many of them come

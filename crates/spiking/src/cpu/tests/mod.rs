@@ -104,6 +104,49 @@ fn bordered<T: Copy + Default>(
     map
 }
 
+fn check_input_gradient(
+    (height, width): (usize, usize),
+    planes: usize,
+    (inputs, outputs): (usize, usize),
+    seed: u64,
+) {
+    let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
+    let (blocks, input_blocks, area) = (stage.blocks(), inputs.div_ceil(LANES), height * width);
+    let weights = values(blocks * input_blocks * BLOCK, seed);
+    let grads = values(blocks * planes * area * LANES, seed + 1);
+    let map = bordered(blocks * planes, height, width, |plane, pixel| {
+        <[f32; LANES]>::try_from(&grads[(plane * area + pixel) * LANES..][..LANES]).unwrap()
+    });
+    let found = on_all_paths(|path| {
+        let mut out = vec![f32::NAN; planes * input_blocks * area * LANES];
+        let given = Given { path, weights: &weights, grads: map.as_flattened(), planes };
+        Turned::new(&stage).run(given, &mut super::memory::Floats::default(), &mut out);
+        out
+    });
+    let twin = |i: usize| {
+        let (input, pixel, from, plane) =
+            (i % LANES, i / LANES % area, i / LANES / area % input_blocks, i / LANES / area / input_blocks);
+        let (y, x) = ((pixel / width) as isize, (pixel % width) as isize);
+        let mut sum = Sum::default();
+        for (block, tap) in (0..blocks).flat_map(|block| (0..TAPS).map(move |tap| (block, tap))) {
+            // The output at (oy, ox) saw this input through this tap.
+            let (oy, ox) = (y + 1 - (tap / 3) as isize, x + 1 - (tap % 3) as isize);
+            if oy < 0 || ox < 0 || oy >= height as isize || ox >= width as isize {
+                continue;
+            }
+            for output in 0..LANES {
+                let weight =
+                    weights[(from * blocks + block) * BLOCK + (tap * LANES + input) * LANES + output];
+                let at = (block * planes + plane) * area + oy as usize * width + ox as usize;
+                sum.add(f64::from(weight) * f64::from(grads[at * LANES + output]));
+            }
+        }
+        sum
+    };
+    // Winograd's sums pass through larger numbers than the direct ones.
+    assert_sums(&found, twin, 1e-5);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -233,40 +276,18 @@ proptest! {
         inputs in prop_oneof![4 => 1usize..34, 1 => 113usize..150], outputs in prop_oneof![4 => 1usize..34, 1 => 113usize..150],
         seed in 0u64..1000
     ) {
-        let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };
-        let (blocks, input_blocks, area) = (stage.blocks(), inputs.div_ceil(LANES), height * width);
-        let weights = values(blocks * input_blocks * BLOCK, seed);
-        let grads = values(blocks * planes * area * LANES, seed + 1);
-        let map = bordered(blocks * planes, height, width, |plane, pixel| {
-            <[f32; LANES]>::try_from(&grads[(plane * area + pixel) * LANES..][..LANES]).unwrap()
-        });
-        let found = on_all_paths(|path| {
-            let mut out = vec![f32::NAN; planes * input_blocks * area * LANES];
-            let given = Given { path, weights: &weights, grads: map.as_flattened(), planes };
-            Turned::new(&stage).run(given, &mut super::memory::Floats::default(), &mut out);
-            out
-        });
-        let twin = |i: usize| {
-            let (input, pixel, from, plane) =
-                (i % LANES, i / LANES % area, i / LANES / area % input_blocks, i / LANES / area / input_blocks);
-            let (y, x) = ((pixel / width) as isize, (pixel % width) as isize);
-            let mut sum = Sum::default();
-            for (block, tap) in (0..blocks).flat_map(|block| (0..TAPS).map(move |tap| (block, tap))) {
-                // The output at (oy, ox) saw this input through this tap.
-                let (oy, ox) = (y + 1 - (tap / 3) as isize, x + 1 - (tap % 3) as isize);
-                if oy < 0 || ox < 0 || oy >= height as isize || ox >= width as isize {
-                    continue;
-                }
-                for output in 0..LANES {
-                    let weight = weights[(from * blocks + block) * BLOCK + (tap * LANES + input) * LANES + output];
-                    let at = (block * planes + plane) * area + oy as usize * width + ox as usize;
-                    sum.add(f64::from(weight) * f64::from(grads[at * LANES + output]));
-                }
-            }
-            sum
-        };
-        // Winograd's sums pass through larger numbers than the direct ones.
-        assert_sums(&found, twin, 1e-5);
+        check_input_gradient((height, width), planes, (inputs, outputs), seed);
+    }
+
+    /// Tiles of each size, enough of them for several tasks.
+    #[test]
+    fn input_gradients_by_tiles_are_turned_convolutions(
+        (size, planes) in prop_oneof![
+            Just(((2, 2), 70)), Just(((8, 7), 17)), Just(((10, 9), 19)), Just(((14, 15), 17)), Just(((11, 12), 18)), Just(((17, 18), 17))
+        ],
+        inputs in 1usize..40, outputs in 1usize..40, seed in 0u64..1000
+    ) {
+        check_input_gradient(size, planes, (inputs, outputs), seed);
     }
 
     #[test]
@@ -301,7 +322,7 @@ proptest! {
     /// Small maps and odd ones, tiles enough to be summed in parts, and tasks of several input blocks.
     #[test]
     fn weight_gradients_by_tiles_are_sums_over_pixels(
-        (height, width) in prop_oneof![Just((4, 4)), Just((3, 4)), Just((8, 7)), Just((11, 12))],
+        (height, width) in prop_oneof![Just((2, 2)), Just((4, 4)), Just((3, 4)), Just((8, 7)), Just((10, 9)), Just((11, 12))],
         samples in 1usize..5, steps in 1usize..6, inputs in 1usize..50, outputs in 1usize..50, real in any::<bool>(), seed in 0u64..1000
     ) {
         let stage = ConvStage { layer: 0, inputs, outputs, height, width, pool: Pool::None };

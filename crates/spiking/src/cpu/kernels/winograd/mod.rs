@@ -3,8 +3,8 @@
 //! Maps are cut into tiles of 4x4 outputs, which see 6x6 inputs. Tiles and kernels are transformed, products at each of the 36
 //! places sum over the input channels ([`Product`](super::product::Product)), and the sums are transformed back.
 //! The gradients of kernels come the same way: one product for each place of a tile of inputs and a tile of gradients, F(3x3, 4x4).
-//! Tiles of 5x5 outputs have 49 places and those of 6x6 have 64: whichever a map is covered with by the fewest products.
-//! Gradients alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold. (Of 256 channels, root
+//! Tiles of 2x2 outputs have 16 places, those of 5x5 have 49 and those of 6x6 have 64: gradients take those that cover a map with the
+//! fewest products. They alone go this way: its rounding, some 1e-6 of the largest term, would flip spikes at the threshold. (Of 256 channels, root
 //! mean square, as a share of the outputs': 2.6e-6 by tiles of four, 4.1e-6 of five and 5.8e-6 of six, where a direct sum has 0.6e-6.) What enters
 //! cells goes by F(2x2, 3x3), 16 products for 4 outputs where a direct one has 36: of 256 channels of averages it rounds to 1.2e-7 (root mean
 //! square, outputs of 0.2) where a direct sum rounds to 2.6e-7.
@@ -26,8 +26,8 @@ pub(in crate::cpu) enum Tile {
 }
 
 impl Tile {
-    /// Those of gradients.
-    pub(in crate::cpu) const OF_GRADIENTS: [Self; 3] = [Self::Four, Self::Five, Self::Six];
+    /// The smallest first.
+    pub(in crate::cpu) const ALL: [Self; 4] = [Self::Two, Self::Four, Self::Five, Self::Six];
 
     pub(in crate::cpu) const fn edge(self) -> usize {
         match self {
