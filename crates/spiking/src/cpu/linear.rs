@@ -15,7 +15,7 @@ use super::kernels::groups::{
 use super::kernels::listed::{DEPTH, ListedProduct, Outputs};
 use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
 use super::memory::{Floats, with_floats, with_lists};
-use super::plan::{LinearStage, Plan};
+use super::plan::{LinearStage, Plan, place};
 use super::simd::{LANES, Path};
 use super::watch::{Part, Watch};
 use super::weights::{Named, Order, PANEL, Update, Weights};
@@ -25,6 +25,8 @@ use crate::Neuron;
 const TASKS: usize = 2;
 /// Blocks of outputs of a task at most: a core's cache holds their weights of [`DEPTH`] panels, and those that come next.
 const WIDE: usize = 4;
+/// Weights between a panel and a block of outputs.
+const SIZE: usize = PANEL * LANES;
 /// Blocks of outputs that features' gradients are summed over at a time.
 const TOGETHER: usize = groups::AT_ONCE / LANES;
 
@@ -180,48 +182,30 @@ impl Linear {
     /// them.
     fn products(&self, path: Path, blocks: Range<usize>, sums: &mut [f32]) {
         let (stage, rows) = (self.stage, self.row_count());
-        let (weights_panel, features_panel) = (stage.panel(), rows * PANEL);
-        let count = blocks.len() * LANES;
         // Without dropout all rows have the same list, so that any of them may share a tile.
         let (lists, of_list) = match self.mask_behind.is_empty() {
             true => (1, rows),
             false => (self.extent.samples, self.extent.steps),
         };
-        with_lists(lists * (count + 1), |room| {
-            let (ends, room) = room.split_at_mut(lists);
-            let mut end = 0;
-            for (sample, of_sample) in ends.iter_mut().enumerate() {
-                for output in 0..count {
-                    let (block, lane) = (blocks.start + output / LANES, output % LANES);
-                    let place = (block * self.extent.samples + sample) * LANES + lane;
-                    let kept = self.mask_behind.get(place).is_none_or(|factor| *factor != 0.0);
-                    if kept && block * LANES + lane < stage.outputs {
-                        room[end] = output as u32;
-                        end += 1;
-                    }
-                }
-                *of_sample = end as u32;
-            }
+        with_lists(lists * (blocks.len() * LANES + 1), |room| {
+            let (ends, outputs) = room.split_at_mut(lists);
+            self.list_outputs(&blocks, ends, outputs);
             for panel in (0..stage.inputs / PANEL).step_by(DEPTH) {
                 let panels = DEPTH.min(stage.inputs / PANEL - panel);
-                let weights = &self.weight.values[panel * weights_panel + blocks.start * LANES * PANEL..];
                 let mut begin = 0;
                 for (list, end) in ends.iter().enumerate() {
-                    let outputs = &room[begin..*end as usize];
+                    let outputs = &outputs[begin..*end as usize];
                     begin = *end as usize;
-                    let mut row = list * of_list;
-                    while row < (list + 1) * of_list {
-                        let some = match (list + 1) * of_list - row {
-                            4.. => 4,
-                            2.. => 2,
-                            _ => 1,
-                        };
+                    let (mut row, end) = (list * of_list, (list + 1) * of_list);
+                    while row < end {
+                        // By four, two or one.
+                        let some = 1 << (end - row).ilog2().min(2);
                         path.run(ListedProduct {
-                            features: &self.input[panel * features_panel + row * PANEL..],
-                            features_panel,
+                            features: &self.input[(panel * rows + row) * PANEL..],
+                            features_panel: rows * PANEL,
                             rows: some,
-                            weights,
-                            weights_panel,
+                            weights: &self.weight.values[panel * stage.panel() + blocks.start * SIZE..],
+                            weights_panel: stage.panel(),
                             panels,
                             outputs,
                             sums: &mut sums[row..],
@@ -235,6 +219,23 @@ impl Linear {
         });
     }
 
+    /// Lists the outputs of some blocks that dropout does not silence, sample by sample, or once without dropout: `ends` tells where each
+    /// list ends.
+    fn list_outputs(&self, blocks: &Range<usize>, ends: &mut [u32], outputs: &mut [u32]) {
+        let samples = self.extent.samples;
+        let mut count = 0;
+        for (sample, end) in ends.iter_mut().enumerate() {
+            for output in blocks.start * LANES..(blocks.end * LANES).min(self.stage.outputs) {
+                let factor = self.mask_behind.get(place(output, sample, samples));
+                if factor.is_none_or(|factor| *factor != 0.0) {
+                    outputs[count] = (output - blocks.start * LANES) as u32;
+                    count += 1;
+                }
+            }
+            *end = count as u32;
+        }
+    }
+
     /// The share that some rows ask for of what comes from `panel` on: weights of some blocks of outputs, and features.
     fn ahead(&self, blocks: &Range<usize>, panel: usize, (row, some): (usize, usize)) -> [&[f32]; 2] {
         let (stage, rows) = (self.stage, self.row_count());
@@ -242,11 +243,11 @@ impl Linear {
         if panels == 0 {
             return [&[]; 2];
         }
-        let of_panel = blocks.len() * LANES * PANEL;
+        let of_panel = blocks.len() * SIZE;
         let (begin, end) = (panels * of_panel * row / rows, panels * of_panel * (row + some) / rows);
         let lines = |at: usize| at.next_multiple_of(LANES);
         let (at, inside) = (panel + begin / of_panel, lines(begin % of_panel));
-        let weights = &self.weight.values[(at * stage.blocks() + blocks.start) * LANES * PANEL..];
+        let weights = &self.weight.values[at * stage.panel() + blocks.start * SIZE..];
         let weights = &weights[inside..lines(inside + end - begin).min(of_panel)];
         let features = &self.input[(panel * rows + panels * row) * PANEL..][..panels * some * PANEL];
         [weights, features]
@@ -369,7 +370,6 @@ impl Linear {
 
     /// Each panel's feature gradients, then its weights' gradients and what becomes of them.
     fn panels(&mut self, path: Path, update: Update) {
-        const SIZE: usize = PANEL * LANES;
         let (stage, rows) = (self.stage, self.row_count());
         let blocks = stage.blocks();
         self.input_grads.resize(rows * stage.inputs);

@@ -8,7 +8,7 @@ use crate::cpu::kernels::groups::{
     AT_ONCE, FeatureGradient, FindLanes, GroupByOutput, GroupByRow, Groups, WeightGradient,
 };
 use crate::cpu::kernels::listed::{ListedProduct, Outputs};
-use crate::cpu::measure::STEP;
+use crate::cpu::measure::linears::STEP;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::weights::PANEL;
 
