@@ -73,7 +73,7 @@ pub(super) struct Linear {
 impl Linear {
     pub(super) fn new(stage: LinearStage) -> Self {
         Self {
-            weight: Weights::new(stage.inputs / PANEL * stage.panel()),
+            weight: Weights::new(stage.panels() * stage.panel()),
             bias: Weights::new(stage.blocks() * LANES),
             input: Floats::default(),
             mask_before: Floats::default(),
@@ -190,8 +190,8 @@ impl Linear {
         with_lists(lists * (blocks.len() * LANES + 1), |room| {
             let (ends, outputs) = room.split_at_mut(lists);
             self.list_outputs(&blocks, ends, outputs);
-            for panel in (0..stage.inputs / PANEL).step_by(DEPTH) {
-                let panels = DEPTH.min(stage.inputs / PANEL - panel);
+            for panel in (0..stage.panels()).step_by(DEPTH) {
+                let panels = DEPTH.min(stage.panels() - panel);
                 let mut begin = 0;
                 for (list, end) in ends.iter().enumerate() {
                     let outputs = &outputs[begin..*end as usize];
@@ -239,7 +239,7 @@ impl Linear {
     /// The share that some rows ask for of what comes from `panel` on: weights of some blocks of outputs, and features.
     fn ahead(&self, blocks: &Range<usize>, panel: usize, (row, some): (usize, usize)) -> [&[f32]; 2] {
         let (stage, rows) = (self.stage, self.row_count());
-        let panels = DEPTH.min(stage.inputs / PANEL - panel);
+        let panels = DEPTH.min(stage.panels() - panel);
         if panels == 0 {
             return [&[]; 2];
         }
@@ -308,7 +308,7 @@ impl Linear {
                 sums.iter_mut().zip(grads).for_each(|(sum, grad)| *sum += f64::from(*grad));
             }
             bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias = sum as f32);
-            path.run(FindLanes { values: grads, step: LANES, rows, lanes });
+            path.run(FindLanes { values: grads, lanes });
             path.run(GroupByOutput { grads, lanes, rows, into });
         });
         let (grads, lanes) = (&self.grads, self.grad_lanes.par_chunks(TOGETHER * lane_rows));

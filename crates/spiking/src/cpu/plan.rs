@@ -94,9 +94,14 @@ impl ConvStage {
         (0..TAPS).step_by(3).map(run).collect()
     }
 
-    /// Rows and columns of Winograd's tiles.
-    pub(super) const fn tiles(&self, tile: Tile) -> (usize, usize) {
-        (self.height.div_ceil(tile.edge()), self.width.div_ceil(tile.edge()))
+    /// Winograd's tiles of a plane.
+    pub(super) const fn tiles(&self, tile: Tile) -> usize {
+        self.height.div_ceil(tile.edge()) * self.tiles_across(tile)
+    }
+
+    /// Those in a row of them.
+    pub(super) const fn tiles_across(&self, tile: Tile) -> usize {
+        self.width.div_ceil(tile.edge())
     }
 
     /// Whether hardly any products are left to save.
@@ -110,10 +115,7 @@ impl ConvStage {
         if self.is_narrow() {
             return Tile::Four;
         }
-        let products = |tile: &Tile| {
-            let (rows, columns) = self.tiles(*tile);
-            rows * columns * tile.places()
-        };
+        let products = |tile: &Tile| self.tiles(*tile) * tile.places();
         Tile::ALL.into_iter().min_by_key(products).unwrap_or(Tile::Four)
     }
 
@@ -124,8 +126,7 @@ impl ConvStage {
         tile: Tile,
         tiles: &Range<usize>,
     ) -> impl Iterator<Item = (usize, Range<usize>, usize)> + use<> {
-        let ((rows, columns), tiles) = (self.tiles(tile), tiles.clone());
-        let of_plane = rows * columns;
+        let (of_plane, tiles) = (self.tiles(tile), tiles.clone());
         (tiles.start / of_plane..tiles.end.div_ceil(of_plane)).map(move |plane| {
             let begin = plane * of_plane;
             let first = tiles.start.max(begin);
@@ -166,6 +167,11 @@ impl LinearStage {
     /// Blocks of outputs.
     pub(super) const fn blocks(&self) -> usize {
         self.outputs.div_ceil(LANES)
+    }
+
+    /// Panels of features.
+    pub(super) const fn panels(&self) -> usize {
+        self.inputs / PANEL
     }
 
     /// From a panel's weights to the next one's.

@@ -111,8 +111,7 @@ impl Turned {
     }
 
     fn tiles(&self) -> usize {
-        let (rows, columns) = self.stage.tiles(self.tile);
-        rows * columns
+        self.stage.tiles(self.tile)
     }
 
     fn tiles_of_a_task(&self) -> usize {
@@ -245,7 +244,7 @@ impl Turned {
                     tile: self.tile,
                     plane: Plane::Real(&grads[at..][..padded * LANES]),
                     size: (stage.height + 2, stage.width + 2),
-                    across: stage.tiles(self.tile).1,
+                    across: stage.tiles_across(self.tile),
                     tiles: range.clone(),
                     out: &mut seen[before * self.apart(blocks) + block * self.of_tile()..],
                     stride: self.apart(blocks),
@@ -257,7 +256,7 @@ impl Turned {
 
     /// Where the outputs of some tiles lie among those of a single input block, `len` of them, in whole lines of tiles.
     fn lines_of(&self, tiles: &Range<usize>, len: usize) -> Range<usize> {
-        let (stage, (_, across)) = (&self.stage, self.stage.tiles(self.tile));
+        let (stage, across) = (&self.stage, self.stage.tiles_across(self.tile));
         let lines = self.tile.edge() * stage.width * LANES;
         let line =
             |tile: usize| tile / self.tiles() * stage.pixels() * LANES + tile % self.tiles() / across * lines;
@@ -281,7 +280,7 @@ impl Turned {
                     tile: self.tile,
                     sums: &sums[before * apart + block * self.of_tile()..],
                     stride: apart,
-                    across: stage.tiles(self.tile).1,
+                    across: stage.tiles_across(self.tile),
                     tiles: range.clone(),
                     bias: None,
                     plane: out,

@@ -27,8 +27,7 @@ pub(super) const fn products_apart(wide: usize) -> usize {
 impl Conv {
     /// Whether it goes by small tiles: by the network alone, for it shapes the rounding.
     pub(super) fn goes_by_small_tiles(&self) -> bool {
-        let (rows, columns) = self.stage.tiles(Tile::Two);
-        let saves = rows * columns * PLACES < self.stage.pixels() * TAPS;
+        let saves = self.stage.tiles(Tile::Two) * PLACES < self.stage.pixels() * TAPS;
         saves && matches!(self.input, Maps::Real { lanes: LANES, .. })
     }
 
@@ -41,9 +40,9 @@ impl Conv {
         sums: &mut [f32],
     ) {
         let (stage, wide) = (&self.stage, self.stage.wide());
-        let (rows, columns) = stage.tiles(Tile::Two);
-        let all = sums.len() / (wide * stage.pixels() * LANES) * rows * columns;
-        let before = first * rows * columns;
+        let of_plane = stage.tiles(Tile::Two);
+        let all = sums.len() / (wide * stage.pixels() * LANES) * of_plane;
+        let before = first * of_plane;
         // How many at a time is free: no sum runs over tiles.
         let at_once = all.div_ceil(all.div_ceil(SMALL_TILES).max(1));
         let deep = self.input_blocks().min(DEPTH);
@@ -119,7 +118,7 @@ impl Conv {
                     tile: Tile::Two,
                     sums: &products[before * products_apart(wide) + of * PLACES * LANES..],
                     stride: products_apart(wide),
-                    across: stage.tiles(Tile::Two).1,
+                    across: stage.tiles_across(Tile::Two),
                     tiles: range.clone(),
                     bias: Some(&bias[of]),
                     plane,

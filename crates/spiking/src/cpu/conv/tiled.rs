@@ -38,8 +38,7 @@ impl Conv {
     /// Whether its weight gradient is computed by tiles: by the network and what fired alone, for it shapes the rounding.
     pub(in crate::cpu) fn is_tiled(&self) -> bool {
         let tile = self.stage.gradient_tile();
-        let (rows, columns) = self.stage.tiles(tile);
-        let (tiled, pixels) = (rows * columns * tile.edge() * tile.edge(), self.stage.pixels());
+        let (tiled, pixels) = (self.stage.tiles(tile) * tile.edge() * tile.edge(), self.stage.pixels());
         match &self.input {
             // Where that saves half of the products, or more.
             Maps::Real { lanes, .. } => *lanes == LANES && tiled <= 2 * pixels,
@@ -81,8 +80,7 @@ impl Conv {
 
     /// Tiles that are summed at a time: by the network and the batch alone, for the cut shapes the order of summation.
     fn tiles_at_once(&self) -> usize {
-        let (rows, columns) = self.stage.tiles(self.stage.gradient_tile());
-        let all = self.planes_of_batch() * rows * columns;
+        let all = self.planes_of_batch() * self.stage.tiles(self.stage.gradient_tile());
         all.div_ceil(all.div_ceil(AT_ONCE).max(1))
     }
 
@@ -107,9 +105,8 @@ impl Conv {
         room: &mut [f32],
     ) {
         let (blocks, wide, deep) = (self.stage.blocks(), self.stage.wide(), from.len());
-        let (rows, columns) = self.stage.tiles(self.stage.gradient_tile());
-        let (tile, places) = (self.stage.gradient_tile(), self.stage.gradient_tile().places());
-        let all = self.planes_of_batch() * rows * columns;
+        let tile = self.stage.gradient_tile();
+        let (all, places) = (self.planes_of_batch() * self.stage.tiles(tile), tile.places());
         let [of_inputs, of_grads, of_sums] = self.tiled_places(deep);
         let (inputs, room) = room.split_at_mut(places * of_inputs);
         let (outputs, sums) = room.split_at_mut(places * of_grads);
@@ -164,7 +161,6 @@ impl Conv {
     ) {
         let stage = &self.stage;
         let tile = if matches!(source, Source::Averages) { Tile::Two } else { stage.gradient_tile() };
-        let (_, across) = stage.tiles(tile);
         let (padded, size) = (stage.padded(), stage.padded() * LANES);
         for (plane, range, before) in stage.by_planes(tile, tiles) {
             for (index, block) in blocks.clone().enumerate() {
@@ -178,7 +174,7 @@ impl Conv {
                     tile,
                     plane,
                     size: (stage.height + 2, stage.width + 2),
-                    across,
+                    across: stage.tiles_across(tile),
                     tiles: range.clone(),
                     out: &mut out[(before * deep + index) * LANES..],
                     stride: deep * LANES,

@@ -86,13 +86,10 @@ impl Group {
     }
 }
 
-/// Finds the lanes of a block of 16 in which values are not zero, row by row.
+/// Finds the lanes in which values are not zero, row by row.
 pub(in crate::cpu) struct FindLanes<'a> {
-    /// The block's values of the first row, and of the others behind it.
+    /// `[row][16]`.
     pub(in crate::cpu) values: &'a [f32],
-    /// From a row's values to the next one's.
-    pub(in crate::cpu) step: usize,
-    pub(in crate::cpu) rows: usize,
     /// Set by row, and to no lanes behind the last.
     pub(in crate::cpu) lanes: &'a mut [u16],
 }
@@ -102,13 +99,12 @@ impl Kernel for FindLanes<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { values, step, rows, lanes } = self;
-        assert!(rows == 0 || values.len() >= (rows - 1) * step + LANES, "rows are missing");
+        let rows = self.values.as_chunks::<LANES>().0;
         let zero = s.splat(0.0);
-        let (of_rows, behind) = lanes.split_at_mut(rows);
-        for (row, lanes) in of_rows.iter_mut().enumerate() {
-            // SAFETY: the assertion above.
-            let value = unsafe { s.load(values.as_ptr().add(row * step)) };
+        let (of_rows, behind) = self.lanes.split_at_mut(rows.len());
+        for (row, lanes) in rows.iter().zip(of_rows) {
+            // SAFETY: a row has 16 values.
+            let value = unsafe { s.load(row.as_ptr()) };
             // Not "greater or less": what is no number must not vanish.
             *lanes = !(s.ge(value, zero) & s.ge(zero, value));
         }

@@ -117,7 +117,7 @@ impl ListedProduct<'_> {
         unsafe {
             let mut features = self.features.as_ptr();
             let mut weights: [*const f32; Q] =
-                std::array::from_fn(|q| self.weights.as_ptr().add(outputs[q] as usize * PANEL));
+                std::array::from_fn(|q| self.weights.as_ptr().wrapping_add(outputs[q] as usize * PANEL));
             let mut sums = [[s.splat(0.0); P]; Q];
             for _ in 0..self.panels {
                 for ahead in &mut self.ahead {

@@ -59,7 +59,7 @@ pub(super) fn linear_gradients(path: Path) -> Workload {
     let mut lanes = vec![0; blocks * ROWS];
     let (mut by_output, mut by_row) = (vec![Groups::default(); blocks], Groups::default());
     for ((grads, lanes), into) in grads.chunks(ROWS * LANES).zip(lanes.chunks_mut(ROWS)).zip(&mut by_output) {
-        path.run(FindLanes { values: grads, step: LANES, rows: ROWS, lanes });
+        path.run(FindLanes { values: grads, lanes });
         path.run(GroupByOutput { grads, lanes, rows: ROWS, into });
     }
     path.run(GroupByRow { grads: &grads, lanes: &lanes, lanes_block: ROWS, rows: ROWS, into: &mut by_row });

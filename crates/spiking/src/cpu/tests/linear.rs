@@ -33,7 +33,7 @@ proptest! {
             let mut lanes = vec![u16::MAX; blocks * lane_rows];
             let mut by_output = vec![Groups::default(); blocks];
             for ((grads, lanes), into) in grads.chunks(size).zip(lanes.chunks_mut(lane_rows)).zip(&mut by_output) {
-                path.run(FindLanes { values: grads, step: LANES, rows, lanes });
+                path.run(FindLanes { values: grads, lanes });
                 path.run(GroupByOutput { grads, lanes, rows, into });
             }
             let mut groups = Groups::default();
@@ -146,7 +146,7 @@ proptest! {
         grads[row * LANES + lane] = f32::NAN;
         for path in Path::available() {
             let (mut lanes, mut groups) = ([0; LANES], Groups::default());
-            path.run(FindLanes { values: &grads, step: LANES, rows: 9, lanes: &mut lanes });
+            path.run(FindLanes { values: &grads, lanes: &mut lanes });
             path.run(GroupByOutput { grads: &grads, lanes: &lanes, rows: 9, into: &mut groups });
             let mut out = vec![0.0; PANEL * LANES];
             let features = vec![1.0; 9 * PANEL];
@@ -168,7 +168,7 @@ proptest! {
         let moving = values(count, seed + 3);
         let (beside, alone) = on_all_paths(|path| {
             let (mut lanes, mut groups) = (vec![0; rows.next_multiple_of(LANES)], Groups::default());
-            path.run(FindLanes { values: &grads, step: LANES, rows, lanes: &mut lanes });
+            path.run(FindLanes { values: &grads, lanes: &mut lanes });
             path.run(GroupByOutput { grads: &grads, lanes: &lanes, rows, into: &mut groups });
             let [beside, alone] = [true, false].map(|beside| {
                 let mut out = vec![f32::NAN; count];

@@ -4,8 +4,14 @@
 use super::super::super::simd::Simd;
 
 /// How the values along an edge are transformed. A trait, for closures are not sure to be compiled for the path.
-pub(in crate::cpu) trait Edge<const FROM: usize, const TO: usize> {
+pub(super) trait Edge<const FROM: usize, const TO: usize> {
     fn transform<S: Simd>(s: S, values: [S::V; FROM]) -> [S::V; TO];
+}
+
+/// A polynomial at a point and at the same point below 0, from its even and its odd terms; or back to them, but for a factor of two.
+#[inline(always)]
+fn both<S: Simd>(s: S, even: S::V, odd: S::V) -> [S::V; 2] {
+    [s.add(even, odd), s.sub(even, odd)]
 }
 
 /// Inputs of a tile, to the places of a transformed one.
@@ -26,12 +32,14 @@ impl Edge<6, 6> for OfInputs {
         let even = s.fma(minus_four, d[2], d[4]);
         let odd = s.fma(minus_four, d[1], d[3]);
         let (near, far) = (s.sub(d[4], d[2]), s.mul(two, s.sub(d[3], d[1])));
+        let [plus_one, minus_one] = both(s, even, odd);
+        let [plus_two, minus_two] = both(s, near, far);
         [
             s.fma(four, d[0], s.fma(five, d[2], d[4])),
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.add(near, far),
-            s.sub(near, far),
+            plus_one,
+            minus_one,
+            plus_two,
+            minus_two,
             s.fma(four, d[1], s.fma(five, d[3], d[5])),
         ]
     }
@@ -63,14 +71,17 @@ impl Edge<8, 8> for OfInputs {
         let wide_odd = s.fma(half, d[1], s.fma(far, d[3], s.mul(two, d[5])));
         let near_even = s.fma(four, d[2], s.fma(s.splat(-5.0), d[4], d[6]));
         let near_odd = s.fma(two, d[1], s.fma(far, d[3], s.mul(half, d[5])));
+        let [plus_one, minus_one] = both(s, even, odd);
+        let [plus_two, minus_two] = both(s, wide_even, wide_odd);
+        let [plus_half, minus_half] = both(s, near_even, near_odd);
         [
             s.fma(ends, s.sub(d[4], d[2]), s.sub(d[0], d[6])),
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.add(wide_even, wide_odd),
-            s.sub(wide_even, wide_odd),
-            s.add(near_even, near_odd),
-            s.sub(near_even, near_odd),
+            plus_one,
+            minus_one,
+            plus_two,
+            minus_two,
+            plus_half,
+            minus_half,
             s.fma(ends, s.sub(d[3], d[5]), s.sub(d[7], d[1])),
         ]
     }
@@ -92,14 +103,9 @@ impl Edge<4, 6> for OfGradients {
         let (two, four) = (s.splat(2.0), s.splat(4.0));
         let (even, odd) = (s.add(g[0], g[2]), s.add(g[1], g[3]));
         let (wide_even, wide_odd) = (s.fma(four, g[2], g[0]), s.mul(two, s.fma(four, g[3], g[1])));
-        [
-            g[0],
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.add(wide_even, wide_odd),
-            s.sub(wide_even, wide_odd),
-            g[3],
-        ]
+        let [plus_one, minus_one] = both(s, even, odd);
+        let [plus_two, minus_two] = both(s, wide_even, wide_odd);
+        [g[0], plus_one, minus_one, plus_two, minus_two, g[3]]
     }
 }
 
@@ -111,15 +117,9 @@ impl Edge<5, 7> for OfGradients {
         let wide_even = s.fma(four, s.fma(four, g[4], g[2]), g[0]);
         let wide_odd = s.mul(two, s.fma(four, g[3], g[1]));
         let near = s.fma(half, s.fma(half, s.fma(half, s.fma(half, g[4], g[3]), g[2]), g[1]), g[0]);
-        [
-            g[0],
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.add(wide_even, wide_odd),
-            s.sub(wide_even, wide_odd),
-            near,
-            g[4],
-        ]
+        let [plus_one, minus_one] = both(s, even, odd);
+        let [plus_two, minus_two] = both(s, wide_even, wide_odd);
+        [g[0], plus_one, minus_one, plus_two, minus_two, near, g[4]]
     }
 }
 
@@ -133,21 +133,15 @@ impl Edge<6, 8> for OfGradients {
         let wide_odd = s.mul(two, s.fma(four, s.fma(four, g[5], g[3]), g[1]));
         let near_even = s.fma(quarter, s.fma(quarter, g[4], g[2]), g[0]);
         let near_odd = s.mul(half, s.fma(quarter, s.fma(quarter, g[5], g[3]), g[1]));
-        [
-            g[0],
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.add(wide_even, wide_odd),
-            s.sub(wide_even, wide_odd),
-            s.add(near_even, near_odd),
-            s.sub(near_even, near_odd),
-            g[5],
-        ]
+        let [plus_one, minus_one] = both(s, even, odd);
+        let [plus_two, minus_two] = both(s, wide_even, wide_odd);
+        let [plus_half, minus_half] = both(s, near_even, near_odd);
+        [g[0], plus_one, minus_one, plus_two, minus_two, plus_half, minus_half, g[5]]
     }
 }
 
 /// Taps of a kernel, to the places of a tile.
-pub(in crate::cpu) struct OfTaps;
+pub(super) struct OfTaps;
 
 impl Edge<3, 4> for OfTaps {
     #[inline(always)]
@@ -165,12 +159,13 @@ impl Edge<3, 6> for OfTaps {
         let ends = s.add(g[0], g[2]);
         let outer = s.fma(s.splat(1.0 / 24.0), g[0], s.mul(s.splat(1.0 / 6.0), g[2]));
         let middle = s.mul(s.splat(1.0 / 12.0), g[1]);
+        let [plus_two, minus_two] = both(s, outer, middle);
         [
             s.mul(s.splat(0.25), g[0]),
             s.mul(sixth, s.add(ends, g[1])),
             s.mul(sixth, s.sub(ends, g[1])),
-            s.add(outer, middle),
-            s.sub(outer, middle),
+            plus_two,
+            minus_two,
             g[2],
         ]
     }
@@ -205,21 +200,23 @@ impl Edge<3, 8> for OfTaps {
         let wide_middle = s.mul(s.splat(1.0 / 45.0), g[1]);
         let near_ends = s.fma(s.splat(32.0 / 45.0), g[0], s.mul(s.splat(8.0 / 45.0), g[2]));
         let near_middle = s.mul(s.splat(16.0 / 45.0), g[1]);
+        let [plus_two, minus_two] = both(s, wide_ends, wide_middle);
+        let [plus_half, minus_half] = both(s, near_ends, near_middle);
         [
             g[0],
             s.mul(one, s.add(ends, g[1])),
             s.mul(one, s.sub(ends, g[1])),
-            s.add(wide_ends, wide_middle),
-            s.sub(wide_ends, wide_middle),
-            s.add(near_ends, near_middle),
-            s.sub(near_ends, near_middle),
+            plus_two,
+            minus_two,
+            plus_half,
+            minus_half,
             g[2],
         ]
     }
 }
 
 /// Sums at the places of a tile, to its outputs.
-pub(in crate::cpu) struct OfSums;
+pub(super) struct OfSums;
 
 impl Edge<4, 2> for OfSums {
     #[inline(always)]
@@ -231,8 +228,8 @@ impl Edge<4, 2> for OfSums {
 impl Edge<6, 4> for OfSums {
     #[inline(always)]
     fn transform<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
-        let (one, two) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
-        let (minus_one, minus_two) = (s.sub(m[1], m[2]), s.sub(m[3], m[4]));
+        let [one, minus_one] = both(s, m[1], m[2]);
+        let [two, minus_two] = both(s, m[3], m[4]);
         [
             s.add(m[0], s.add(one, two)),
             s.fma(s.splat(2.0), minus_two, minus_one),
@@ -245,8 +242,9 @@ impl Edge<6, 4> for OfSums {
 impl Edge<7, 5> for OfSums {
     #[inline(always)]
     fn transform<S: Simd>(s: S, m: [S::V; 7]) -> [S::V; 5] {
-        let (one, two, half) = (s.add(m[1], m[2]), s.add(m[3], m[4]), m[5]);
-        let (minus_one, minus_two) = (s.sub(m[1], m[2]), s.sub(m[3], m[4]));
+        let [one, minus_one] = both(s, m[1], m[2]);
+        let [two, minus_two] = both(s, m[3], m[4]);
+        let half = m[5];
         [
             s.add(s.add(m[0], half), s.add(one, two)),
             s.fma(s.splat(0.5), half, s.fma(s.splat(2.0), minus_two, minus_one)),
@@ -260,8 +258,9 @@ impl Edge<7, 5> for OfSums {
 impl Edge<8, 6> for OfSums {
     #[inline(always)]
     fn transform<S: Simd>(s: S, m: [S::V; 8]) -> [S::V; 6] {
-        let (one, two, half) = (s.add(m[1], m[2]), s.add(m[3], m[4]), s.add(m[5], m[6]));
-        let (minus_one, minus_two, minus_half) = (s.sub(m[1], m[2]), s.sub(m[3], m[4]), s.sub(m[5], m[6]));
+        let [one, minus_one] = both(s, m[1], m[2]);
+        let [two, minus_two] = both(s, m[3], m[4]);
+        let [half, minus_half] = both(s, m[5], m[6]);
         [
             s.add(s.add(m[0], half), s.add(one, two)),
             s.fma(s.splat(0.5), minus_half, s.fma(s.splat(2.0), minus_two, minus_one)),
@@ -322,8 +321,9 @@ impl Edge<7, 3> for OfProducts {
 impl Edge<8, 3> for OfProducts {
     #[inline(always)]
     fn transform<S: Simd>(s: S, m: [S::V; 8]) -> [S::V; 3] {
-        let (one, two, half) = (s.add(m[1], m[2]), s.add(m[3], m[4]), s.add(m[5], m[6]));
-        let (minus_one, minus_two, minus_half) = (s.sub(m[1], m[2]), s.sub(m[3], m[4]), s.sub(m[5], m[6]));
+        let [one, minus_one] = both(s, m[1], m[2]);
+        let [two, minus_two] = both(s, m[3], m[4]);
+        let [half, minus_half] = both(s, m[5], m[6]);
         let ninths = s.splat(-2.0 / 9.0);
         [
             s.fma(s.splat(32.0 / 45.0), half, s.fma(s.splat(1.0 / 90.0), two, s.fma(ninths, one, m[0]))),
