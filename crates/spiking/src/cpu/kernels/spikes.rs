@@ -72,50 +72,78 @@ impl SpikeProduct<'_> {
     #[inline(always)]
     fn block<S: Simd>(&mut self, s: S, block: usize, planes: usize) {
         let (height, width) = self.size;
+        if let Some(bias) = self.bias {
+            let bias = &bias[block * LANES..][..LANES];
+            for plane in 0..planes {
+                let at = (plane * self.blocks + block) * height * width * LANES;
+                let sums = &mut self.sums[at..][..height * width * LANES];
+                sums.chunks_mut(LANES).for_each(|sums| sums.copy_from_slice(bias));
+            }
+        }
         // As equal as they can be: a tile of one pixel would have nothing to do while a sum waits for itself.
         let tiles = width.div_ceil(TILE).max(1);
         let (pixels, longer) = (width / tiles, width % tiles);
         for tap_row in 0..3 {
             self.fill_tables(s, block, tap_row);
-            for (plane, y) in (0..planes).flat_map(|plane| (0..height).map(move |y| (plane, y))) {
-                let at = (plane, block, tap_row, y);
-                // SAFETY: `longer` tiles of a pixel more and the others make up the row, and `run` found planes and blocks
-                // inside the slices.
-                unsafe {
-                    match pixels {
-                        1 => self.row::<S, 1, 2>(s, at, longer),
-                        2 => self.row::<S, 2, 3>(s, at, longer),
-                        3 => self.row::<S, 3, 4>(s, at, longer),
-                        _ => self.row::<S, TILE, TILE>(s, at, 0),
-                    }
+            let at = (planes, block, tap_row);
+            // SAFETY: `longer` tiles of a pixel more and the others make up a row, and `run` found planes and blocks inside the
+            // slices.
+            unsafe {
+                match pixels {
+                    1 => self.strips::<S, 1, 2>(s, at, longer),
+                    2 => self.strips::<S, 2, 3>(s, at, longer),
+                    3 => self.strips::<S, 3, 4>(s, at, longer),
+                    _ => self.strips::<S, TILE, TILE>(s, at, 0),
                 }
             }
         }
     }
 
-    /// A row of pixels: `longer` tiles of M, and the rest as tiles of P.
+    /// All rows, cut into `longer` tiles of M pixels, and the rest into tiles of P.
     ///
     /// # Safety
-    /// The plane, the block and the row must lie inside the slices, and the tiles must make up its width.
+    /// As for [`Self::strip`]; the tiles must make up the width.
     #[inline(always)]
-    unsafe fn row<S: Simd, const P: usize, const M: usize>(
+    unsafe fn strips<S: Simd, const P: usize, const M: usize>(
         &mut self,
         s: S,
-        (plane, block, tap_row, y): (usize, usize, usize, usize),
+        at: (usize, usize, usize),
         longer: usize,
     ) {
-        let (height, width) = self.size;
         // SAFETY: the caller's.
         unsafe {
-            let row = (plane * self.blocks + block) * height + y;
-            let sums = self.sums.as_mut_ptr().add(row * width * LANES);
-            let spikes = self.spikes.as_ptr().add((plane * (height + 2) + y + tap_row) * (width + 2));
-            let bias = self.bias.filter(|_| tap_row == 0).map(|bias| bias.as_ptr().add(block * LANES));
             for x in (0..longer).map(|tile| tile * M) {
-                self.tile::<S, M>(s, sums.add(x * LANES), spikes.add(x), bias);
+                self.strip::<S, M>(s, at, x);
             }
-            for x in (longer * M..width).step_by(P) {
-                self.tile::<S, P>(s, sums.add(x * LANES), spikes.add(x), bias);
+            for x in (longer * M..self.size.1).step_by(P) {
+                self.strip::<S, P>(s, at, x);
+            }
+        }
+    }
+
+    /// The tile at `x` of every row, row after row: the few tiles of one row would be a loop whose end a core guesses wrong.
+    ///
+    /// # Safety
+    /// The planes and the block must lie inside the slices, and P pixels from `x` on in the width.
+    #[inline(always)]
+    unsafe fn strip<S: Simd, const P: usize>(
+        &mut self,
+        s: S,
+        (planes, block, tap_row): (usize, usize, usize),
+        x: usize,
+    ) {
+        let (height, width) = self.size;
+        for plane in 0..planes {
+            let row = (plane * self.blocks + block) * height * width + x;
+            let mut sums = self.sums.as_mut_ptr().wrapping_add(row * LANES);
+            let row = (plane * (height + 2) + tap_row) * (width + 2) + x;
+            let mut spikes = self.spikes.as_ptr().wrapping_add(row);
+            for _ in 0..height {
+                // SAFETY: the caller's.
+                unsafe { self.tile::<S, P>(s, sums, spikes) };
+                // Past the last row they may point past the end, and are not read.
+                sums = sums.wrapping_add(width * LANES);
+                spikes = spikes.wrapping_add(width + 2);
             }
         }
     }
@@ -150,20 +178,14 @@ impl SpikeProduct<'_> {
     /// has its taps from the left to the right, and its groups in their order.
     ///
     /// # Safety
-    /// Sums of P pixels, P + 2 places of spikes, and the block's biases must be there.
+    /// Sums of P pixels and P + 2 places of spikes must be there.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize>(
-        &self,
-        s: S,
-        sums: *mut f32,
-        spikes: *const u16,
-        bias: Option<*const f32>,
-    ) {
+    unsafe fn tile<S: Simd, const P: usize>(&self, s: S, sums: *mut f32, spikes: *const u16) {
         // SAFETY: the caller's.
         unsafe {
             let mut totals = [s.splat(0.0); P];
             for p in 0..P {
-                totals[p] = s.load(bias.unwrap_or(sums.add(p * LANES)));
+                totals[p] = s.load(sums.add(p * LANES));
             }
             // One by one, since the compiler keeps a loop of them a loop, and the sums then in memory.
             self.place::<S, P, 0>(s, spikes, &mut totals);
