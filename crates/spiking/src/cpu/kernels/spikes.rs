@@ -4,6 +4,8 @@
 //! all patterns are laid out once, and a pixel adds one row a group in place of a product a channel. The tables under a row of taps, 24
 //! KiB, stay in the innermost cache. It costs the same at any firing rate.
 
+use std::ops::Range;
+
 use super::super::simd::{Kernel, LANES, Simd};
 
 /// Kernel positions.
@@ -32,6 +34,8 @@ pub(in crate::cpu) const TABLES: usize = 3 * TAP;
 pub(in crate::cpu) const BLOCK: usize = TAPS * LANES * LANES;
 /// Pixels of a row side by side, at most.
 const TILE: usize = 4;
+/// Columns from which on a map goes row by row.
+const WIDE: usize = 24;
 
 /// Adds the convolution of one block of spikes to some blocks of sums, over planes that lie one after another.
 pub(in crate::cpu) struct SpikeProduct<'a> {
@@ -67,33 +71,33 @@ impl Kernel for SpikeProduct<'_> {
     }
 }
 
+/// Which sums a row of taps is added to.
+#[derive(Clone, Copy)]
+struct At {
+    planes: usize,
+    block: usize,
+    tap_row: usize,
+}
+
 impl SpikeProduct<'_> {
     /// One block, a row of taps at a time: the tables of a row stay in the innermost cache.
     #[inline(always)]
     fn block<S: Simd>(&mut self, s: S, block: usize, planes: usize) {
-        let (height, width) = self.size;
-        if let Some(bias) = self.bias {
-            let bias = &bias[block * LANES..][..LANES];
-            for plane in 0..planes {
-                let at = (plane * self.blocks + block) * height * width * LANES;
-                let sums = &mut self.sums[at..][..height * width * LANES];
-                sums.chunks_mut(LANES).for_each(|sums| sums.copy_from_slice(bias));
-            }
-        }
+        let width = self.size.1;
         // As equal as they can be: a tile of one pixel would have nothing to do while a sum waits for itself.
         let tiles = width.div_ceil(TILE).max(1);
         let (pixels, longer) = (width / tiles, width % tiles);
         for tap_row in 0..3 {
             self.fill_tables(s, block, tap_row);
-            let at = (planes, block, tap_row);
+            let at = At { planes, block, tap_row };
             // SAFETY: `longer` tiles of a pixel more and the others make up a row, and `run` found planes and blocks inside the
             // slices.
             unsafe {
                 match pixels {
-                    1 => self.strips::<S, 1, 2>(s, at, longer),
-                    2 => self.strips::<S, 2, 3>(s, at, longer),
-                    3 => self.strips::<S, 3, 4>(s, at, longer),
-                    _ => self.strips::<S, TILE, TILE>(s, at, 0),
+                    1 => self.tiles::<S, 1, 2>(s, at, longer),
+                    2 => self.tiles::<S, 2, 3>(s, at, longer),
+                    3 => self.tiles::<S, 3, 4>(s, at, longer),
+                    _ => self.tiles::<S, TILE, TILE>(s, at, 0),
                 }
             }
         }
@@ -101,46 +105,77 @@ impl SpikeProduct<'_> {
 
     /// All rows, cut into `longer` tiles of M pixels, and the rest into tiles of P.
     ///
+    /// A narrow map's few tiles of a row would be a loop whose end a core guesses wrong: there the first tiles of all rows come first,
+    /// then the second ones. A wide map's would lie too far apart for that.
+    ///
     /// # Safety
-    /// As for [`Self::strip`]; the tiles must make up the width.
+    /// What is `at` must lie inside the slices, and the tiles must make up the width.
     #[inline(always)]
-    unsafe fn strips<S: Simd, const P: usize, const M: usize>(
-        &mut self,
-        s: S,
-        at: (usize, usize, usize),
-        longer: usize,
-    ) {
+    unsafe fn tiles<S: Simd, const P: usize, const M: usize>(&mut self, s: S, at: At, longer: usize) {
+        let (width, middle) = (self.size.1, longer * M);
         // SAFETY: the caller's.
         unsafe {
-            for x in (0..longer).map(|tile| tile * M) {
-                self.strip::<S, M>(s, at, x);
-            }
-            for x in (longer * M..self.size.1).step_by(P) {
-                self.strip::<S, P>(s, at, x);
+            if width < WIDE {
+                for x in (0..middle).step_by(M) {
+                    self.columns::<S, M, true>(s, at, x..x + M);
+                }
+                for x in (middle..width).step_by(P) {
+                    self.columns::<S, P, true>(s, at, x..x + P);
+                }
+            } else {
+                self.columns::<S, M, false>(s, at, 0..middle);
+                self.columns::<S, P, false>(s, at, middle..width);
             }
         }
     }
 
-    /// The tile at `x` of every row, row after row: the few tiles of one row would be a loop whose end a core guesses wrong.
+    /// The same columns of every row: one tile `ALONE`, or some side by side.
     ///
     /// # Safety
-    /// The planes and the block must lie inside the slices, and P pixels from `x` on in the width.
+    /// As for [`Self::tiles`]; the columns must be whole tiles within the width.
     #[inline(always)]
-    unsafe fn strip<S: Simd, const P: usize>(
+    unsafe fn columns<S: Simd, const P: usize, const ALONE: bool>(
         &mut self,
         s: S,
-        (planes, block, tap_row): (usize, usize, usize),
-        x: usize,
+        at: At,
+        columns: Range<usize>,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.bias.filter(|_| at.tap_row == 0) {
+                Some(bias) => {
+                    let bias = bias.as_ptr().add(at.block * LANES);
+                    self.rows::<S, P, ALONE>(s, at, columns, |s, _| s.load(bias));
+                }
+                None => self.rows::<S, P, ALONE>(s, at, columns, |s, sum| s.load(sum)),
+            }
+        }
+    }
+
+    /// Row after row, from what a sum starts from.
+    ///
+    /// # Safety
+    /// As for [`Self::columns`].
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const P: usize, const ALONE: bool>(
+        &mut self,
+        s: S,
+        at: At,
+        columns: Range<usize>,
+        start: impl Fn(S, *const f32) -> S::V,
     ) {
         let (height, width) = self.size;
-        for plane in 0..planes {
-            let row = (plane * self.blocks + block) * height * width + x;
-            let mut sums = self.sums.as_mut_ptr().wrapping_add(row * LANES);
-            let row = (plane * (height + 2) + tap_row) * (width + 2) + x;
-            let mut spikes = self.spikes.as_ptr().wrapping_add(row);
+        let tiles = if ALONE { 1 } else { columns.len() / P };
+        for plane in 0..at.planes {
+            let row = (plane * self.blocks + at.block) * height;
+            let mut sums = self.sums.as_mut_ptr().wrapping_add((row * width + columns.start) * LANES);
+            let row = plane * (height + 2) + at.tap_row;
+            let mut spikes = self.spikes.as_ptr().wrapping_add(row * (width + 2) + columns.start);
             for _ in 0..height {
-                // SAFETY: the caller's.
-                unsafe { self.tile::<S, P>(s, sums, spikes) };
+                for x in (0..tiles).map(|tile| tile * P) {
+                    // SAFETY: the caller's.
+                    unsafe { self.tile::<S, P>(s, sums.add(x * LANES), spikes.add(x), &start) };
+                }
                 // Past the last row they may point past the end, and are not read.
                 sums = sums.wrapping_add(width * LANES);
                 spikes = spikes.wrapping_add(width + 2);
@@ -180,12 +215,18 @@ impl SpikeProduct<'_> {
     /// # Safety
     /// Sums of P pixels and P + 2 places of spikes must be there.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize>(&self, s: S, sums: *mut f32, spikes: *const u16) {
+    unsafe fn tile<S: Simd, const P: usize>(
+        &self,
+        s: S,
+        sums: *mut f32,
+        spikes: *const u16,
+        start: impl Fn(S, *const f32) -> S::V,
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let mut totals = [s.splat(0.0); P];
             for p in 0..P {
-                totals[p] = s.load(sums.add(p * LANES));
+                totals[p] = start(s, sums.add(p * LANES));
             }
             // One by one, since the compiler keeps a loop of them a loop, and the sums then in memory.
             self.place::<S, P, 0>(s, spikes, &mut totals);
