@@ -10,13 +10,18 @@ use crate::cpu::kernels::neuron::{Gives, Grads, Learn, Norm, PIXELS, Places, Rea
 use crate::cpu::kernels::norm::Unnormalise;
 use crate::cpu::kernels::product::{Product, Repeat, Start, Terms};
 use crate::cpu::kernels::spike_gradient::{LISTS, SpikeGradient};
-use crate::cpu::kernels::spikes::TAPS;
+use crate::cpu::kernels::spikes::{BLOCK, TAPS};
 use crate::cpu::memory::{with_floats, with_lanes, with_lists, with_table};
 use crate::cpu::plan::Pool;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::turned::Given;
 use crate::cpu::watch::{Part, Watch};
 use crate::cpu::weights::Update;
+
+/// Tasks of weight gradients at least for each thread.
+const TASKS: usize = 2;
+/// Pairs of blocks of a task at most: a core's cache holds their weights, 576 KiB, beside the gradients of some pixels.
+const PAIRS: usize = 64;
 
 impl Conv {
     /// From the gradients behind the pool, `[sample][time step][block][pixel][16]`, to weights that moved, and, but for the first stage,
@@ -324,17 +329,18 @@ impl Conv {
         let part = self.part();
         let parts = all.div_ceil(part);
         let size = TAPS * self.lanes() * LANES;
-        let task = stage.wide() * size;
         let mut weight = std::mem::take(&mut self.weight);
         let Room { parts: sums, behind_norm, .. } = room;
         if parts == 1 {
-            weight.shares(update, task).enumerate().for_each(|(index, mut share)| {
-                with_floats(task, |grads| {
-                    self.weight_gradient(path, index * stage.wide(), 0..all, behind_norm, grads);
+            let of_task = self.pairs_at_once();
+            weight.shares(update, of_task * size).enumerate().for_each(|(index, mut share)| {
+                with_floats(share.values().len(), |grads| {
+                    self.weight_gradient(path, index * of_task, 0..all, behind_norm, grads);
                     share.apply(path, 0, grads);
                 });
             });
         } else {
+            let task = stage.wide() * size;
             sums.grow(parts * pairs * size);
             let sums = &mut sums[..parts * pairs * size];
             sums.par_chunks_mut(task).enumerate().for_each(|(index, grads)| {
@@ -347,7 +353,21 @@ impl Conv {
         self.weight = weight;
     }
 
-    /// The gradients of the weights between an input block and some output blocks, side by side from `pair` on, over some planes.
+    /// Pairs of blocks of a task: an input block and a group of output blocks, or some input blocks and all output blocks, whose gradients
+    /// then come from afar once for all of them. How they are shared out is free: no sum runs over pairs.
+    fn pairs_at_once(&self) -> usize {
+        let blocks = self.stage.blocks();
+        let inputs = match self.input {
+            Maps::Spikes(_) => {
+                (self.input_blocks() / (TASKS * rayon::current_num_threads())).min(PAIRS / blocks)
+            }
+            Maps::Real { .. } => 0,
+        };
+        if inputs > 1 { inputs * blocks } else { self.stage.wide() }
+    }
+
+    /// The gradients of the weights between some input blocks and all output blocks, or an input block and some output blocks, side by side
+    /// from `pair` on, over some planes.
     fn weight_gradient(
         &self,
         path: Path,
@@ -365,9 +385,12 @@ impl Conv {
         match &self.input {
             Maps::Spikes(spikes) => with_lists(LISTS, |lists| {
                 path.run(SpikeGradient {
-                    spikes: &spikes[input.start * padded..input.end * padded],
+                    spikes: &spikes[input.start * padded..],
+                    spikes_block: all * padded,
+                    inputs: weights.len().div_ceil(blocks * BLOCK),
+                    planes: planes.len(),
                     grads,
-                    stride,
+                    grads_block: stride,
                     weights,
                     size: (stage.height, stage.width),
                     lists,

@@ -23,14 +23,24 @@ pub(in crate::cpu) const LISTS: usize = PAIRS * PIXELS + LANES;
 /// Entries that sums over all pixels must spare, for they take as long as some.
 const LEAST_SPARED: i32 = 128;
 
-/// The gradients of the weights between one block of spikes and some blocks of sums, over planes that lie one after another.
+/// The gradients of the weights between some blocks of spikes and some blocks of sums, over planes that lie one after another.
+///
+/// A core's cache holds what gradients belong to the pixels listed at a time, of all blocks: they come from afar once for all blocks of
+/// spikes.
 pub(in crate::cpu) struct SpikeGradient<'a> {
     /// Padded planes of spikes; on the borders none.
     pub(in crate::cpu) spikes: &'a [u16],
-    /// Padded planes of gradients, 16 a pixel, 0 on the borders; those of a block are `stride` from those of the block before.
+    /// From a block's spikes to the next one's.
+    pub(in crate::cpu) spikes_block: usize,
+    /// Blocks of spikes.
+    pub(in crate::cpu) inputs: usize,
+    /// Planes of each.
+    pub(in crate::cpu) planes: usize,
+    /// Padded planes of gradients, 16 a pixel, 0 on the borders.
     pub(in crate::cpu) grads: &'a [f32],
-    pub(in crate::cpu) stride: usize,
-    /// Set to `[block][tap][input channel][output channel]`.
+    /// From a block's gradients to the next one's.
+    pub(in crate::cpu) grads_block: usize,
+    /// Set to `[block of spikes][block of sums][tap][input channel][output channel]`.
     pub(in crate::cpu) weights: &'a mut [f32],
     /// Rows and columns of a plane within its border.
     pub(in crate::cpu) size: (usize, usize),
@@ -49,6 +59,12 @@ struct Listed {
     ends: [[usize; 3]; PAIRS],
 }
 
+/// Cache lines that are asked for meanwhile, one after another.
+struct Ahead {
+    next: *const f32,
+    count: usize,
+}
+
 /// Sums of the nine taps, or of some rows of them.
 type Taps<V, const ROWS: usize> = [[V; 3]; ROWS];
 
@@ -57,28 +73,35 @@ impl Kernel for SpikeGradient<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let blocks = self.weights.len() / BLOCK;
-        let (all, row) = (self.spikes.len(), self.row());
-        assert!(self.lists.len() >= LISTS && self.weights.len() == blocks * BLOCK && blocks > 0);
-        assert!(all.is_multiple_of(row * (self.size.0 + 2)), "planes are whole");
-        assert!(self.grads.len() >= (blocks - 1) * self.stride + all * LANES);
+        let (row, inputs) = (self.row(), self.inputs);
+        let (all, blocks) = (self.planes * (self.size.0 + 2) * row, self.weights.len() / BLOCK / inputs);
+        assert!(self.lists.len() >= LISTS && self.weights.len() == inputs * blocks * BLOCK && blocks > 0);
+        assert!(self.spikes.len() >= (inputs - 1) * self.spikes_block + all);
+        assert!(self.grads.len() >= (blocks - 1) * self.grads_block + all * LANES);
         self.weights.fill(0.0);
         let step = if row <= PIXELS { PIXELS / row * row } else { PIXELS };
         // The first and the last row are borders.
         let (first, end) = (row, all.saturating_sub(row));
         for chunk in (first..end).step_by(step) {
-            let listed = self.list(s, chunk, (chunk + step).min(end));
-            for block in 0..blocks {
-                // The gradients that come next: of the next block, or of the first one's next pixels.
-                let (of, from) = if block + 1 < blocks { (block + 1, chunk) } else { (0, chunk + step) };
-                let next = of * self.stride + (from - first) * LANES;
-                // SAFETY: lists hold pixels within the borders alone, and gradients and weights have room for all blocks.
-                unsafe {
-                    if S::MANY_REGISTERS {
-                        self.sum::<S, 3>(s, block, 0, &listed, next);
-                    } else {
-                        for tap_row in 0..3 {
-                            self.sum::<S, 1>(s, block, tap_row, &listed, next);
+            for input in 0..inputs {
+                let listed = self.list(s, input, (chunk, (chunk + step).min(end)));
+                for block in 0..blocks {
+                    // The gradients that come next: of the next block, or of the first one's pixels, the same or the next.
+                    let (of, from) = match (block + 1 < blocks, input + 1 < inputs) {
+                        (true, _) => (block + 1, chunk),
+                        (false, true) => (0, chunk),
+                        (false, false) => (0, chunk + step),
+                    };
+                    let next = of * self.grads_block + (from - first) * LANES;
+                    let at = (block, input * blocks + block);
+                    // SAFETY: lists hold pixels within the borders alone, and gradients and weights have room for all blocks.
+                    unsafe {
+                        if S::MANY_REGISTERS {
+                            self.sum::<S, 3>(s, at, 0, &listed, next);
+                        } else {
+                            for tap_row in 0..3 {
+                                self.sum::<S, 1>(s, at, tap_row, &listed, next);
+                            }
                         }
                     }
                 }
@@ -112,12 +135,13 @@ impl SpikeGradient<'_> {
         inside
     }
 
-    /// Lists pixels of `first..end`, one pair of channels after another.
+    /// Lists pixels of `first..end` in a block of spikes, one pair of channels after another.
     #[inline(always)]
-    fn list<S: Simd>(&mut self, s: S, first: usize, end: usize) -> Listed {
+    fn list<S: Simd>(&mut self, s: S, input: usize, (first, end): (usize, usize)) -> Listed {
         let inside = self.inside(first, end);
         let mut fired = [[0; WINDOWS]; LANES];
-        for (index, spikes) in self.spikes[first..end].chunks(LANES).enumerate() {
+        let spikes = &self.spikes[input * self.spikes_block..][first..end];
+        for (index, spikes) in spikes.chunks(LANES).enumerate() {
             let mut window = [0; LANES];
             window[..spikes.len()].copy_from_slice(spikes);
             for (lane, fired) in fired.iter_mut().enumerate() {
@@ -163,20 +187,20 @@ impl SpikeGradient<'_> {
     /// next meanwhile: a list leaves out pixels, so that a core does not see them coming.
     ///
     /// # Safety
-    /// The listed pixels and all their neighbours must lie in the planes, and `block` among the blocks.
+    /// The listed pixels and all their neighbours must lie in the planes, and the block of gradients and that of weights among theirs.
     #[inline(always)]
     unsafe fn sum<S: Simd, const ROWS: usize>(
         &mut self,
         s: S,
-        block: usize,
+        (of_grads, of_weights): (usize, usize),
         tap_row: usize,
         listed: &Listed,
         next: usize,
     ) {
         // SAFETY: the caller's.
         unsafe {
-            let grads = self.grads.as_ptr().add(block * self.stride);
-            let weights = self.weights.as_mut_ptr().add(block * BLOCK + tap_row * 3 * LANES * LANES);
+            let grads = self.grads.as_ptr().add(of_grads * self.grads_block);
+            let weights = self.weights.as_mut_ptr().add(of_weights * BLOCK + tap_row * 3 * LANES * LANES);
             let none = [[s.splat(0.0); 3]; ROWS];
             // A sum is `all + sign * listed`.
             let (all, sign) = match listed.rest {
@@ -184,21 +208,17 @@ impl SpikeGradient<'_> {
                 false => (none, s.splat(1.0)),
             };
             let mut begin = 0;
-            // The pixels' own and their neighbours', a share with each pair.
-            let share = (PIXELS + 2 * self.row() + 2).div_ceil(PAIRS);
+            // The pixels' own and their neighbours'.
+            let count = if tap_row == 0 { PIXELS + 2 * self.row() + 2 } else { 0 };
+            let mut ahead = Ahead { next: self.grads.as_ptr().wrapping_add(next), count };
             for (pair, &[shared_end, one_end, other_end]) in listed.ends.iter().enumerate() {
-                if tap_row == 0 {
-                    for pixel in pair * share..(pair + 1) * share {
-                        s.fetch(self.grads.as_ptr().wrapping_add(next + pixel * LANES));
-                    }
-                }
                 let mut shared = none;
-                self.around(s, (begin, shared_end), grads, tap_row, &mut shared);
+                self.around(s, (begin, shared_end), grads, tap_row, &mut shared, &mut ahead);
                 for (channel, begin, end) in
                     [(2 * pair, shared_end, one_end), (2 * pair + 1, one_end, other_end)]
                 {
                     let mut own = shared;
-                    self.around(s, (begin, end), grads, tap_row, &mut own);
+                    self.around(s, (begin, end), grads, tap_row, &mut own, &mut ahead);
                     for (y, own) in own.into_iter().enumerate() {
                         for (x, own) in own.into_iter().enumerate() {
                             let at = weights.add(((y * 3 + x) * LANES + channel) * LANES);
@@ -247,7 +267,7 @@ impl SpikeGradient<'_> {
         all
     }
 
-    /// Adds the gradients around some listed pixels.
+    /// Adds the gradients around some listed pixels, and asks for a cache line with each.
     ///
     /// # Safety
     /// Of [`Self::sum`].
@@ -259,11 +279,16 @@ impl SpikeGradient<'_> {
         grads: *const f32,
         tap_row: usize,
         sums: &mut Taps<S::V, ROWS>,
+        ahead: &mut Ahead,
     ) {
         let row = self.row();
         // SAFETY: the caller's.
         unsafe {
             for &pixel in self.lists.get_unchecked(begin..end) {
+                if ahead.count > 0 {
+                    s.fetch(ahead.next);
+                    *ahead = Ahead { next: ahead.next.wrapping_add(LANES), count: ahead.count - 1 };
+                }
                 for (y, sums) in sums.iter_mut().enumerate() {
                     // By the kernel's first tap a pixel reached its neighbour one down and right, by its last the opposite one.
                     let right = grads.add((pixel as usize + row + 1 - (tap_row + y) * row) * LANES);

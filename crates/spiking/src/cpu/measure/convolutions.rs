@@ -73,8 +73,11 @@ pub(super) fn spike_gradient(path: Path, name: &'static str, percent: u32) -> Wo
         run: Box::new(move || {
             path.run(SpikeGradient {
                 spikes: &map,
+                spikes_block: 0,
+                inputs: 1,
+                planes: PLANES,
                 grads: &grads,
-                stride,
+                grads_block: stride,
                 weights: &mut weights,
                 size: (SIDE, SIDE),
                 lists: &mut lists,

@@ -186,28 +186,31 @@ proptest! {
     #[test]
     fn spike_gradients_are_sums_over_pixels(
         height in 1usize..7, width in prop_oneof![5 => 1usize..25, 1 => 250usize..270], planes in 1usize..5,
-        blocks in 1usize..3, many in any::<bool>(), seed in 0u64..1000
+        (inputs, blocks) in (1usize..4, 1usize..3), many in any::<bool>(), seed in 0u64..1000
     ) {
         let (padded, area) = ((height + 2) * (width + 2), height * width);
-        let fires = if many { many_spikes(planes * area, seed) } else { spikes(planes * area, seed) };
-        let map = bordered(planes, height, width, |plane, pixel| fires[plane * area + pixel]);
+        let count = inputs * planes * area;
+        let fires = if many { many_spikes(count, seed) } else { spikes(count, seed) };
+        let map = bordered(inputs * planes, height, width, |plane, pixel| fires[plane * area + pixel]);
         let grads = values(blocks * planes * area * LANES, seed + 2);
         let grad_map = bordered(blocks * planes, height, width, |plane, pixel| {
             <[f32; LANES]>::try_from(&grads[(plane * area + pixel) * LANES..][..LANES]).unwrap()
         });
         let found = on_all_paths(|path| {
-            let mut weights = vec![f32::NAN; blocks * BLOCK];
+            let mut weights = vec![f32::NAN; inputs * blocks * BLOCK];
             path.run(SpikeGradient {
-                spikes: &map, grads: grad_map.as_flattened(), stride: planes * padded * LANES, weights: &mut weights,
-                size: (height, width), lists: &mut vec![u32::MAX; LISTS],
+                spikes: &map, spikes_block: planes * padded, inputs, planes, grads: grad_map.as_flattened(),
+                grads_block: planes * padded * LANES, weights: &mut weights, size: (height, width),
+                lists: &mut vec![u32::MAX; LISTS],
             });
             weights
         });
         let twin = |i: usize| {
-            let (lane, channel, tap, block) = (i % LANES, i / LANES % LANES, i / LANES / LANES % TAPS, i / BLOCK);
+            let (lane, channel, tap) = (i % LANES, i / LANES % LANES, i / LANES / LANES % TAPS);
+            let (input, block) = (i / BLOCK / blocks, i / BLOCK % blocks);
             let mut sum = Sum::default();
             for (plane, pixel) in (0..planes).flat_map(|plane| (0..area).map(move |pixel| (plane, pixel))) {
-                let at = plane * padded + (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
+                let at = (input * planes + plane) * padded + (pixel / width + tap / 3) * (width + 2) + pixel % width + tap % 3;
                 let grad = grads[((block * planes + plane) * area + pixel) * LANES + lane];
                 sum.add(fired(map[at], channel) * f64::from(grad));
             }
