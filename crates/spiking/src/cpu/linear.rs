@@ -15,14 +15,13 @@ use super::kernels::groups::{
 use super::kernels::listed::{DEPTH, ListedProduct, Outputs};
 use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
 use super::memory::{Floats, with_floats, with_lists};
+use super::of_a_task;
 use super::plan::{LinearStage, Plan, place};
 use super::simd::{LANES, Path};
 use super::watch::{Part, Watch};
 use super::weights::{Named, Order, PANEL, Update, Weights};
 use crate::Neuron;
 
-/// Tasks of a forward pass at least for each thread, as far as there are blocks of outputs.
-const TASKS: usize = 2;
 /// Blocks of outputs of a task at most: a core's cache holds their weights of [`DEPTH`] panels, and those that come next.
 const WIDE: usize = 4;
 /// Weights between a panel and a block of outputs.
@@ -142,7 +141,7 @@ impl Linear {
         self.enter(features);
         let mut current = std::mem::take(&mut self.current);
         // How they are shared out is free: no sum runs over outputs.
-        let wide = (stage.blocks() / (TASKS * rayon::current_num_threads())).clamp(1, WIDE);
+        let wide = of_a_task(stage.blocks(), WIDE);
         current.par_chunks_mut(wide * rows * LANES).enumerate().for_each(|(index, current)| {
             let (first, blocks) = (index * wide, current.len() / (rows * LANES));
             let of_sums = self.lane_rows();

@@ -48,6 +48,14 @@ use crate::{
     SpikingError, StepReport,
 };
 
+/// Tasks at least for each thread, as far as there are pieces of work.
+const TASKS: usize = 2;
+
+/// How many of so many pieces of work a task takes, `most` of them at most: where any number gives the same bits.
+fn of_a_task(pieces: usize, most: usize) -> usize {
+    (pieces / (TASKS * rayon::current_num_threads())).min(most).max(1)
+}
+
 pub use probe::Probe;
 pub use simd::Path;
 pub use watch::Part;

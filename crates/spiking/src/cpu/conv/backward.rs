@@ -12,14 +12,13 @@ use crate::cpu::kernels::product::{Product, Repeat, Start, Terms};
 use crate::cpu::kernels::spike_gradient::{LISTS, SpikeGradient};
 use crate::cpu::kernels::spikes::{BLOCK, TAPS};
 use crate::cpu::memory::{with_floats, with_lanes, with_lists, with_table};
+use crate::cpu::of_a_task;
 use crate::cpu::plan::Pool;
 use crate::cpu::simd::{LANES, Path};
 use crate::cpu::turned::Given;
 use crate::cpu::watch::{Part, Watch};
 use crate::cpu::weights::Update;
 
-/// Tasks of weight gradients at least for each thread.
-const TASKS: usize = 2;
 /// Pairs of blocks of a task at most: a core's cache holds their weights, 576 KiB, beside the gradients of some pixels.
 const PAIRS: usize = 64;
 
@@ -358,10 +357,8 @@ impl Conv {
     fn pairs_at_once(&self) -> usize {
         let blocks = self.stage.blocks();
         let inputs = match self.input {
-            Maps::Spikes(_) => {
-                (self.input_blocks() / (TASKS * rayon::current_num_threads())).min(PAIRS / blocks)
-            }
-            Maps::Real { .. } => 0,
+            Maps::Spikes(_) => of_a_task(self.input_blocks(), PAIRS / blocks),
+            Maps::Real { .. } => 1,
         };
         if inputs > 1 { inputs * blocks } else { self.stage.wide() }
     }

@@ -86,14 +86,11 @@ impl Kernel for SpikeGradient<'_> {
             for input in 0..inputs {
                 let listed = self.list(s, input, (chunk, (chunk + step).min(end)));
                 for block in 0..blocks {
-                    // The gradients that come next: of the next block, or of the first one's pixels, the same or the next.
-                    let (of, from) = match (block + 1 < blocks, input + 1 < inputs) {
-                        (true, _) => (block + 1, chunk),
-                        (false, true) => (0, chunk),
-                        (false, false) => (0, chunk + step),
-                    };
-                    let next = of * self.grads_block + (from - first) * LANES;
-                    let at = (block, input * blocks + block);
+                    let pair = input * blocks + block;
+                    // The gradients that come next: of the next block, by turns, and behind the last pair of the next pixels.
+                    let from = if pair + 1 < inputs * blocks { chunk } else { chunk + step };
+                    let next = (block + 1) % blocks * self.grads_block + (from - first) * LANES;
+                    let at = (block, pair);
                     // SAFETY: lists hold pixels within the borders alone, and gradients and weights have room for all blocks.
                     unsafe {
                         if S::MANY_REGISTERS {

@@ -129,7 +129,7 @@ impl SpikeProduct<'_> {
         }
     }
 
-    /// The same columns of every row: one tile `ALONE`, or some side by side.
+    /// The same columns of every row: one tile `ALONE`, which is known when it is compiled and makes no loop, or some side by side.
     ///
     /// # Safety
     /// As for [`Self::tiles`]; the columns must be whole tiles within the width.
