@@ -143,8 +143,13 @@ fn check_input_gradient(
         }
         sum
     };
-    // Winograd's sums pass through larger numbers than the direct ones.
-    assert_sums(&found, twin, 1e-5);
+    // Outputs of a tile are made of the same products: rounding goes by the largest magnitudes of its map, not by their own.
+    let sums: Vec<Sum> = (0..found.len()).map(twin).collect();
+    let of_map = |i: usize| {
+        let map = &sums[i / (area * LANES) * area * LANES..][..area * LANES];
+        map.iter().skip(i % LANES).step_by(LANES).map(|sum| sum.magnitudes).fold(0.0, f64::max)
+    };
+    assert_sums(&found, |i| Sum { value: sums[i].value, magnitudes: of_map(i) }, 1e-5);
 }
 
 proptest! {
@@ -373,7 +378,7 @@ proptest! {
             sum
         };
         assert_eq!(found.len(), input_blocks * blocks * BLOCK);
-        assert_sums(&found, twin, 1e-5);
+        assert_sums(&found, twin, 3e-6);
     }
 
     /// Small maps and odd ones, tiles enough to be multiplied in parts, and more input blocks than are summed over at a time.
