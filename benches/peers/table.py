@@ -3,11 +3,13 @@
 import statistics
 
 HEADS = ["network", "width", "T", "batch", "rule", "ours ms", "official ms", "SJ ms", "official / ours", "SJ / ours"]
+HEADS += ["official / ours, fastest", "SJ / ours, fastest"]
 HEADS += ["ours MiB", "official MiB", "SJ MiB", "official / ours", "SJ / ours", "loss off by", "votes flipped"]
 HEADS += ["gradient off by", "other load"]
 
 PEERS = ["official", "spikingjelly"]
 RANGE_HEADS = ["what", "width", "T", "cells", "official / ours, time", "SJ / ours, time"]
+RANGE_HEADS += ["official / ours, fastest", "SJ / ours, fastest"]
 RANGE_HEADS += ["official / ours, memory", "SJ / ours, memory"]
 
 
@@ -27,7 +29,7 @@ def render(content: dict) -> str:
         *(f"- {side}: {_all(_about(one['check'][side]) for one in cells)}" for side in cells[0]["check"]),
         "",
         "ms: median over rounds of a process's median. Ratios: median over rounds of the ratio within a round; above 1 "
-        f"ours is faster or smaller. MiB: {_memory_about(cells)}. The last columns "
+        f"ours is faster or smaller; fastest: of the fastest step of all rounds, which says most where another machine on the same host slows this one. MiB: {_memory_about(cells)}. The last columns "
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
         "that other programs took while a side ran: a row where that is not near 0 is not worth much."
         + (" Votes and gradients are held against our CPU engine's, losses against the GPU's." if gpu else ""),
@@ -47,11 +49,11 @@ def _ranges(cells: list) -> list[list[str]]:
         cell = one["cell"]
         groups.setdefault((cell["mode"], cell["width"], cell["time_steps"]), []).append(one["rounds"])
 
-    def spread(group: list, key: str, side: str) -> str:
-        ratios = [_ratio(rounds, key, side) for rounds in group]
+    def spread(group: list, ratio, side: str) -> str:
+        ratios = [ratio(rounds, side) for rounds in group]
         return f"{min(ratios):.1f} to {max(ratios):.1f}"
 
-    pairs = [(key, side) for key in ["ms_per_step", _memory(cells[0])] for side in PEERS]
+    pairs = [(ratio, side) for ratio in [_time_ratio, _fastest_ratio, _memory_ratio] for side in PEERS]
     order = sorted(groups.items(), key=lambda one: (one[0][0] != "step", *one[0][1:]))
     return [
         [mode, f"{width:g}", str(time_steps), str(len(group)), *(spread(group, *pair) for pair in pairs)]
@@ -59,15 +61,26 @@ def _ranges(cells: list) -> list[list[str]]:
     ]
 
 
-def _ratio(rounds: list, key: str, side: str) -> float:
-    return statistics.median(turn[side][key] / turn["ours"][key] for turn in rounds)
+def _time_ratio(rounds: list, side: str) -> float:
+    return statistics.median(turn[side]["ms_per_step"] / turn["ours"]["ms_per_step"] for turn in rounds)
+
+
+def _fastest_ratio(rounds: list, side: str) -> float:
+    def fastest(side: str) -> float:
+        return min(min(turn[side]["step_ms"]) for turn in rounds)
+
+    return fastest(side) / fastest("ours")
+
+
+def _memory_ratio(rounds: list, side: str) -> float:
+    return statistics.median(_memory(turn[side]) / _memory(turn["ours"]) for turn in rounds)
 
 
 def _row(one: dict) -> list[str]:
     cell, check, rounds = one["cell"], one["check"], one["rounds"]
 
-    def median(key: str, side: str) -> float:
-        return statistics.median(turn[side][key] for turn in rounds)
+    def median(of, side: str) -> float:
+        return statistics.median(of(turn[side]) for turn in rounds)
 
     def pair(text) -> str:
         return ", ".join(text(check[side]) for side in PEERS)
@@ -75,10 +88,11 @@ def _row(one: dict) -> list[str]:
     ours = check["ours"]["loss"]
     return [
         *(cell["network"], f"{cell['width']:g}", str(cell["time_steps"]), str(cell["batch"]), cell["rule"]),
-        *(f"{median('ms_per_step', side):.3g}" for side in ["ours", *PEERS]),
-        *(f"{_ratio(rounds, 'ms_per_step', side):.2f}" for side in PEERS),
-        *(f"{median(_memory(one), side):.0f}" for side in ["ours", *PEERS]),
-        *(f"{_ratio(rounds, _memory(one), side):.2f}" for side in PEERS),
+        *(f"{median(lambda turn: turn['ms_per_step'], side):.3g}" for side in ["ours", *PEERS]),
+        *(f"{_time_ratio(rounds, side):.2f}" for side in PEERS),
+        *(f"{_fastest_ratio(rounds, side):.2f}" for side in PEERS),
+        *(f"{median(_memory, side):.0f}" for side in ["ours", *PEERS]),
+        *(f"{_memory_ratio(rounds, side):.2f}" for side in PEERS),
         pair(lambda peer: f"{abs(peer['loss'] / ours - 1):.0e}") + ("" if one["agrees"] else " **disagree**"),
         pair(lambda peer: str(peer.get("flipped_votes", "-"))),
         pair(lambda peer: f"{peer['gradient_difference']:.0e}" if "gradient_difference" in peer else "-"),
@@ -94,13 +108,13 @@ def _about(result: dict) -> str:
     return f"{versions}; {result['configuration']}"
 
 
-def _memory(one: dict) -> str:
-    """The memory that a cell is judged by: the GPU's where it ran there."""
-    return "peak_gpu_mb" if "gpu" in one["check"]["official"] else "peak_rss_mb"
+def _memory(measured: dict) -> float:
+    """The memory that a side is judged by: the GPU's where it ran there."""
+    return measured["peak_gpu_mb" if measured.get("gpu") else "peak_rss_mb"]
 
 
 def _memory_about(cells: list) -> str:
-    if _memory(cells[0]) == "peak_gpu_mb":
+    if "gpu" in cells[0]["check"]["official"]:
         return "the most that tensors held of the GPU's memory at once"
     libraries = f"{_libraries(cells, 'official')} (official) and {_libraries(cells, 'spikingjelly')} (SJ)"
     return f"largest resident set, of which importing PyTorch and its like takes {libraries}"
