@@ -11,8 +11,11 @@ import dataclasses
 import datetime
 import itertools
 import json
+import math
+import multiprocessing
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,6 +50,9 @@ FLIPPED_VOTES = 0.01
 # A process during which other programs took more than this share of the CPUs is started again, so many times at most:
 # PyTorch's threads wait for each other, and one that is kept waiting stretches a step tenfold.
 OTHER_LOAD, TRIES = 0.05, 4
+# Another virtual machine on the sibling of a CPU makes everything there take half as long again, for seconds or minutes. A CPU counts
+# as free within this of the fastest it was seen; so many seconds are waited for that, at most, before a process is timed.
+FREE, PATIENCE_S = 1.1, 60
 # Timed steps of one process together; slow cells get fewer steps, and at least three.
 TIMED_MS = 4000
 
@@ -138,7 +144,7 @@ class Sides:
 
     def __init__(self, options: argparse.Namespace):
         self.threads, self.eager, self.official = options.threads, options.eager, options.official
-        self.python = peers(options)
+        self.python, self.yardstick = peers(options), Yardstick()
         self.ours, self.device, self.tf32 = options.xtask, options.device, options.tf32
         if self.ours is None:
             cuda = ["--features", "cuda"] if self.device != "cpu" else []
@@ -175,11 +181,46 @@ class Sides:
         return json.loads(finished.stdout.splitlines()[-1]) | {"other_load": other_load(before)}
 
     def start_alone(self, side: str, cell: Cell, steps: int, weights: Path) -> dict:
-        """The least disturbed of a few processes."""
+        """The least disturbed of a few processes, and what the yardstick took beside it."""
         tried = []
         while len(tried) < TRIES and (not tried or tried[-1]["other_load"] > OTHER_LOAD):
-            tried.append(self.start(side, cell, steps, weights))
+            before = self.yardstick.wait_for_free_cpus(PATIENCE_S if self.device == "cpu" else 0)
+            one = self.start(side, cell, steps, weights)
+            tried.append(one | {"yardstick_ms": max(before, self.yardstick.measure())})
         return min(tried, key=lambda one: one["other_load"])
+
+
+class Yardstick:
+    """How fast the CPUs are at the moment, by the same loop on each of them at once."""
+
+    def __init__(self):
+        self.cpus = sorted(os.sched_getaffinity(0))
+        self.pool = multiprocessing.Pool(len(self.cpus))
+        self.fastest = math.inf
+
+    def measure(self) -> float:
+        """Milliseconds of the loop on the slowest CPU."""
+        taken = self.pool.map(loop_ms, self.cpus, chunksize=1)
+        self.fastest = min(self.fastest, *taken)
+        return max(taken)
+
+    def wait_for_free_cpus(self, seconds: float) -> float:
+        """Waits until all CPUs are about as fast as one was seen, so many seconds at most; the last measure."""
+        end = time.monotonic() + seconds
+        while (taken := self.measure()) > FREE * self.fastest and time.monotonic() < end:
+            time.sleep(0.5)
+        return taken
+
+
+def loop_ms(cpu: int) -> float:
+    """Milliseconds of a loop on a CPU, the median of a few."""
+    os.sched_setaffinity(0, [cpu])
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        sum(number * number for number in range(200_000))
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 def measure(sides: Sides, cell: Cell, options: argparse.Namespace) -> dict:

@@ -5,7 +5,7 @@ import statistics
 HEADS = ["network", "width", "T", "batch", "rule", "ours ms", "official ms", "SJ ms", "official / ours", "SJ / ours"]
 HEADS += ["official / ours, fastest", "SJ / ours, fastest"]
 HEADS += ["ours MiB", "official MiB", "SJ MiB", "official / ours", "SJ / ours", "loss off by", "votes flipped"]
-HEADS += ["gradient off by", "other load"]
+HEADS += ["gradient off by", "other load", "slowed"]
 
 PEERS = ["official", "spikingjelly"]
 RANGE_HEADS = ["what", "width", "T", "cells", "official / ours, time", "SJ / ours, time"]
@@ -16,6 +16,7 @@ RANGE_HEADS += ["official / ours, memory", "SJ / ours, memory"]
 def render(content: dict) -> str:
     """Medians, ratios and what they were measured on."""
     cells = list(content["cells"].values())
+    loop = min((loop for one in cells for loop in _loops(one["rounds"])), default=0)
     machine = content["machine"]
     gpu = cells[0]["check"]["official"].get("gpu")
     lines = [
@@ -29,14 +30,16 @@ def render(content: dict) -> str:
         *(f"- {side}: {_all(_about(one['check'][side]) for one in cells)}" for side in cells[0]["check"]),
         "",
         "ms: median over rounds of a process's median. Ratios: median over rounds of the ratio within a round; above 1 "
-        f"ours is faster or smaller; fastest: of the fastest step of all rounds, which says most where another machine on the same host slows this one. MiB: {_memory_about(cells)}. The last columns "
+        f"ours is faster or smaller; fastest: of the fastest step of all rounds. MiB: {_memory_about(cells)}. The last columns "
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
-        "that other programs took while a side ran: a row where that is not near 0 is not worth much."
+        "that other programs took while a side ran: a row where that is not near 0 is not worth much. Slowed: how much longer a "
+        "fixed loop took on the slowest CPU, just before or behind a side, than it ever did. Where that is not near 0 % another machine "
+        "on the same host was in the way, and the fastest steps say more."
         + (" Votes and gradients are held against our CPU engine's, losses against the GPU's." if gpu else ""),
     ]
     lines += ["", "## In short", "", _line(RANGE_HEADS), _line("---" for _ in RANGE_HEADS), *map(_line, _ranges(cells))]
     for mode, title in [("step", "Training step"), ("inference", "Inference")]:
-        rows = [_row(one) for one in cells if one["cell"]["mode"] == mode]
+        rows = [_row(one, loop) for one in cells if one["cell"]["mode"] == mode]
         if rows:
             lines += ["", f"## {title}", "", _line(HEADS), _line("---" for _ in HEADS), *map(_line, rows)]
     return "\n".join(lines) + "\n"
@@ -76,7 +79,7 @@ def _memory_ratio(rounds: list, side: str) -> float:
     return statistics.median(_memory(turn[side]) / _memory(turn["ours"]) for turn in rounds)
 
 
-def _row(one: dict) -> list[str]:
+def _row(one: dict, loop: float) -> list[str]:
     cell, check, rounds = one["cell"], one["check"], one["rounds"]
 
     def median(of, side: str) -> float:
@@ -97,7 +100,13 @@ def _row(one: dict) -> list[str]:
         pair(lambda peer: str(peer.get("flipped_votes", "-"))),
         pair(lambda peer: f"{peer['gradient_difference']:.0e}" if "gradient_difference" in peer else "-"),
         f"{max(side['other_load'] for turn in rounds for side in turn.values()):.0%}",
+        f"{max(_loops(rounds)) / loop - 1:.0%}" if _loops(rounds) else "-",
     ]
+
+
+def _loops(rounds: list) -> list[float]:
+    """What the yardstick took beside each process; it came later than some results."""
+    return [side["yardstick_ms"] for turn in rounds for side in turn.values() if "yardstick_ms" in side]
 
 
 def _about(result: dict) -> str:
