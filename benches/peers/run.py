@@ -50,8 +50,8 @@ FLIPPED_VOTES = 0.01
 # A process during which other programs took more than this share of the CPUs is started again, so many times at most:
 # PyTorch's threads wait for each other, and one that is kept waiting stretches a step tenfold.
 OTHER_LOAD, TRIES = 0.05, 4
-# Another virtual machine on the sibling of a CPU makes everything there take half as long again, for seconds or minutes. A CPU counts
-# as free within this of the fastest it was seen; so many seconds are waited for that, at most, before a process is timed.
+# On a virtual machine a CPU was seen to take half as long again for everything, for seconds or minutes, as if another machine used its
+# sibling. It counts as free within this of the fastest it was seen; so many seconds are waited for that, at most, before a process is timed.
 FREE, PATIENCE_S = 1.1, 60
 # Timed steps of one process together; slow cells get fewer steps, and at least three.
 TIMED_MS = 4000

@@ -1,6 +1,7 @@
 """The Markdown report of results.json."""
 
 import statistics
+from functools import partial
 
 HEADS = ["network", "width", "T", "batch", "rule", "ours ms", "official ms", "SJ ms", "official / ours", "SJ / ours"]
 HEADS += ["official / ours, fastest", "SJ / ours, fastest"]
@@ -33,8 +34,8 @@ def render(content: dict) -> str:
         f"ours is faster or smaller; fastest: of the fastest step of all rounds. MiB: {_memory_about(cells)}. The last columns "
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
         "that other programs took while a side ran: a row where that is not near 0 is not worth much. Slowed: how much longer a "
-        "fixed loop took on the slowest CPU, just before or behind a side, than it ever did. Where that is not near 0 % another machine "
-        "on the same host was in the way, and the fastest steps say more."
+        "fixed loop took on the slowest CPU, just before or behind a side, than beside the least disturbed process. Where that is not near "
+        "0 % something outside slowed the machine, another one on the same host perhaps, and the fastest steps say more."
         + (" Votes and gradients are held against our CPU engine's, losses against the GPU's." if gpu else ""),
     ]
     lines += ["", "## In short", "", _line(RANGE_HEADS), _line("---" for _ in RANGE_HEADS), *map(_line, _ranges(cells))]
@@ -56,7 +57,7 @@ def _ranges(cells: list) -> list[list[str]]:
         ratios = [ratio(rounds, side) for rounds in group]
         return f"{min(ratios):.1f} to {max(ratios):.1f}"
 
-    pairs = [(ratio, side) for ratio in [_time_ratio, _fastest_ratio, _memory_ratio] for side in PEERS]
+    pairs = [(ratio, side) for ratio in [partial(_ratio, _time), _fastest_ratio, partial(_ratio, _memory)] for side in PEERS]
     order = sorted(groups.items(), key=lambda one: (one[0][0] != "step", *one[0][1:]))
     return [
         [mode, f"{width:g}", str(time_steps), str(len(group)), *(spread(group, *pair) for pair in pairs)]
@@ -64,8 +65,8 @@ def _ranges(cells: list) -> list[list[str]]:
     ]
 
 
-def _time_ratio(rounds: list, side: str) -> float:
-    return statistics.median(turn[side]["ms_per_step"] / turn["ours"]["ms_per_step"] for turn in rounds)
+def _ratio(of, rounds: list, side: str) -> float:
+    return statistics.median(of(turn[side]) / of(turn["ours"]) for turn in rounds)
 
 
 def _fastest_ratio(rounds: list, side: str) -> float:
@@ -73,10 +74,6 @@ def _fastest_ratio(rounds: list, side: str) -> float:
         return min(min(turn[side]["step_ms"]) for turn in rounds)
 
     return fastest(side) / fastest("ours")
-
-
-def _memory_ratio(rounds: list, side: str) -> float:
-    return statistics.median(_memory(turn[side]) / _memory(turn["ours"]) for turn in rounds)
 
 
 def _row(one: dict, loop: float) -> list[str]:
@@ -88,19 +85,19 @@ def _row(one: dict, loop: float) -> list[str]:
     def pair(text) -> str:
         return ", ".join(text(check[side]) for side in PEERS)
 
-    ours = check["ours"]["loss"]
+    ours, loops = check["ours"]["loss"], _loops(rounds)
     return [
         *(cell["network"], f"{cell['width']:g}", str(cell["time_steps"]), str(cell["batch"]), cell["rule"]),
-        *(f"{median(lambda turn: turn['ms_per_step'], side):.3g}" for side in ["ours", *PEERS]),
-        *(f"{_time_ratio(rounds, side):.2f}" for side in PEERS),
+        *(f"{median(_time, side):.3g}" for side in ["ours", *PEERS]),
+        *(f"{_ratio(_time, rounds, side):.2f}" for side in PEERS),
         *(f"{_fastest_ratio(rounds, side):.2f}" for side in PEERS),
         *(f"{median(_memory, side):.0f}" for side in ["ours", *PEERS]),
-        *(f"{_memory_ratio(rounds, side):.2f}" for side in PEERS),
+        *(f"{_ratio(_memory, rounds, side):.2f}" for side in PEERS),
         pair(lambda peer: f"{abs(peer['loss'] / ours - 1):.0e}") + ("" if one["agrees"] else " **disagree**"),
         pair(lambda peer: str(peer.get("flipped_votes", "-"))),
         pair(lambda peer: f"{peer['gradient_difference']:.0e}" if "gradient_difference" in peer else "-"),
         f"{max(side['other_load'] for turn in rounds for side in turn.values()):.0%}",
-        f"{max(_loops(rounds)) / loop - 1:.0%}" if _loops(rounds) else "-",
+        f"{max(loops) / loop - 1:.0%}" if loops else "-",
     ]
 
 
@@ -115,6 +112,10 @@ def _about(result: dict) -> str:
         return f"engine {result['engine']}, {kernels}"
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return f"{versions}; {result['configuration']}"
+
+
+def _time(measured: dict) -> float:
+    return measured["ms_per_step"]
 
 
 def _memory(measured: dict) -> float:
