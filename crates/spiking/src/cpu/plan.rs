@@ -6,12 +6,9 @@ use crate::{Layer, NetworkSpec, Result, SpikingError};
 
 use super::kernels::product::Run;
 use super::kernels::spikes::TAPS;
-use super::kernels::winograd::Tile;
+use super::kernels::winograd::{InPlace, Tile};
 use super::simd::LANES;
 use super::weights::PANEL;
-
-/// Output blocks of a narrow stage at most; it has one of inputs.
-const NARROW: usize = 2;
 
 /// What a pool gives to the next stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +101,9 @@ impl ConvStage {
         self.width.div_ceil(tile.edge())
     }
 
-    /// Whether hardly any products are left to save.
+    /// Whether hardly any products are left to save: one block of inputs, and few of outputs.
     pub(super) const fn is_narrow(&self) -> bool {
-        self.inputs <= LANES && self.blocks() <= NARROW
+        self.inputs <= LANES && self.blocks() <= InPlace::BLOCKS
     }
 
     /// The tiles by which its gradients take the fewest products, the smallest of equals: they round least. Narrow stages keep to the

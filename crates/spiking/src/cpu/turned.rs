@@ -83,10 +83,12 @@ impl Turned {
         };
         turned.rows = (0..planes * pixels).map(|i| place(i / pixels, i % pixels)).collect();
         turned.runs = stage.tap_rows(LANES);
-        let row =
-            |tile| Row { a: u32s(tile * turned.apart(stage.blocks())), c: u32s(tile * turned.apart(GROUP)) };
+        let row = |tile| Row {
+            a: u32s(tile * turned.tile.apart(stage.blocks())),
+            c: u32s(tile * turned.tile.apart(GROUP)),
+        };
         let tile_rows = (0..MOST_ROWS).map(row).collect();
-        let of_tile = turned.of_tile();
+        let of_tile = turned.tile.size();
         turned.tile_rows = tile_rows;
         turned.tile_runs = std::array::from_fn(|wide| {
             let run = |block| Run { a: u32s(block * of_tile), b: u32s(block * (wide + 1) * LANES * LANES) };
@@ -95,19 +97,9 @@ impl Turned {
         turned
     }
 
-    /// f32 of a transformed tile of one block: all places of a tile lie together, `[tile][block][place][16]`.
-    fn of_tile(&self) -> usize {
-        self.tile.places() * LANES
-    }
-
-    /// From a tile of some blocks to the next one: a cache line more than it fills, so that tiles do not share their places in a cache.
-    fn apart(&self, blocks: usize) -> usize {
-        blocks * self.of_tile() + LANES
-    }
-
     /// f32 of kernels between two blocks, turned, and transformed.
     fn scratch(&self) -> usize {
-        BLOCK + LANES * self.of_tile()
+        BLOCK + LANES * self.tile.size()
     }
 
     fn tiles(&self) -> usize {
@@ -115,7 +107,7 @@ impl Turned {
     }
 
     fn tiles_of_a_task(&self) -> usize {
-        let of_task = self.apart(self.stage.blocks()) + self.apart(GROUP);
+        let of_task = self.tile.apart(self.stage.blocks()) + self.tile.apart(GROUP);
         (TASK_FLOATS / of_task).clamp(LEAST_ROWS, MOST_ROWS)
     }
 
@@ -187,7 +179,7 @@ impl Turned {
     fn by_tiles(&self, given: Given<'_>, room: &mut Floats, out: &mut [f32]) {
         let Given { path, weights, planes, .. } = given;
         let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
-        let size = blocks * input_blocks * LANES * self.of_tile();
+        let size = blocks * input_blocks * LANES * self.tile.size();
         room.grow(size);
         self.transform_kernels(path, weights, &mut room[..size]);
         let (kernels, wide) = (&**room, input_blocks * self.stage.pixels() * LANES);
@@ -202,19 +194,19 @@ impl Turned {
             let all = out.len() / wide * tiles;
             let (part, of_sums) = match self.stage.is_narrow() {
                 true => (NARROW_TILES, 0),
-                false => (all.div_ceil(all.div_ceil(of_task)), self.apart(GROUP)),
+                false => (all.div_ceil(all.div_ceil(of_task)), self.tile.apart(GROUP)),
             };
-            with_floats(part * (self.apart(blocks) + of_sums), |room| {
-                let (seen, sums) = room.split_at_mut(part * self.apart(blocks));
+            with_floats(part * (self.tile.apart(blocks) + of_sums), |room| {
+                let (seen, sums) = room.split_at_mut(part * self.tile.apart(blocks));
                 for first in (0..all).step_by(part) {
                     let some = first..(first + part).min(all);
                     let rows = some.len();
                     self.transform(given, index * group, &some, seen);
                     if self.stage.is_narrow() {
-                        let tiles = &mut seen[..rows * self.apart(blocks)];
+                        let tiles = &mut seen[..rows * self.tile.apart(blocks)];
                         let ahead = &out[self.lines_of(&some, out.len())];
-                        path.run(InPlace { tiles, apart: self.apart(blocks), kernels, blocks, ahead });
-                        self.outputs(path, &some, (seen, self.apart(blocks)), 0..1, (out, input_blocks));
+                        path.run(InPlace { tiles, kernels, blocks, ahead });
+                        self.outputs(path, &some, (seen, self.tile.apart(blocks)), 0..1, (out, input_blocks));
                         continue;
                     }
                     for first in (0..input_blocks).step_by(GROUP) {
@@ -222,10 +214,10 @@ impl Turned {
                         for block in (0..blocks).step_by(DEPTH) {
                             let depth = DEPTH.min(blocks - block);
                             let of = block * input_blocks + depth * first;
-                            let kernels = &kernels[of * LANES * self.of_tile()..];
+                            let kernels = &kernels[of * LANES * self.tile.size()..];
                             self.product(path, (block, depth), vectors, (seen, rows), kernels, sums);
                         }
-                        let sums = (&*sums, self.apart(GROUP));
+                        let sums = (&*sums, self.tile.apart(GROUP));
                         self.outputs(path, &some, sums, first..first + vectors, (out, input_blocks));
                     }
                 }
@@ -246,8 +238,8 @@ impl Turned {
                     size: (stage.height + 2, stage.width + 2),
                     across: stage.tiles_across(self.tile),
                     tiles: range.clone(),
-                    out: &mut seen[before * self.apart(blocks) + block * self.of_tile()..],
-                    stride: self.apart(blocks),
+                    out: &mut seen[before * self.tile.apart(blocks) + block * self.tile.size()..],
+                    stride: self.tile.apart(blocks),
                     place: LANES,
                 });
             }
@@ -278,7 +270,7 @@ impl Turned {
             for (block, out) in out.chunks_mut(plane_size).take(blocks.len()).enumerate() {
                 path.run(Outputs {
                     tile: self.tile,
-                    sums: &sums[before * apart + block * self.of_tile()..],
+                    sums: &sums[before * apart + block * self.tile.size()..],
                     stride: apart,
                     across: stage.tiles_across(self.tile),
                     tiles: range.clone(),
@@ -297,10 +289,10 @@ impl Turned {
         let (blocks, input_blocks) = (self.stage.blocks(), self.input_blocks);
         let pixels = self.stage.pixels();
         let (tiles, rows) = (self.tiles(), planes * self.tiles());
-        let seen_size = rows * self.apart(blocks);
+        let seen_size = rows * self.tile.apart(blocks);
         room.grow(seen_size + planes * input_blocks * pixels * LANES);
         let (seen, room) = room.split_at_mut(seen_size);
-        seen.par_chunks_mut(tiles * self.apart(blocks)).enumerate().for_each(|(plane, seen)| {
+        seen.par_chunks_mut(tiles * self.tile.apart(blocks)).enumerate().for_each(|(plane, seen)| {
             self.transform(given, plane, &(0..tiles), seen);
         });
         // `[group of input blocks][plane][input block of the group][pixel][16]`.
@@ -309,17 +301,17 @@ impl Turned {
         let seen = &*seen;
         groups.par_chunks_mut(of_group).enumerate().for_each(|(group, out)| {
             let wide = out.len() / (planes * pixels * LANES);
-            let of_kernels = DEPTH.min(blocks) * wide * LANES * self.of_tile();
-            with_floats(of_kernels + self.scratch() + rows * self.apart(GROUP), |room| {
+            let of_kernels = DEPTH.min(blocks) * wide * LANES * self.tile.size();
+            with_floats(of_kernels + self.scratch() + rows * self.tile.apart(GROUP), |room| {
                 let (kernels, room) = room.split_at_mut(of_kernels);
                 let (scratch, sums) = room.split_at_mut(self.scratch());
                 for block in (0..blocks).step_by(DEPTH) {
                     let depth = DEPTH.min(blocks - block);
-                    let kernels = &mut kernels[..depth * wide * LANES * self.of_tile()];
+                    let kernels = &mut kernels[..depth * wide * LANES * self.tile.size()];
                     self.kernels(path, weights, (block, depth), group * GROUP, kernels, scratch);
                     self.product(path, (block, depth), wide, (seen, rows), kernels, sums);
                 }
-                self.outputs(path, &(0..rows), (sums, self.apart(GROUP)), 0..wide, (out, wide));
+                self.outputs(path, &(0..rows), (sums, self.tile.apart(GROUP)), 0..wide, (out, wide));
             });
         });
         let groups = &*groups;
@@ -343,7 +335,7 @@ impl Turned {
         sums: &mut [f32],
     ) {
         path.run(Product {
-            a: &seen[block * self.of_tile()..],
+            a: &seen[block * self.tile.size()..],
             b: kernels,
             c: sums,
             rows: &self.tile_rows[..rows],
@@ -355,7 +347,7 @@ impl Turned {
             },
             vectors: wide,
             b_stride: LANES,
-            c_stride: self.of_tile(),
+            c_stride: self.tile.size(),
             start: if block == 0 { Start::Zero } else { Start::Sum },
             repeat: Repeat { times: self.tile.places(), a: LANES, b: depth * wide * LANES * LANES, c: LANES },
         });
@@ -364,10 +356,10 @@ impl Turned {
     /// All kernels, `[depth][group]` of them.
     fn transform_kernels(&self, path: Path, weights: &[f32], kernels: &mut [f32]) {
         let input_blocks = self.input_blocks;
-        let deep = kernels.par_chunks_mut(DEPTH * input_blocks * LANES * self.of_tile()).enumerate();
+        let deep = kernels.par_chunks_mut(DEPTH * input_blocks * LANES * self.tile.size()).enumerate();
         deep.for_each(|(deep, kernels)| {
-            let depth = kernels.len() / (input_blocks * LANES * self.of_tile());
-            let of_groups = kernels.par_chunks_mut(depth * GROUP * LANES * self.of_tile()).enumerate();
+            let depth = kernels.len() / (input_blocks * LANES * self.tile.size());
+            let of_groups = kernels.par_chunks_mut(depth * GROUP * LANES * self.tile.size()).enumerate();
             of_groups.for_each(|(group, kernels)| {
                 with_floats(self.scratch(), |scratch| {
                     self.kernels(path, weights, (deep * DEPTH, depth), group * GROUP, kernels, scratch);
@@ -387,7 +379,7 @@ impl Turned {
         kernels: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let wide = kernels.len() / (depth * LANES * self.of_tile());
+        let wide = kernels.len() / (depth * LANES * self.tile.size());
         let (kernels, _) = kernels.as_chunks_mut::<LANES>();
         let (turned, transformed) = scratch.split_at_mut(BLOCK);
         for (of, from) in (0..depth).flat_map(|of| (0..wide).map(move |from| (of, from))) {

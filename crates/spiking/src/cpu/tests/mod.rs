@@ -302,18 +302,16 @@ proptest! {
     }
 
     #[test]
-    fn products_in_place_sum_over_their_blocks(tiles in 1usize..20, blocks in 1usize..4, seed in 0u64..1000) {
-        let places = Tile::Four.places();
-        let size = places * LANES;
+    fn products_in_place_sum_over_their_blocks(tiles in 1usize..36, blocks in 1..=InPlace::BLOCKS, seed in 0u64..1000) {
+        let (places, size, apart) = (Tile::Four.places(), Tile::Four.size(), Tile::Four.apart(blocks));
         let (seen, kernels) = (values(tiles * blocks * size, seed), values(blocks * LANES * size, seed + 1));
         let found = on_all_paths(|path| {
             // The tiles lie apart, and what lies between them is not touched.
-            let apart = blocks * size + LANES;
             let mut room = vec![f32::NAN; tiles * apart];
             for (tile, seen) in room.chunks_mut(apart).zip(seen.chunks(blocks * size)) {
                 tile[..blocks * size].copy_from_slice(seen);
             }
-            path.run(InPlace { tiles: &mut room, apart, kernels: &kernels, blocks, ahead: &seen });
+            path.run(InPlace { tiles: &mut room, kernels: &kernels, blocks, ahead: &seen });
             assert!(room.chunks(apart).all(|tile| tile[blocks * size..].iter().all(|value| value.is_nan())));
             room.chunks(apart).flat_map(|tile| tile[..size].to_vec()).collect::<Vec<_>>()
         });

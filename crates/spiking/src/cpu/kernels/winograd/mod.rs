@@ -42,6 +42,16 @@ impl Tile {
     pub(in crate::cpu) const fn places(self) -> usize {
         (self.edge() + 2) * (self.edge() + 2)
     }
+
+    /// f32 of a transformed tile of one block, all of whose places lie together: `[tile][block][place][16]`.
+    pub(in crate::cpu) const fn size(self) -> usize {
+        self.places() * LANES
+    }
+
+    /// From such a tile of some blocks to the next one: a cache line more than it fills, so that tiles do not share their places in a cache.
+    pub(in crate::cpu) const fn apart(self, blocks: usize) -> usize {
+        blocks * self.size() + LANES
+    }
 }
 
 /// Calls `$self.$f` for a tile that sees so many inputs along an edge and has so many outputs.
@@ -272,15 +282,19 @@ impl Kernels<'_> {
 
 /// Products of transformed tiles of four with the kernels to one block, in place: a core's innermost cache holds the tiles of a task alone.
 pub(in crate::cpu) struct InPlace<'a> {
-    /// `[tile][block][place][16]`; the sums over the blocks are left in the first one.
+    /// `[tile][block][place][16]`, [`Tile::apart`] from a tile to the next; the sums over the blocks are left in the first one.
     pub(in crate::cpu) tiles: &'a mut [f32],
-    /// From a tile to the next one.
-    pub(in crate::cpu) apart: usize,
     /// `[place][block][lane][16]`.
     pub(in crate::cpu) kernels: &'a [f32],
+    /// One or two.
     pub(in crate::cpu) blocks: usize,
     /// What is written next: asked for meanwhile.
     pub(in crate::cpu) ahead: &'a [f32],
+}
+
+impl InPlace<'_> {
+    /// Blocks at most.
+    pub(in crate::cpu) const BLOCKS: usize = 2;
 }
 
 impl Kernel for InPlace<'_> {
@@ -288,65 +302,66 @@ impl Kernel for InPlace<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        /// Tiles side by side: as many sums as cover the latency of an addition.
-        const TILES: usize = 8;
+        // Where a tile's neighbours lie is known to the compiler: their values then need no registers for addresses.
+        match (self.blocks, S::MANY_REGISTERS) {
+            (1, true) => self.of::<S, 16, 1>(s),
+            (2, true) => self.of::<S, 16, 2>(s),
+            (1, false) => self.of::<S, 4, 1>(s),
+            (2, false) => self.of::<S, 4, 2>(s),
+            _ => panic!("products in place are of one or two blocks"),
+        }
+    }
+}
+
+impl InPlace<'_> {
+    /// P tiles side by side, all of whose sums are registers.
+    #[inline(always)]
+    fn of<S: Simd, const P: usize, const BLOCKS: usize>(self, s: S) {
         const PLACES: usize = Tile::Four.places();
-        const BLOCK: usize = PLACES * LANES;
-        let stride = self.apart;
-        assert!(stride >= self.blocks * BLOCK, "tiles overlap");
-        assert!(self.kernels.len() >= self.blocks * LANES * BLOCK);
-        let (whole, rest) = (self.tiles.len() / stride / TILES, self.tiles.len() / stride % TILES);
-        let turns = PLACES * self.blocks;
-        let mut ahead = self.ahead.chunks((self.ahead.len() / LANES).div_ceil(turns).max(1) * LANES);
-        for (place, block) in (0..PLACES).flat_map(|place| (0..self.blocks).map(move |block| (place, block)))
-        {
+        let (stride, of_place) = (const { Tile::Four.apart(BLOCKS) }, BLOCKS * LANES * LANES);
+        assert!(self.kernels.len() >= PLACES * of_place);
+        let tiles = self.tiles.len() / stride;
+        let mut ahead = self.ahead.chunks((self.ahead.len() / LANES).div_ceil(PLACES).max(1) * LANES);
+        for place in 0..PLACES {
             for line in ahead.next().unwrap_or_default().chunks(LANES) {
                 s.fetch_later(line.as_ptr());
             }
             // SAFETY: places of whole tiles, and of whole kernels as asserted above.
             unsafe {
-                let kernels = self.kernels.as_ptr().add((place * self.blocks + block) * LANES * LANES);
-                let weights: [S::V; LANES] = std::array::from_fn(|lane| s.load(kernels.add(lane * LANES)));
+                let kernels = self.kernels.as_ptr().add(place * of_place);
                 let first = self.tiles.as_mut_ptr().add(place * LANES);
-                for tile in 0..whole {
-                    in_place::<S, TILES>(s, first.add(tile * TILES * stride), stride, block, &weights);
+                let mut tile = 0;
+                while tile + P <= tiles {
+                    in_place::<S, P, BLOCKS>(s, first.add(tile * stride), kernels);
+                    tile += P;
                 }
-                for tile in 0..rest {
-                    in_place::<S, 1>(s, first.add((whole * TILES + tile) * stride), stride, block, &weights);
+                for tile in tile..tiles {
+                    in_place::<S, 1, BLOCKS>(s, first.add(tile * stride), kernels);
                 }
             }
         }
     }
 }
 
-/// One place of P tiles: the values of `block` times its weights, added to the sums but for the first block's.
+/// One place of P tiles: the values of the blocks times their weights, summed up.
 ///
 /// # Safety
-/// The place must be there in the first block and in `block` of each of the tiles, which lie `stride` apart.
+/// The place must be there in all blocks of each of the tiles, and its weights in `kernels`.
 #[inline(always)]
-unsafe fn in_place<S: Simd, const P: usize>(
-    s: S,
-    first: *mut f32,
-    stride: usize,
-    block: usize,
-    weights: &[S::V; LANES],
-) {
+unsafe fn in_place<S: Simd, const P: usize, const BLOCKS: usize>(s: S, first: *mut f32, kernels: *const f32) {
+    let stride = const { Tile::Four.apart(BLOCKS) };
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [s.splat(0.0); P];
-        if block > 0 {
-            sums = std::array::from_fn(|p| s.load(first.add(p * stride)));
+        for block in 0..BLOCKS {
+            let values = first.add(block * Tile::Four.places() * LANES);
+            for lane in 0..LANES {
+                let weights = s.load(kernels.add((block * LANES + lane) * LANES));
+                for p in 0..P {
+                    sums[p] = s.fma(s.splat(*values.add(p * stride + lane)), weights, sums[p]);
+                }
+            }
         }
-        let values = first.add(block * Tile::Four.places() * LANES);
-        // One by one, since the compiler keeps a loop of them a loop, and the weights then in memory.
-        macro_rules! lanes {
-            ($($lane:literal)*) => {
-                $(for p in 0..P {
-                    sums[p] = s.fma(s.splat(*values.add(p * stride + $lane)), weights[$lane], sums[p]);
-                })*
-            };
-        }
-        lanes!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         for p in 0..P {
             s.store(first.add(p * stride), sums[p]);
         }
