@@ -9,6 +9,8 @@
 //! cells goes by F(2x2, 3x3), 16 products for 4 outputs where a direct one has 36: of 256 channels of averages it rounds to 1.2e-7 (root mean
 //! square, outputs of 0.2) where a direct sum rounds to 2.6e-7.
 
+use std::mem::MaybeUninit;
+
 use super::super::simd::{Kernel, LANES, Simd};
 use super::spikes::BLOCK;
 
@@ -64,6 +66,29 @@ macro_rules! of_tile {
             Tile::Six => $self.$f::<S, 8, 6>($s),
         }
     };
+}
+
+/// A tile that is transformed along one edge: set by columns, then read by rows. It begins as nothing, for a tile of zeros is no less work
+/// than the transformation.
+struct Half<V, const FROM: usize, const TO: usize>([[MaybeUninit<V>; FROM]; TO]);
+
+impl<V: Copy, const FROM: usize, const TO: usize> Half<V, FROM, TO> {
+    const NONE: Self = Self([[MaybeUninit::uninit(); FROM]; TO]);
+
+    #[inline(always)]
+    fn set(&mut self, column: usize, values: [V; TO]) {
+        for row in 0..TO {
+            self.0[row][column].write(values[row]);
+        }
+    }
+
+    /// # Safety
+    /// All columns must have been set.
+    #[inline(always)]
+    unsafe fn row(&self, row: usize) -> [V; FROM] {
+        // SAFETY: the caller's.
+        unsafe { std::array::from_fn(|column| self.0[row][column].assume_init()) }
+    }
 }
 
 /// A padded plane that tiles are cut from.
@@ -171,15 +196,13 @@ unsafe fn tile_of<
         true => unsafe { plane.get(s, (y + row) * width + x + column) },
         false => s.splat(0.0),
     };
-    let mut half = [[s.splat(0.0); FROM]; TO];
+    let mut half = Half::NONE;
     for column in 0..FROM {
-        let values = E::transform(s, std::array::from_fn(|row| at(row, column)));
-        for row in 0..TO {
-            half[row][column] = values[row];
-        }
+        half.set(column, E::transform(s, std::array::from_fn(|row| at(row, column))));
     }
     for row in 0..TO {
-        let values = E::transform(s, half[row]);
+        // SAFETY: all columns are set.
+        let values = E::transform(s, unsafe { half.row(row) });
         for column in 0..TO {
             // SAFETY: the caller's.
             unsafe { s.store(out.as_mut_ptr().add((row * TO + column) * place), values[column]) };
@@ -261,15 +284,12 @@ impl Kernels<'_> {
                 let tap = |y: usize, x: usize| {
                     s.load(self.taps.as_ptr().add((y * 3 + x) * self.tap_stride + kernel * LANES))
                 };
-                let mut half = [[s.splat(0.0); 3]; SEEN];
+                let mut half = Half::NONE;
                 for x in 0..3 {
-                    let column = OfTaps::transform(s, [tap(0, x), tap(1, x), tap(2, x)]);
-                    for y in 0..SEEN {
-                        half[y][x] = column[y];
-                    }
+                    half.set(x, OfTaps::transform(s, [tap(0, x), tap(1, x), tap(2, x)]));
                 }
                 for y in 0..SEEN {
-                    let row = OfTaps::transform(s, half[y]);
+                    let row = OfTaps::transform(s, half.row(y));
                     for x in 0..SEEN {
                         let place = (y * SEEN + x) * self.stride + kernel * self.kernel_stride;
                         s.store(self.out.as_mut_ptr().add(place), row[x]);
@@ -432,16 +452,13 @@ impl Outputs<'_> {
         // SAFETY: the caller's.
         unsafe {
             let sums = self.sums.as_ptr().add(index * self.stride);
-            let mut half = [[s.splat(0.0); FROM]; TO];
+            let mut half = Half::NONE;
             for column in 0..FROM {
                 let sums = std::array::from_fn(|row| s.load(sums.add((row * FROM + column) * LANES)));
-                let outputs = OfSums::transform(s, sums);
-                for row in 0..TO {
-                    half[row][column] = outputs[row];
-                }
+                half.set(column, OfSums::transform(s, sums));
             }
             for row in 0..TO {
-                let mut outputs = OfSums::transform(s, half[row]);
+                let mut outputs = OfSums::transform(s, half.row(row));
                 if let Some(bias) = self.bias {
                     outputs = outputs.map(|output| s.add(output, s.load(bias.as_ptr())));
                 }
@@ -488,20 +505,19 @@ impl Taps<'_> {
         assert!(self.sums.len() >= (SEEN * SEEN - 1) * self.place + (LANES - 1) * self.stride + LANES);
         assert!(self.weights.len() >= BLOCK);
         for channel in 0..LANES {
-            let mut half = [[s.splat(0.0); SEEN]; 3];
+            let mut half = Half::NONE;
             for column in 0..SEEN {
                 let sums = std::array::from_fn(|row| {
                     let place = (row * SEEN + column) * self.place + channel * self.stride;
                     // SAFETY: the largest place and channel lie in `sums`.
                     unsafe { s.load(self.sums.as_ptr().add(place)) }
                 });
-                let taps = OfProducts::transform(s, sums);
-                for row in 0..3 {
-                    half[row][column] = taps[row];
-                }
+                half.set(column, OfProducts::transform(s, sums));
             }
             for row in 0..3 {
-                for (column, tap) in OfProducts::transform(s, half[row]).into_iter().enumerate() {
+                // SAFETY: all columns are set.
+                let taps = OfProducts::transform(s, unsafe { half.row(row) });
+                for (column, tap) in taps.into_iter().enumerate() {
                     // SAFETY: nine taps of 16 channels lie in `weights`.
                     unsafe {
                         let at =
