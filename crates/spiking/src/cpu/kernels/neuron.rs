@@ -49,20 +49,27 @@ impl Cells<'_> {
     /// Asks for the input of P pixels from `first` on, which come next: time steps lie too far apart for a core to see them coming.
     #[inline(always)]
     fn fetch<S: Simd, const P: usize>(&self, s: S, t: usize, first: usize) {
-        if !self.constant {
-            for p in 0..P {
-                s.fetch(self.input.as_ptr().wrapping_add(t * self.step + (first + p) * LANES));
-            }
+        for p in 0..P {
+            s.fetch(self.input.as_ptr().wrapping_add(t * self.step + (first + p) * LANES));
         }
     }
 
-    /// The currents of P pixels, from `first` on.
+    /// The currents of P pixels, from `first` on, if they are the same at every time step.
     ///
     /// # Safety
-    /// [`Self::check`] passed; `t` and the pixels lie in range.
+    /// [`Self::check`] passed; the pixels lie in range.
     #[inline(always)]
-    unsafe fn currents<S: Simd, const P: usize>(&self, s: S, t: usize, first: usize) -> [S::V; P] {
-        let plane = if self.constant { 0 } else { t };
+    unsafe fn still<S: Simd, const P: usize>(&self, s: S, first: usize) -> Option<[S::V; P]> {
+        // SAFETY: the caller's.
+        if self.constant { Some(unsafe { self.currents::<S, P>(s, 0, first) }) } else { None }
+    }
+
+    /// The currents of P pixels of a plane of input, from `first` on.
+    ///
+    /// # Safety
+    /// [`Self::check`] passed; the plane and the pixels lie in range.
+    #[inline(always)]
+    unsafe fn currents<S: Simd, const P: usize>(&self, s: S, plane: usize, first: usize) -> [S::V; P] {
         // SAFETY: the caller's.
         unsafe {
             let input = self.input.as_ptr().add(plane * self.step + first * LANES);
@@ -112,10 +119,17 @@ impl Fire<'_> {
         let threshold = s.splat(self.neuron.threshold as f32);
         let decay = s.splat(self.neuron.decay as f32);
         let mut rest = [s.splat(0.0); P];
+        // SAFETY: `run` checked the cells, and callers stay below `pixels`.
+        let still = unsafe { self.cells.still::<S, P>(s, first) };
         for t in 0..self.cells.steps {
-            self.cells.fetch::<S, P>(s, t, first + P);
-            // SAFETY: `run` checked the cells, and callers stay below `pixels`.
-            let currents = unsafe { self.cells.currents::<S, P>(s, t, first) };
+            let currents = match still {
+                Some(currents) => currents,
+                None => {
+                    self.cells.fetch::<S, P>(s, t, first + P);
+                    // SAFETY: as above.
+                    unsafe { self.cells.currents::<S, P>(s, t, first) }
+                }
+            };
             for p in 0..P {
                 let u = s.add(rest[p], currents[p]);
                 let fired = s.ge(u, threshold);
@@ -137,7 +151,7 @@ pub(in crate::cpu) struct Learn<'a> {
     pub(in crate::cpu) gives: Gives<'a>,
     /// Room for the potentials of [`PIXELS`] pixels, `steps * PIXELS * 16`.
     pub(in crate::cpu) potentials: &'a mut [f32],
-    /// Room for the lanes of their positive currents, `steps * PIXELS`; with an affine alone.
+    /// Room for the lanes of their positive currents, `steps * PIXELS`; with an affine and an input that changes alone.
     pub(in crate::cpu) positive: &'a mut [u16],
 }
 
@@ -221,6 +235,14 @@ impl Kernel for Learn<'_> {
     }
 }
 
+/// Whether all places lie among so many, or perhaps nowhere. Without a way out of the loop, it goes over several of them at once.
+fn lie_inside(places: &[u32], count: usize, or_nowhere: bool) -> bool {
+    let count = u32::try_from(count).unwrap_or(Routes::NOWHERE);
+    places
+        .iter()
+        .fold(true, |inside, &place| inside & ((place < count) | (or_nowhere & (place == Routes::NOWHERE))))
+}
+
 impl Learn<'_> {
     fn check(&self) {
         let Cells { pixels, steps, constant, .. } = self.cells;
@@ -230,11 +252,7 @@ impl Learn<'_> {
         assert!(self.grads.len() >= last * LANES, "gradients are missing");
         match self.routes.of {
             None => assert!(pixels <= self.routes.places),
-            Some(of) => {
-                let inside =
-                    |place: &u32| *place == Routes::NOWHERE || (*place as usize) < self.routes.places;
-                assert!(of.len() >= pixels && of[..pixels].iter().all(inside));
-            }
+            Some(of) => assert!(lie_inside(&of[..pixels], self.routes.places, true)),
         }
         if let Reach::Lanes(lanes) = self.routes.reach {
             assert!(lanes.len() >= steps * pixels);
@@ -246,10 +264,7 @@ impl Learn<'_> {
             let Places { of, plane } = *places;
             match of {
                 None => assert!(pixels <= plane),
-                Some(of) => {
-                    let inside = |place: &u32| (*place as usize) < plane;
-                    assert!(of.len() >= pixels && of[..pixels].iter().all(inside));
-                }
+                Some(of) => assert!(lie_inside(&of[..pixels], plane, false)),
             }
             assert!(out.len() >= planes * plane * LANES, "gradients have no room");
             if let Some(Norm { terms, sums }) = norm {
@@ -284,7 +299,7 @@ impl Learn<'_> {
         s: S,
         first: usize,
     ) {
-        let Cells { steps, constant, .. } = self.cells;
+        let steps = self.cells.steps;
         let zero = s.splat(0.0);
         let threshold = s.splat(self.neuron.threshold as f32);
         let decay = s.splat(self.neuron.decay as f32);
@@ -307,14 +322,21 @@ impl Learn<'_> {
                 self.routes.of.map_or((first + p) as u32, |of| *of.get_unchecked(first + p))
             });
             let mut rest = [zero; P];
+            let still = self.cells.still::<S, P>(s, first);
             for t in 0..steps {
-                self.cells.fetch::<S, P>(s, t, first + P);
-                let currents = self.cells.currents::<S, P>(s, t, first);
-                if rectified {
-                    for p in 0..P {
-                        *self.positive.get_unchecked_mut(t * P + p) = s.gt(currents[p], zero);
+                let currents = match still {
+                    Some(currents) => currents,
+                    None => {
+                        self.cells.fetch::<S, P>(s, t, first + P);
+                        let currents = self.cells.currents::<S, P>(s, t, first);
+                        if rectified {
+                            for p in 0..P {
+                                *self.positive.get_unchecked_mut(t * P + p) = s.gt(currents[p], zero);
+                            }
+                        }
+                        currents
                     }
-                }
+                };
                 for p in 0..P {
                     let u = s.add(rest[p], currents[p]);
                     rest[p] = s.only(!s.ge(u, threshold), s.mul(u, decay));
@@ -367,21 +389,27 @@ impl Learn<'_> {
                     }
                     later[p] = s.fma(slope, grads[p], s.mul(kept, later[p]));
                 }
+                if still.is_some() {
+                    for p in 0..P {
+                        over_time[p] = s.add(over_time[p], later[p]);
+                    }
+                    continue;
+                }
                 let mut before = later;
                 if rectified {
                     for p in 0..P {
                         before[p] = s.only(*self.positive.get_unchecked(t * P + p), later[p]);
                     }
                 }
-                if constant {
-                    for p in 0..P {
-                        over_time[p] = s.add(over_time[p], before[p]);
-                    }
-                } else {
-                    self.give(s, t, first, &before);
-                }
+                self.give(s, t, first, &before);
             }
-            if constant {
+            if let Some(currents) = still {
+                // Where the current was positive once it was at every time step.
+                if rectified {
+                    for p in 0..P {
+                        over_time[p] = s.only(s.gt(currents[p], zero), over_time[p]);
+                    }
+                }
                 self.give(s, 0, first, &over_time);
             }
         }
