@@ -51,8 +51,8 @@ FLIPPED_VOTES = 0.01
 # PyTorch's threads wait for each other, and one that is kept waiting stretches a step tenfold.
 OTHER_LOAD, TRIES = 0.05, 4
 # On a virtual machine a CPU was seen to take half as long again for everything, for seconds or minutes, as if another machine used its
-# sibling. It counts as free within this of the fastest it was seen; so many seconds are waited for that, at most, before a process is timed.
-FREE, PATIENCE_S = 1.1, 60
+# sibling. It counts as free within this of the fastest it was seen.
+FREE = 1.1
 # Timed steps of one process together; slow cells get fewer steps, and at least three.
 TIMED_MS = 4000
 
@@ -111,6 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is started")
     parser.add_argument("--steps", type=int, default=30, help="timed steps of one process, at most")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for free CPUs before a process is timed, at most")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N, then for all sides")
     parser.add_argument("--tf32", action="store_true", help="on a GPU, the peers' products of 10-bit mantissas; ours are of 32-bit floats")
     parser.add_argument("--xtask", type=Path, help="our program, if it is built")
@@ -146,6 +147,7 @@ class Sides:
         self.threads, self.eager, self.official = options.threads, options.eager, options.official
         self.python, self.yardstick = peers(options), Yardstick()
         self.ours, self.device, self.tf32 = options.xtask, options.device, options.tf32
+        self.patience = options.patience if self.device == "cpu" else 0
         if self.ours is None:
             cuda = ["--features", "cuda"] if self.device != "cpu" else []
             run(["cargo", "build", "--package", "xtask", *cuda], cwd=ROOT)
@@ -184,7 +186,7 @@ class Sides:
         """The least disturbed of a few processes, and what the yardstick took beside it."""
         tried = []
         while len(tried) < TRIES and (not tried or tried[-1]["other_load"] > OTHER_LOAD):
-            before = self.yardstick.wait_for_free_cpus(PATIENCE_S if self.device == "cpu" else 0)
+            before = self.yardstick.wait_for_free_cpus(self.patience)
             one = self.start(side, cell, steps, weights)
             tried.append(one | {"yardstick_ms": max(before, self.yardstick.measure())})
         return min(tried, key=lambda one: one["other_load"])
