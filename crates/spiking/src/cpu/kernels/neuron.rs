@@ -101,23 +101,22 @@ impl Kernel for Fire<'_> {
     fn run<S: Simd>(self, s: S) {
         self.cells.check();
         assert!(self.spikes.len() >= self.cells.steps * self.cells.pixels, "cells write outside");
+        let membrane = Membrane::new(s, self.neuron);
         let mut this = self;
         let pixels = this.cells.pixels;
         let whole = pixels / PIXELS * PIXELS;
         for first in (0..whole).step_by(PIXELS) {
-            this.through_time::<S, PIXELS>(s, first);
+            this.through_time::<S, PIXELS>(s, membrane, first);
         }
         for first in whole..pixels {
-            this.through_time::<S, 1>(s, first);
+            this.through_time::<S, 1>(s, membrane, first);
         }
     }
 }
 
 impl Fire<'_> {
     #[inline(always)]
-    fn through_time<S: Simd, const P: usize>(&mut self, s: S, first: usize) {
-        let threshold = s.splat(self.neuron.threshold as f32);
-        let decay = s.splat(self.neuron.decay as f32);
+    fn through_time<S: Simd, const P: usize>(&mut self, s: S, membrane: Membrane<S>, first: usize) {
         let mut rest = [s.splat(0.0); P];
         // SAFETY: `run` checked the cells, and callers stay below `pixels`.
         let still = unsafe { self.cells.still::<S, P>(s, first) };
@@ -132,11 +131,122 @@ impl Fire<'_> {
             };
             for p in 0..P {
                 let u = s.add(rest[p], currents[p]);
-                let fired = s.ge(u, threshold);
-                rest[p] = s.only(!fired, s.mul(u, decay));
-                self.spikes[t * self.cells.pixels + first + p] = fired;
+                let below = membrane.below(s, u);
+                rest[p] = membrane.rest(s, u, below);
+                self.spikes[t * self.cells.pixels + first + p] = !s.bits(below);
             }
         }
+    }
+}
+
+/// What becomes of a membrane potential.
+#[derive(Clone, Copy)]
+struct Membrane<S: Simd> {
+    threshold: S::V,
+    decay: S::V,
+}
+
+impl<S: Simd> Membrane<S> {
+    #[inline(always)]
+    fn new(s: S, neuron: &Neuron) -> Self {
+        Self { threshold: s.splat(neuron.threshold as f32), decay: s.splat(neuron.decay as f32) }
+    }
+
+    /// The lanes that do not fire.
+    #[inline(always)]
+    fn below(self, s: S, u: S::V) -> S::M {
+        s.not_ge(u, self.threshold)
+    }
+
+    /// What is left of a potential at the next time step.
+    #[inline(always)]
+    fn rest(self, s: S, u: S::V, below: S::M) -> S::V {
+        s.only(below, s.mul(u, self.decay))
+    }
+}
+
+/// A rule's derivatives of a potential.
+trait Slopes<S: Simd>: Copy {
+    fn membrane(self) -> Membrane<S>;
+    /// The slope of the spike, and what the next time step's gradient is multiplied by.
+    fn at(self, s: S, u: S::V) -> (S::V, S::V);
+}
+
+/// By the surrogate: the slope is 1 near the threshold.
+#[derive(Clone, Copy)]
+struct Surrogate<S: Simd, const TEMPORAL: bool, const ATTACHED: bool> {
+    membrane: Membrane<S>,
+    half_width: S::V,
+    alpha: S::V,
+    one: S::V,
+}
+
+impl<S: Simd, const TEMPORAL: bool, const ATTACHED: bool> Surrogate<S, TEMPORAL, ATTACHED> {
+    #[inline(always)]
+    fn new(s: S, neuron: &Neuron) -> Self {
+        Self {
+            membrane: Membrane::new(s, neuron),
+            half_width: s.splat(neuron.surrogate_half_width as f32),
+            alpha: s.splat(neuron.alpha as f32),
+            one: s.splat(1.0),
+        }
+    }
+}
+
+impl<S: Simd, const TEMPORAL: bool, const ATTACHED: bool> Slopes<S> for Surrogate<S, TEMPORAL, ATTACHED> {
+    #[inline(always)]
+    fn membrane(self) -> Membrane<S> {
+        self.membrane
+    }
+
+    #[inline(always)]
+    fn at(self, s: S, u: S::V) -> (S::V, S::V) {
+        let near = s.within(s.sub(u, self.membrane.threshold), self.half_width);
+        let slope = s.only(near, self.one);
+        let mut leak = s.only(self.membrane.below(s, u), self.one);
+        if ATTACHED {
+            leak = s.less(leak, near, u);
+        }
+        if TEMPORAL {
+            leak = s.fma(slope, self.alpha, leak);
+        }
+        (slope, s.mul(self.membrane.decay, leak))
+    }
+}
+
+/// By the potential at which it fired: the slope is 1 / u.
+#[derive(Clone, Copy)]
+struct Potential<S: Simd, const TEMPORAL: bool> {
+    membrane: Membrane<S>,
+    alpha: S::V,
+    one: S::V,
+}
+
+impl<S: Simd, const TEMPORAL: bool> Potential<S, TEMPORAL> {
+    #[inline(always)]
+    fn new(s: S, neuron: &Neuron) -> Self {
+        Self { membrane: Membrane::new(s, neuron), alpha: s.splat(neuron.alpha as f32), one: s.splat(1.0) }
+    }
+}
+
+impl<S: Simd, const TEMPORAL: bool> Slopes<S> for Potential<S, TEMPORAL> {
+    #[inline(always)]
+    fn membrane(self) -> Membrane<S> {
+        self.membrane
+    }
+
+    #[inline(always)]
+    fn at(self, s: S, u: S::V) -> (S::V, S::V) {
+        let Membrane { threshold, decay } = self.membrane;
+        // u is at least the threshold where it fired: nothing is divided by zero there.
+        let fired = s.ge(u, threshold);
+        let slope = s.only(fired, s.div(self.one, u));
+        let kept = if TEMPORAL {
+            s.pick(fired, s.mul(decay, s.mul(slope, self.alpha)), decay)
+        } else {
+            s.only(self.membrane.below(s, u), decay)
+        };
+        (slope, kept)
     }
 }
 
@@ -159,6 +269,29 @@ pub(in crate::cpu) struct Learn<'a> {
 pub(in crate::cpu) struct Gives<'a> {
     pub(in crate::cpu) sums: Option<Sums<'a>>,
     pub(in crate::cpu) grads: Option<Grads<'a>>,
+}
+
+impl Gives<'_> {
+    /// The places of P pixels, from `first` on.
+    ///
+    /// # Safety
+    /// [`Learn::check`] passed; the pixels lie in range.
+    #[inline(always)]
+    unsafe fn places<const P: usize>(&self, first: usize) -> [usize; P] {
+        let of = self.grads.as_ref().and_then(|grads| grads.places.of);
+        // SAFETY: the caller's.
+        std::array::from_fn(|p| of.map_or(first + p, |of| unsafe { *of.get_unchecked(first + p) } as usize))
+    }
+
+    /// Asks for places of gradients, which will be written: caches hold none of a batch's.
+    #[inline(always)]
+    fn fetch<S: Simd, const P: usize>(&self, s: S, plane: usize, places: [usize; P]) {
+        if let Some(Grads { out, places: Places { plane: size, .. }, .. }) = &self.grads {
+            for place in places {
+                s.fetch(out.as_ptr().wrapping_add((plane * size + place) * LANES));
+            }
+        }
+    }
 }
 
 /// Sums of the gradients behind a norm, from which the terms of [`Norm`] follow.
@@ -218,6 +351,30 @@ pub(in crate::cpu) enum Reach<'a> {
 
 impl Routes<'_> {
     pub(in crate::cpu) const NOWHERE: u32 = u32::MAX;
+
+    /// Where the gradients of P pixels, from `first` on, stand at the last time step, and how far behind those of the one before it.
+    /// One that comes from nowhere is a zero that stays where it is.
+    ///
+    /// # Safety
+    /// [`Learn::check`] passed; the pixels lie in range.
+    #[inline(always)]
+    unsafe fn arriving<const P: usize>(
+        &self,
+        grads: &[f32],
+        steps: usize,
+        first: usize,
+    ) -> [(*const f32, usize); P] {
+        static NOTHING: [f32; LANES] = [0.0; LANES];
+        let last = grads.as_ptr().wrapping_add(steps.saturating_sub(1) * self.step * LANES);
+        std::array::from_fn(|p| {
+            // SAFETY: the caller's.
+            let place = self.of.map_or((first + p) as u32, |of| unsafe { *of.get_unchecked(first + p) });
+            match place {
+                Self::NOWHERE => (NOTHING.as_ptr(), 0),
+                place => (last.wrapping_add(place as usize * LANES), self.step * LANES),
+            }
+        })
+    }
 }
 
 impl Kernel for Learn<'_> {
@@ -226,11 +383,14 @@ impl Kernel for Learn<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         self.check();
-        match self.neuron.rule {
-            Rule::Baseline => self.all::<S, false, false>(s),
-            Rule::Temporal => self.all::<S, false, true>(s),
-            Rule::Spatial => self.all::<S, true, false>(s),
-            Rule::Both => self.all::<S, true, true>(s),
+        let neuron = self.neuron;
+        match (neuron.rule, neuron.reset) {
+            (Rule::Baseline, Reset::Attached) => self.all(s, Surrogate::<S, false, true>::new(s, neuron)),
+            (Rule::Baseline, Reset::Detached) => self.all(s, Surrogate::<S, false, false>::new(s, neuron)),
+            (Rule::Temporal, Reset::Attached) => self.all(s, Surrogate::<S, true, true>::new(s, neuron)),
+            (Rule::Temporal, Reset::Detached) => self.all(s, Surrogate::<S, true, false>::new(s, neuron)),
+            (Rule::Spatial, _) => self.all(s, Potential::<S, false>::new(s, neuron)),
+            (Rule::Both, _) => self.all(s, Potential::<S, true>::new(s, neuron)),
         }
     }
 }
@@ -276,7 +436,7 @@ impl Learn<'_> {
     }
 
     #[inline(always)]
-    fn all<S: Simd, const SPATIAL: bool, const TEMPORAL: bool>(mut self, s: S) {
+    fn all<S: Simd>(mut self, s: S, slopes: impl Slopes<S>) {
         let planes = if self.cells.constant { 1 } else { self.cells.steps };
         if let Some(Sums { of, .. }) = &mut self.gives.sums {
             of[..planes * 2 * LANES].fill(0.0);
@@ -286,52 +446,36 @@ impl Learn<'_> {
         }
         let whole = self.cells.pixels / PIXELS * PIXELS;
         for first in (0..whole).step_by(PIXELS) {
-            self.through_time::<S, PIXELS, SPATIAL, TEMPORAL>(s, first);
+            self.through_time::<S, PIXELS>(s, slopes, first);
         }
         for first in whole..self.cells.pixels {
-            self.through_time::<S, 1, SPATIAL, TEMPORAL>(s, first);
+            self.through_time::<S, 1>(s, slopes, first);
         }
     }
 
     #[inline(always)]
-    fn through_time<S: Simd, const P: usize, const SPATIAL: bool, const TEMPORAL: bool>(
-        &mut self,
-        s: S,
-        first: usize,
-    ) {
-        let steps = self.cells.steps;
+    fn through_time<S: Simd, const P: usize>(&mut self, s: S, slopes: impl Slopes<S>, first: usize) {
+        let Cells { steps, pixels, .. } = self.cells;
+        let membrane = slopes.membrane();
         let zero = s.splat(0.0);
-        let threshold = s.splat(self.neuron.threshold as f32);
-        let decay = s.splat(self.neuron.decay as f32);
-        let half_width = s.splat(self.neuron.surrogate_half_width as f32);
-        let negative = s.splat(-self.neuron.surrogate_half_width as f32);
-        let alpha = s.splat(self.neuron.alpha as f32);
-        let one = s.splat(1.0);
-        let factor = s.splat(match self.routes.reach {
-            Reach::All(factor) => factor,
-            Reach::Lanes(_) => 1.0,
-        });
-        let attached = self.neuron.reset == Reset::Attached;
         let rectified = self.cells.affine.is_some();
-
         // SAFETY: `check` passed, and callers keep first + P within `pixels`: every place below lies in its slice.
         unsafe {
             let potentials = self.potentials.as_mut_ptr();
-            // Where each pixel's gradient stands, of its first time step; and where the current was positive.
-            let routes: [u32; P] = std::array::from_fn(|p| {
-                self.routes.of.map_or((first + p) as u32, |of| *of.get_unchecked(first + p))
-            });
-            let mut rest = [zero; P];
+            let positive = self.positive.as_mut_ptr();
+            let to = self.gives.places::<P>(first);
             let still = self.cells.still::<S, P>(s, first);
+            let mut rest = [zero; P];
             for t in 0..steps {
                 let currents = match still {
                     Some(currents) => currents,
                     None => {
                         self.cells.fetch::<S, P>(s, t, first + P);
+                        self.gives.fetch(s, t, to);
                         let currents = self.cells.currents::<S, P>(s, t, first);
                         if rectified {
                             for p in 0..P {
-                                *self.positive.get_unchecked_mut(t * P + p) = s.gt(currents[p], zero);
+                                positive.add(t * P + p).write(s.bits(s.gt(currents[p], zero)));
                             }
                         }
                         currents
@@ -339,54 +483,33 @@ impl Learn<'_> {
                 };
                 for p in 0..P {
                     let u = s.add(rest[p], currents[p]);
-                    rest[p] = s.only(!s.ge(u, threshold), s.mul(u, decay));
+                    rest[p] = membrane.rest(s, u, membrane.below(s, u));
                     s.store(potentials.add((t * P + p) * LANES), u);
                 }
             }
+            let mut arriving = self.routes.arriving::<P>(self.grads, steps, first);
             let mut later = [zero; P];
             let mut over_time = [zero; P];
             for t in (0..steps).rev() {
-                let mut grads: [S::V; P] = std::array::from_fn(|p| {
-                    if routes[p] == Routes::NOWHERE {
-                        return zero;
-                    }
-                    s.load(self.grads.as_ptr().add((t * self.routes.step + routes[p] as usize) * LANES))
-                });
+                let mut grads: [S::V; P] = std::array::from_fn(|p| s.load(arriving[p].0));
                 match self.routes.reach {
-                    Reach::All(_) => grads.iter_mut().for_each(|grad| *grad = s.mul(*grad, factor)),
+                    Reach::All(factor) => {
+                        for grad in &mut grads {
+                            *grad = s.mul(*grad, s.splat(factor));
+                        }
+                    }
                     Reach::Lanes(lanes) => {
                         for p in 0..P {
-                            let lanes = *lanes.get_unchecked(t * self.cells.pixels + first + p);
-                            grads[p] = s.only(lanes, grads[p]);
+                            let lanes = *lanes.get_unchecked(t * pixels + first + p);
+                            grads[p] = s.only(s.mask(lanes), grads[p]);
                         }
                     }
                 }
+                for (from, step) in &mut arriving {
+                    *from = from.wrapping_sub(*step);
+                }
                 for p in 0..P {
-                    let u = s.load(potentials.add((t * P + p) * LANES));
-                    let fired = s.ge(u, threshold);
-                    // The slope of the spike, and what the next time step's gradient is multiplied by.
-                    let (slope, kept);
-                    if SPATIAL {
-                        // u is at least the threshold where it fired: nothing is divided by zero there.
-                        slope = s.only(fired, s.div(one, u));
-                        kept = if TEMPORAL {
-                            s.pick(fired, s.mul(decay, s.mul(slope, alpha)), decay)
-                        } else {
-                            s.only(!fired, decay)
-                        };
-                    } else {
-                        let distance = s.sub(u, threshold);
-                        let near = s.gt(half_width, distance) & s.gt(distance, negative);
-                        slope = s.only(near, one);
-                        let mut leak = s.only(!fired, one);
-                        if attached {
-                            leak = s.sub(leak, s.only(near, u));
-                        }
-                        if TEMPORAL {
-                            leak = s.fma(slope, alpha, leak);
-                        }
-                        kept = s.mul(decay, leak);
-                    }
+                    let (slope, kept) = slopes.at(s, s.load(potentials.add((t * P + p) * LANES)));
                     later[p] = s.fma(slope, grads[p], s.mul(kept, later[p]));
                 }
                 if still.is_some() {
@@ -398,10 +521,10 @@ impl Learn<'_> {
                 let mut before = later;
                 if rectified {
                     for p in 0..P {
-                        before[p] = s.only(*self.positive.get_unchecked(t * P + p), later[p]);
+                        before[p] = s.only(s.mask(positive.add(t * P + p).read()), later[p]);
                     }
                 }
-                self.give(s, t, first, &before);
+                self.give(s, t, first, to, &before);
             }
             if let Some(currents) = still {
                 // Where the current was positive once it was at every time step.
@@ -410,17 +533,24 @@ impl Learn<'_> {
                         over_time[p] = s.only(s.gt(currents[p], zero), over_time[p]);
                     }
                 }
-                self.give(s, 0, first, &over_time);
+                self.give(s, 0, first, to, &over_time);
             }
         }
     }
 
-    /// Gives the gradients of P pixels of a plane, from `first` on.
+    /// Gives the gradients of P pixels of a plane, from `first` on, whose places are `to`.
     ///
     /// # Safety
-    /// [`Self::check`] passed; the plane and the pixels lie in range.
+    /// [`Self::check`] passed; the plane and the pixels lie in range, and so do their places.
     #[inline(always)]
-    unsafe fn give<S: Simd, const P: usize>(&mut self, s: S, plane: usize, first: usize, grads: &[S::V; P]) {
+    unsafe fn give<S: Simd, const P: usize>(
+        &mut self,
+        s: S,
+        plane: usize,
+        first: usize,
+        to: [usize; P],
+        grads: &[S::V; P],
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let x = self.cells.input.as_ptr().add(plane * self.cells.step + first * LANES);
@@ -436,10 +566,7 @@ impl Learn<'_> {
                 s.store(sums.add(LANES), weighted);
             }
             if let Some(Grads { norm, out, places }) = &mut self.gives.grads {
-                let to: [*mut f32; P] = std::array::from_fn(|p| {
-                    let place = places.of.map_or(first + p, |of| *of.get_unchecked(first + p) as usize);
-                    out.as_mut_ptr().add((plane * places.plane + place) * LANES)
-                });
+                let out = out.as_mut_ptr().add(plane * places.plane * LANES);
                 if let Some(Norm { terms, sums }) = norm {
                     let terms = Terms::load(s, terms.as_ptr().add(plane * 4 * LANES));
                     let sums = sums.as_mut_ptr().add(plane * LANES);
@@ -447,12 +574,12 @@ impl Learn<'_> {
                     for p in 0..P {
                         let grad = terms.before(s, grads[p], s.load(x.add(p * LANES)));
                         sum = s.add(sum, grad);
-                        s.store(to[p], grad);
+                        s.store(out.add(to[p] * LANES), grad);
                     }
                     s.store(sums, sum);
                 } else {
                     for p in 0..P {
-                        s.store(to[p], grads[p]);
+                        s.store(out.add(to[p] * LANES), grads[p]);
                     }
                 }
             }

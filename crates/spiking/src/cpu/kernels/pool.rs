@@ -31,7 +31,7 @@ impl Kernel for Average<'_> {
                 for i in 0..self.size {
                     let row = &self.spikes[(y * self.size + i) * self.width + x * self.size..][..self.size];
                     for spikes in row {
-                        count = s.add(count, s.only(*spikes, one));
+                        count = s.add(count, s.only(s.mask(*spikes), one));
                     }
                 }
                 let out = &mut self.out[(y * self.row + x) * LANES..][..LANES];

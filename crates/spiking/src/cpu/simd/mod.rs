@@ -141,6 +141,8 @@ pub(super) trait Kernel {
 pub(super) trait Simd: Copy {
     /// A vector.
     type V: Copy;
+    /// Lanes that a question holds for.
+    type M: Copy;
     /// Vectors that fit the registers as sums: a tile of 24 wants AVX-512.
     const MANY_REGISTERS: bool;
 
@@ -168,14 +170,27 @@ pub(super) trait Simd: Copy {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Square root.
     fn sqrt(self, a: Self::V) -> Self::V;
-    /// The lanes where a >= b, lane 0 in the lowest bit.
-    fn ge(self, a: Self::V, b: Self::V) -> u16;
+    /// The lanes where a >= b.
+    fn ge(self, a: Self::V, b: Self::V) -> Self::M;
+    /// All other lanes: where a < b, or one of them is NaN.
+    fn not_ge(self, a: Self::V, b: Self::V) -> Self::M;
     /// The lanes where a > b.
-    fn gt(self, a: Self::V, b: Self::V) -> u16;
+    fn gt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// The lanes where |a| < b.
+    fn within(self, a: Self::V, b: Self::V) -> Self::M;
+    /// Lanes as bits, lane 0 in the lowest.
+    fn bits(self, mask: Self::M) -> u16;
+    /// The lanes whose bits are set.
+    fn mask(self, bits: u16) -> Self::M;
     /// v in the lanes of `mask`, 0 in the others.
-    fn only(self, mask: u16, v: Self::V) -> Self::V;
+    fn only(self, mask: Self::M, v: Self::V) -> Self::V;
     /// a in the lanes of `mask`, b in the others.
-    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V;
+    fn pick(self, mask: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    /// a - b in the lanes of `mask`, a in the others.
+    #[inline(always)]
+    fn less(self, a: Self::V, mask: Self::M, b: Self::V) -> Self::V {
+        self.sub(a, self.only(mask, b))
+    }
     /// max(a, 0), and 0 for NaN.
     fn relu(self, a: Self::V) -> Self::V;
     /// Rows become columns: lane i of vector j to lane j of vector i.

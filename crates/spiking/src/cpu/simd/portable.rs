@@ -12,12 +12,13 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 }
 
 #[inline(always)]
-fn mask(a: [f32; LANES], b: [f32; LANES], holds: impl Fn(&f32, &f32) -> bool) -> u16 {
-    (0..LANES).fold(0, |mask, i| mask | u16::from(holds(&a[i], &b[i])) << i)
+fn mask(a: [f32; LANES], b: [f32; LANES], holds: impl Fn(f32, f32) -> bool) -> u16 {
+    (0..LANES).fold(0, |mask, i| mask | u16::from(holds(a[i], b[i])) << i)
 }
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    type M = u16;
     const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
@@ -60,11 +61,27 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn ge(self, a: Self::V, b: Self::V) -> u16 {
-        mask(a, b, f32::ge)
+        mask(a, b, |a, b| a >= b)
+    }
+    #[inline(always)]
+    fn not_ge(self, a: Self::V, b: Self::V) -> u16 {
+        !self.ge(a, b)
     }
     #[inline(always)]
     fn gt(self, a: Self::V, b: Self::V) -> u16 {
-        mask(a, b, f32::gt)
+        mask(a, b, |a, b| a > b)
+    }
+    #[inline(always)]
+    fn within(self, a: Self::V, b: Self::V) -> u16 {
+        mask(a, b, |a, b| a.abs() < b)
+    }
+    #[inline(always)]
+    fn bits(self, mask: u16) -> u16 {
+        mask
+    }
+    #[inline(always)]
+    fn mask(self, bits: u16) -> u16 {
+        bits
     }
     #[inline(always)]
     fn only(self, mask: u16, v: Self::V) -> Self::V {

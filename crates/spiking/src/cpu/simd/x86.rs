@@ -31,7 +31,7 @@ pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
 
 /// A lane-by-lane operation on both halves.
 macro_rules! halves {
-    ($name:ident, $a:ident, $b:ident) => {{
+    ($name:path, $a:ident, $b:ident) => {{
         // SAFETY: an `Avx2` exists.
         unsafe { ($name($a.0, $b.0), $name($a.1, $b.1)) }
     }};
@@ -81,6 +81,8 @@ fn transpose_eight(rows: [__m256; 8]) -> [__m256; 8] {
 
 impl Simd for Avx2 {
     type V = (__m256, __m256);
+    /// All bits of a lane are set, or none.
+    type M = (__m256, __m256);
     const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
@@ -129,32 +131,43 @@ impl Simd for Avx2 {
         unsafe { (_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) }
     }
     #[inline(always)]
-    fn ge(self, a: Self::V, b: Self::V) -> u16 {
-        // SAFETY: an `Avx2` exists.
+    fn ge(self, a: Self::V, b: Self::V) -> Self::M {
+        halves!(_mm256_cmp_ps::<_CMP_GE_OQ>, a, b)
+    }
+    #[inline(always)]
+    fn not_ge(self, a: Self::V, b: Self::V) -> Self::M {
+        halves!(_mm256_cmp_ps::<_CMP_NGE_UQ>, a, b)
+    }
+    #[inline(always)]
+    fn gt(self, a: Self::V, b: Self::V) -> Self::M {
+        halves!(_mm256_cmp_ps::<_CMP_GT_OQ>, a, b)
+    }
+    #[inline(always)]
+    fn within(self, a: Self::V, b: Self::V) -> Self::M {
+        // SAFETY: an `Avx2` exists. The sign alone is taken away.
         unsafe {
-            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a.0, b.0));
-            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a.1, b.1));
-            (low | high << 8) as u16
+            let sign = _mm256_set1_ps(-0.0);
+            let (low, high) = (_mm256_andnot_ps(sign, a.0), _mm256_andnot_ps(sign, a.1));
+            (_mm256_cmp_ps::<_CMP_LT_OQ>(low, b.0), _mm256_cmp_ps::<_CMP_LT_OQ>(high, b.1))
         }
     }
     #[inline(always)]
-    fn gt(self, a: Self::V, b: Self::V) -> u16 {
+    fn bits(self, mask: Self::M) -> u16 {
         // SAFETY: an `Avx2` exists.
-        unsafe {
-            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0));
-            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1));
-            (low | high << 8) as u16
-        }
+        unsafe { (_mm256_movemask_ps(mask.0) | _mm256_movemask_ps(mask.1) << 8) as u16 }
     }
     #[inline(always)]
-    fn only(self, mask: u16, v: Self::V) -> Self::V {
-        // SAFETY: an `Avx2` exists.
-        unsafe { (_mm256_and_ps(lanes(mask), v.0), _mm256_and_ps(lanes(mask >> 8), v.1)) }
+    fn mask(self, bits: u16) -> Self::M {
+        (lanes(bits), lanes(bits >> 8))
     }
     #[inline(always)]
-    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V {
+    fn only(self, mask: Self::M, v: Self::V) -> Self::V {
+        halves!(_mm256_and_ps, mask, v)
+    }
+    #[inline(always)]
+    fn pick(self, mask: Self::M, a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: an `Avx2` exists.
-        unsafe { (_mm256_blendv_ps(b.0, a.0, lanes(mask)), _mm256_blendv_ps(b.1, a.1, lanes(mask >> 8))) }
+        unsafe { (_mm256_blendv_ps(b.0, a.0, mask.0), _mm256_blendv_ps(b.1, a.1, mask.1)) }
     }
     #[inline(always)]
     fn relu(self, a: Self::V) -> Self::V {
@@ -198,6 +211,7 @@ impl Simd for Avx2 {
 
 impl Simd for Avx512 {
     type V = __m512;
+    type M = __mmask16;
     const MANY_REGISTERS: bool = true;
 
     #[inline(always)]
@@ -246,24 +260,47 @@ impl Simd for Avx512 {
         unsafe { _mm512_sqrt_ps(a) }
     }
     #[inline(always)]
-    fn ge(self, a: Self::V, b: Self::V) -> u16 {
+    fn ge(self, a: Self::V, b: Self::V) -> Self::M {
         // SAFETY: an `Avx512` exists.
         unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) }
     }
     #[inline(always)]
-    fn gt(self, a: Self::V, b: Self::V) -> u16 {
+    fn not_ge(self, a: Self::V, b: Self::V) -> Self::M {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_NGE_UQ>(a, b) }
+    }
+    #[inline(always)]
+    fn gt(self, a: Self::V, b: Self::V) -> Self::M {
         // SAFETY: an `Avx512` exists.
         unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
     }
     #[inline(always)]
-    fn only(self, mask: u16, v: Self::V) -> Self::V {
+    fn within(self, a: Self::V, b: Self::V) -> Self::M {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(a), b) }
+    }
+    #[inline(always)]
+    fn bits(self, mask: Self::M) -> u16 {
+        mask
+    }
+    #[inline(always)]
+    fn mask(self, bits: u16) -> Self::M {
+        bits
+    }
+    #[inline(always)]
+    fn only(self, mask: Self::M, v: Self::V) -> Self::V {
         // SAFETY: an `Avx512` exists.
         unsafe { _mm512_maskz_mov_ps(mask, v) }
     }
     #[inline(always)]
-    fn pick(self, mask: u16, a: Self::V, b: Self::V) -> Self::V {
+    fn pick(self, mask: Self::M, a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: an `Avx512` exists.
         unsafe { _mm512_mask_mov_ps(b, mask, a) }
+    }
+    #[inline(always)]
+    fn less(self, a: Self::V, mask: Self::M, b: Self::V) -> Self::V {
+        // SAFETY: an `Avx512` exists.
+        unsafe { _mm512_mask_sub_ps(a, mask, a, b) }
     }
     #[inline(always)]
     fn relu(self, a: Self::V) -> Self::V {

@@ -241,7 +241,7 @@ impl Pixels for &[u16] {
     #[inline(always)]
     unsafe fn get<S: Simd>(self, s: S, pixel: usize) -> S::V {
         // SAFETY: the caller's.
-        s.only(unsafe { *self.get_unchecked(pixel) }, s.splat(1.0))
+        s.only(s.mask(unsafe { *self.get_unchecked(pixel) }), s.splat(1.0))
     }
 }
 
