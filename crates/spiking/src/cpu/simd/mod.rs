@@ -277,6 +277,58 @@ mod tests {
         }
     }
 
+    struct Questions([f32; LANES], [f32; LANES]);
+
+    impl Kernel for Questions {
+        type Output = ([u16; 5], [[f32; LANES]; 3]);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let mut outs = [[0.0; LANES]; 3];
+            // SAFETY: 16 values in each array.
+            unsafe {
+                let (a, b) = (s.load(self.0.as_ptr()), s.load(self.1.as_ptr()));
+                let above = s.gt(a, b);
+                s.store(outs[0].as_mut_ptr(), s.only(above, a));
+                s.store(outs[1].as_mut_ptr(), s.pick(above, a, b));
+                s.store(outs[2].as_mut_ptr(), s.less(a, above, b));
+                let masks = [s.ge(a, b), s.not_ge(a, b), above, s.within(a, b), s.mask(0xa5c3)];
+                (masks.map(|mask| s.bits(mask)), outs)
+            }
+        }
+    }
+
+    /// Edges, signs and what is no number included.
+    #[test]
+    fn questions_have_the_same_answers_on_all_paths() {
+        let edges = [0.0, -0.0, 0.5, -0.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE];
+        for shift in 0..edges.len() {
+            let a: [f32; LANES] = std::array::from_fn(|i| edges[i % edges.len()]);
+            let b: [f32; LANES] = std::array::from_fn(|i| edges[(i + shift + i / edges.len()) % edges.len()]);
+            let bits = |holds: fn(f32, f32) -> bool| {
+                (0..LANES).fold(0u16, |bits, i| bits | u16::from(holds(a[i], b[i])) << i)
+            };
+            let masks = [
+                bits(|a, b| a >= b),
+                !bits(|a, b| a >= b),
+                bits(|a, b| a > b),
+                bits(|a, b| a.abs() < b),
+                0xa5c3,
+            ];
+            let of =
+                |f: fn(f32, f32) -> f32| -> [u32; LANES] { std::array::from_fn(|i| f(a[i], b[i]).to_bits()) };
+            let outs = [
+                of(|a, b| if a > b { a } else { 0.0 }),
+                of(|a, b| if a > b { a } else { b }),
+                of(|a, b| if a > b { a - b } else { a }),
+            ];
+            for path in Path::available() {
+                let found = path.run(Questions(a, b));
+                assert_eq!((found.0, found.1.map(|out| out.map(f32::to_bits))), (masks, outs), "{path}");
+            }
+        }
+    }
+
     /// Values of which no two sums in different orders are equal, or hardly any.
     #[test]
     fn lanes_are_summed_in_their_order_on_all_paths() {
