@@ -106,7 +106,7 @@ impl Kernel for FindLanes<'_> {
             // SAFETY: a row has 16 values.
             let value = unsafe { s.load(row.as_ptr()) };
             // Not "greater or less": what is no number must not vanish.
-            *lanes = !(s.bits(s.ge(value, zero)) & s.bits(s.ge(zero, value)));
+            *lanes = s.bits(s.not_ge(value, zero)) | s.bits(s.not_ge(zero, value));
         }
         behind.fill(0);
     }

@@ -102,21 +102,13 @@ impl Kernel for Unnormalise<'_> {
         let places = self.places;
         assert!(self.terms.len() >= 4 * LANES && self.sum.len() >= LANES);
         assert!(self.grads.len() >= places.plane * LANES);
-        match places.of {
-            None => assert!(pixels <= places.plane),
-            Some(of) => {
-                assert!(
-                    of.len() >= pixels && of[..pixels].iter().all(|place| (*place as usize) < places.plane)
-                );
-            }
-        }
+        places.check(pixels);
         // SAFETY: the assertions hold all places inside their slices.
         unsafe {
             let terms = Terms::load(s, self.terms.as_ptr());
             let mut total = s.splat(0.0);
             for pixel in 0..pixels {
-                let place = places.of.map_or(pixel, |of| *of.get_unchecked(pixel) as usize);
-                let to = self.grads.as_mut_ptr().add(place * LANES);
+                let to = self.grads.as_mut_ptr().add(places.at(pixel) * LANES);
                 let x = s.load(self.input.as_ptr().add(pixel * LANES));
                 let grad = terms.before(s, s.load(to), x);
                 total = s.add(total, grad);

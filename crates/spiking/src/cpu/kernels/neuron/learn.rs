@@ -28,15 +28,17 @@ pub(in crate::cpu) struct Gives<'a> {
 }
 
 impl Gives<'_> {
-    /// The places of P pixels, from `first` on.
+    /// The places of P pixels' gradients, from `first` on, if they are given.
     ///
     /// # Safety
     /// [`Learn::check`] passed; the pixels lie in range.
     #[inline(always)]
     unsafe fn places<const P: usize>(&self, first: usize) -> [usize; P] {
-        let of = self.grads.as_ref().and_then(|grads| grads.places.of);
-        // SAFETY: the caller's.
-        std::array::from_fn(|p| of.map_or(first + p, |of| unsafe { *of.get_unchecked(first + p) } as usize))
+        std::array::from_fn(|p| match &self.grads {
+            // SAFETY: the caller's.
+            Some(Grads { places, .. }) => unsafe { places.at(first + p) },
+            None => 0,
+        })
     }
 
     /// Asks for places of gradients, which will be written: caches hold none of a batch's.
@@ -82,6 +84,24 @@ pub(in crate::cpu) struct Places<'a> {
     pub(in crate::cpu) of: Option<&'a [u32]>,
     /// Pixels of a plane of `out`.
     pub(in crate::cpu) plane: usize,
+}
+
+impl Places<'_> {
+    /// Checks that so many pixels have a place each, within the plane.
+    pub(in crate::cpu::kernels) fn check(&self, pixels: usize) {
+        match self.of {
+            None => assert!(pixels <= self.plane),
+            Some(of) => assert!(lie_inside(&of[..pixels], self.plane, false)),
+        }
+    }
+
+    /// # Safety
+    /// [`Self::check`] passed for more pixels than this one's number.
+    #[inline(always)]
+    pub(in crate::cpu::kernels) unsafe fn at(&self, pixel: usize) -> usize {
+        // SAFETY: the caller's.
+        self.of.map_or(pixel, |of| unsafe { *of.get_unchecked(pixel) } as usize)
+    }
 }
 
 /// How the gradient comes back from behind a pool.
@@ -177,12 +197,8 @@ impl Learn<'_> {
             assert!(mean.len() >= planes * LANES && of.len() >= planes * 2 * LANES);
         }
         if let Some(Grads { norm, out, places, .. }) = &self.gives.grads {
-            let Places { of, plane } = *places;
-            match of {
-                None => assert!(pixels <= plane),
-                Some(of) => assert!(lie_inside(&of[..pixels], plane, false)),
-            }
-            assert!(out.len() >= planes * plane * LANES, "gradients have no room");
+            places.check(pixels);
+            assert!(out.len() >= planes * places.plane * LANES, "gradients have no room");
             if let Some(Norm { terms, sums }) = norm {
                 assert!(terms.len() >= planes * 4 * LANES && sums.len() >= planes * LANES);
             }
