@@ -41,21 +41,19 @@ impl Stimuli {
         let samples: Vec<&[f32]> = values.chunks_exact(sample).collect();
         let mut shards = Vec::new();
         for group in samples.chunks(shard.max(1)) {
-            let mut trace = Vec::with_capacity(frames);
+            let mut maps: Vec<f32> = Vec::with_capacity(frames * channels * group.len() * rows * columns);
             for frame in 0..frames {
-                let mut map: Vec<f32> = Vec::with_capacity(channels * group.len() * rows * columns);
                 for channel in 0..channels {
                     for one in group {
                         let plane = &one[(frame * channels + channel) * height * width..][..height * width];
                         for row in plane.chunks_exact(width).step_by(stride) {
-                            map.extend(row.iter().step_by(stride));
+                            maps.extend(row.iter().step_by(stride));
                         }
                     }
                 }
-                let map = Tensor::from_vec(map, (channels, group.len(), rows, columns), device)?;
-                trace.push(map.to_dtype(dtype)?);
             }
-            shards.push(Trace::new(trace));
+            let maps = Tensor::from_vec(maps, (frames, channels, group.len(), rows, columns), device)?;
+            shards.push(Trace::of_block(maps.to_dtype(dtype)?)?);
         }
         Ok(Self { shards, samples: samples.len(), time_steps })
     }

@@ -81,46 +81,58 @@ extern "C" __global__ void relu_backward(const float* grad, const float* out, fl
     if (i < values) next[i] = out[i] > 0.0f ? grad[i] : 0.0f;
 }
 
-// [9C, n*H*W]: the zero-padded map seen from each of the nine places of a 3x3 kernel. One thread a value of the map.
+// [T, 9C, n*H*W]: the zero-padded maps seen from each of the nine places of a 3x3 kernel, `step` values a time step. One thread a value of a map.
 template <typename Value>
-__device__ void all_columns(const Value* x, Value* out, uint values, uint rows, uint width) {
+__device__ void all_columns(const Value* x, Value* out, uint values, uint step, uint rows, uint width) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= values) return;
     uint column = i % width;
     uint row = i / width % rows;
+    size_t first = (size_t)(i / step) * 8 * step + i;
     for (int dy = -1; dy <= 1; ++dy) {
         for (int dx = -1; dx <= 1; ++dx) {
             bool inside = row + dy < rows && column + dx < width; // -1 wraps round to a large number
             int away = dy * (int)width + dx;
-            size_t place = (size_t)((dy + 1) * 3 + dx + 1) * values;
-            out[place + i] = inside ? x[(long long)i + away] : Value(0);
+            size_t place = (size_t)((dy + 1) * 3 + dx + 1) * step;
+            out[first + place] = inside ? x[(long long)i + away] : Value(0);
         }
     }
 }
 
-extern "C" __global__ void columns(const float* x, float* out, uint values, uint rows, uint width) {
-    all_columns(x, out, values, rows, width);
+extern "C" __global__ void columns(const float* x, float* out, uint values, uint step, uint rows, uint width) {
+    all_columns(x, out, values, step, rows, width);
 }
 
-extern "C" __global__ void spike_columns(const half_bits* x, half_bits* out, uint values, uint rows, uint width) {
-    all_columns(x, out, values, rows, width);
+extern "C" __global__ void spike_columns(const half_bits* x, half_bits* out, uint values, uint step, uint rows,
+                                         uint width) {
+    all_columns(x, out, values, step, rows, width);
 }
 
-// Three bfloat16 whose sum is the float, to the last of its 24 bits.
-extern "C" __global__ void split(const float* x, half_bits* high, half_bits* middle, half_bits* low, uint values) {
+// Three bfloat16 whose sum is the float, to the last of its 24 bits: of each time step first all low parts, then the middle ones, then the high.
+extern "C" __global__ void split(const float* x, half_bits* out, uint values, uint step) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= values) return;
+    size_t place = (size_t)(i / step) * 2 * step + i;
     float rest = x[i];
-    high[i] = to_half(rest);
-    rest -= to_float(high[i]);
-    middle[i] = to_half(rest);
-    low[i] = to_half(rest - to_float(middle[i]));
+    half_bits high = to_half(rest);
+    rest -= to_float(high);
+    half_bits middle = to_half(rest);
+    out[place] = to_half(rest - to_float(middle));
+    out[place + step] = middle;
+    out[place + 2 * (size_t)step] = high;
 }
 
-// Each row of x plus its own number.
-extern "C" __global__ void add_to_rows(const float* x, const float* add, float* out, uint values, uint row) {
+// [T, rows, row]: the sum of so many parts, in their order, and of each row's own number in `add`, if it is not null. The other arguments say how far
+// parts, rows and time steps lie from each other.
+extern "C" __global__ void sum_parts(const float* x, const float* add, float* out, uint values, uint row, uint rows, uint parts,
+                                     uint of_part, uint of_row, uint of_step) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < values) out[i] = x[i] + add[i / row];
+    if (i >= values) return;
+    uint r = i / row % rows;
+    size_t place = (size_t)(i / row / rows) * of_step + (size_t)r * of_row + i % row;
+    float sum = x[place];
+    for (uint part = 1; part < parts; ++part) sum += x[place + (size_t)part * of_part];
+    out[i] = add == 0 ? sum : sum + add[r];
 }
 
 // The maximum of each window; rows and columns that fill no window are left out. Spikes and their averages are not negative, so

@@ -1,9 +1,7 @@
 //! Compiling kernels, and starting them on tensors.
 
-use std::ffi::c_void;
 use std::sync::OnceLock;
 
-use candle_core::cuda_backend::cudarc::cublas::{result, sys};
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::cudarc::nvrtc;
 use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
@@ -33,7 +31,7 @@ pub(super) fn enabled() -> std::result::Result<bool, String> {
 
 /// The kernels of a tensor's device.
 pub(crate) struct Kernels {
-    device: CudaDevice,
+    pub(super) device: CudaDevice,
 }
 
 /// Addresses of the tensors of up to [`STEPS`] time steps.
@@ -92,11 +90,6 @@ impl Kernels {
     pub(crate) fn of_batch(shards: &[Trace]) -> Option<(Self, &Trace)> {
         let [trace] = shards else { return None };
         Some((Self::of(trace.at(0))?, trace))
-    }
-
-    /// [`Self::of_batch`], where the batch is of spikes.
-    pub(crate) fn of_spikes(shards: &[Trace]) -> Option<(Self, &Trace)> {
-        Self::of_batch(shards).filter(|(_, trace)| trace.at(0).dtype() == SPIKES)
     }
 
     /// A tensor whose values a kernel is about to write, all of them.
@@ -174,7 +167,7 @@ impl Kernels {
     }
 
     /// Where the values of a tensor begin.
-    fn address(&self, tensor: &Tensor) -> Result<u64> {
+    pub(super) fn address(&self, tensor: &Tensor) -> Result<u64> {
         let (storage, layout) = tensor.storage_and_layout();
         let here = tensor.device().as_cuda_device().is_ok_and(|device| device.id() == self.device.id());
         let (Storage::Cuda(storage), true) = (&*storage, here) else {
@@ -190,78 +183,9 @@ impl Kernels {
         };
         Ok(address + (tensor.dtype().size_in_bytes() * layout.start_offset()) as u64)
     }
-
-    /// `out = a b`, or `out = a b^T`, plus what is there if `add`: 32-bit floats from bfloat16, whose products are exact, and are
-    /// accumulated in 32 bits by the tensor cores.
-    ///
-    /// # Safety
-    /// Nothing else holds `out`.
-    ///
-    /// # Errors
-    /// The driver's, and an error where sizes or types do not meet.
-    pub(super) unsafe fn product(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        transposed: bool,
-        out: &Tensor,
-        add: bool,
-    ) -> Result<()> {
-        let ((rows, inner), columns) = (a.dims2()?, b.dim(usize::from(!transposed))?);
-        let types = (a.dtype(), b.dtype(), out.dtype());
-        if b.dim(usize::from(transposed))? != inner
-            || out.dims2()? != (rows, columns)
-            || types != (SPIKES, SPIKES, DType::F32)
-        {
-            return Err(refused(format!(
-                "the product of {:?} and {:?} as {:?}",
-                a.shape(),
-                b.shape(),
-                out.shape()
-            )));
-        }
-        let [a, b, out] = [self.address(a)?, self.address(b)?, self.address(out)?];
-        let [rows, inner, columns] = [rows, inner, columns]
-            .map(|size| i32::try_from(size).map_err(|_| refused(format!("{size} rows"))));
-        let (rows, inner, columns) = (rows?, inner?, columns?);
-        let (operation, b_row) = match transposed {
-            true => (sys::cublasOperation_t::CUBLAS_OP_T, inner),
-            false => (sys::cublasOperation_t::CUBLAS_OP_N, columns),
-        };
-        let (one, before) = (1f32, f32::from(u8::from(add)));
-        let blas = self.device.cublas_handle();
-        self.device.cuda_stream().context().bind_to_thread().map_err(candle_core::Error::wrap)?;
-        // SAFETY: all three are tensors without gaps of the sizes and types given, checked above, and `out` is by the caller's word
-        // nobody else's. cuBLAS counts columns first: it is given b^T and a^T, and writes out^T.
-        unsafe {
-            result::gemm_ex(
-                *blas.handle(),
-                operation,
-                sys::cublasOperation_t::CUBLAS_OP_N,
-                columns,
-                rows,
-                inner,
-                (&raw const one).cast(),
-                b as *const c_void,
-                sys::cudaDataType::CUDA_R_16BF,
-                b_row,
-                a as *const c_void,
-                sys::cudaDataType::CUDA_R_16BF,
-                inner,
-                (&raw const before).cast(),
-                out as *mut c_void,
-                sys::cudaDataType::CUDA_R_32F,
-                columns,
-                sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT,
-            )
-        }
-        .map_err(candle_core::Error::wrap)?;
-        Ok(())
-    }
 }
 
-fn refused(what: String) -> SpikingError {
+pub(super) fn refused(what: String) -> SpikingError {
     candle_core::Error::Msg(format!("no kernel takes {what}")).into()
 }
 

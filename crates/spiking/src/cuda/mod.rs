@@ -8,6 +8,7 @@ mod gpu;
 mod launch;
 mod norm;
 mod ops;
+mod products;
 
 pub(crate) use gpu::{describe, open};
 pub(crate) use launch::Kernels;

@@ -96,11 +96,11 @@ impl Kernels {
             };
         }
         let saved = SavedNorm {
-            normalised: vec![Trace::new(steps_of(&normalised)?)],
+            normalised: vec![Trace::of_block(normalised)?],
             inverse_deviation: steps_of(&inverse)?,
             count: statistics.count,
         };
-        Ok((Trace::new(steps_of(&out)?), saved))
+        Ok((Trace::of_block(out)?, saved))
     }
 
     /// `norm::apply_running` of one shard.
@@ -133,7 +133,7 @@ impl Kernels {
                 self.launch("norm_running", Grid::Rows(channels, values / channels, group.len()), &arguments)?
             };
         }
-        Ok(Trace::new(steps_of(&out)?))
+        Trace::of_block(out)
     }
 
     /// `norm::backward` of one shard: gradients of the input, of weight and of bias.
@@ -183,6 +183,6 @@ impl Kernels {
             // SAFETY: gradients, normalised values and the block hold `values` a time step, all others a number for each channel.
             unsafe { self.launch("norm_backward", Grid::Rows(channels, row, group.len()), &arguments)? };
         }
-        Ok((Trace::new(steps_of(&out)?), total_hat.sum(0)?, total.sum(0)?))
+        Ok((Trace::of_block(out)?, total_hat.sum(0)?, total.sum(0)?))
     }
 }

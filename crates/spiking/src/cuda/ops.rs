@@ -36,31 +36,18 @@ impl Kernels {
             // SAFETY: `current` holds `cells` values a time step, both blocks `cells` times `steps`, and the group ends within them.
             unsafe { self.launch("lif_forward", Grid::Each(cells), &arguments)? };
         }
-        Ok(LifTrace { potential: steps_of(&potential)?, spikes: steps_of(&spikes)? })
+        Ok(LifTrace { potential: steps_of(&potential)?, spikes: Trace::of_block(spikes)? })
     }
 
     /// `lif_backward`.
-    pub(crate) fn lif_backward(
-        &self,
-        trace: &LifTrace,
-        grads: &[Tensor],
-        neuron: &Neuron,
-    ) -> Result<Vec<Tensor>> {
-        if grads.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (potential, grads) = (without_gaps(&trace.potential)?, without_gaps(grads)?);
-        if potential.len() != grads.len() || potential[0].dims() != grads[0].dims() {
-            let what = format!(
-                "{} gradients of {:?} meet {} potentials of {:?}",
-                grads.len(),
-                grads[0].dims(),
-                potential.len(),
-                potential[0].dims()
-            );
+    pub(crate) fn lif_backward(&self, trace: &LifTrace, grads: &Trace, neuron: &Neuron) -> Result<Trace> {
+        let (potential, grads) = (without_gaps(&trace.potential)?, without_gaps(grads.tensors())?);
+        if potential[0].dims() != grads[0].dims() {
+            let what =
+                format!("gradients of {:?} meet potentials of {:?}", grads[0].dims(), potential[0].dims());
             return Err(candle_core::Error::Msg(what).into());
         }
-        let (cells, steps) = (grads[0].elem_count(), grads.len());
+        let (cells, steps) = (grads[0].elem_count(), potential.len());
         let currents = self.block(&grads[0], steps, DType::F32)?;
         let (potential, grads) = (all_steps(&potential, steps), all_steps(&grads, steps));
         let spatial = neuron.rule.adjusts_space();
@@ -88,7 +75,7 @@ impl Kernels {
             // SAFETY: potentials and gradients hold `cells` values a time step, by the check above and that of all time steps; the block `cells` times `steps`.
             unsafe { self.launch("lif_backward", Grid::Each(cells), &arguments)? };
         }
-        steps_of(&currents)
+        Trace::of_block(currents)
     }
 
     /// Backward through a rectifier.
@@ -103,68 +90,6 @@ impl Kernels {
         Ok(next)
     }
 
-    /// `conv::columns`, in the type of `x`.
-    pub(crate) fn columns(&self, x: &Tensor) -> Result<Tensor> {
-        let x = x.contiguous()?;
-        let (c, n, h, w) = x.dims4()?;
-        let values = x.elem_count();
-        let out = self.output((9 * c, n * h * w), x.dtype())?;
-        let arguments = [Argument::Tensor(&x), Argument::Tensor(&out), Whole(values), Whole(h), Whole(w)];
-        let kernel = if x.dtype() == SPIKES { "spike_columns" } else { "columns" };
-        // SAFETY: `x` holds `values`, and the output nine times as many, both of the kernel's type.
-        unsafe { self.launch(kernel, Grid::Each(values), &arguments)? };
-        Ok(out)
-    }
-
-    /// Three tensors of bfloat16 whose sum is `x`, the smallest first.
-    pub(crate) fn split(&self, x: &Tensor) -> Result<Split> {
-        let x = x.contiguous()?;
-        let values = x.elem_count();
-        let part = || self.output(x.dims(), SPIKES);
-        let parts = [part()?, part()?, part()?];
-        let arguments = [
-            Argument::Tensor(&x),
-            Argument::Tensor(&parts[2]),
-            Argument::Tensor(&parts[1]),
-            Argument::Tensor(&parts[0]),
-            Whole(values),
-        ];
-        // SAFETY: all hold `values`.
-        unsafe { self.launch("split", Grid::Each(values), &arguments)? };
-        Ok(Split(parts))
-    }
-
-    /// The matrix that was split, times spikes.
-    pub(crate) fn times_spikes(&self, matrix: &Split, spikes: &Tensor) -> Result<Tensor> {
-        let spikes = spikes.contiguous()?;
-        let out = self.output((matrix.0[0].dim(0)?, spikes.dim(1)?), DType::F32)?;
-        for (index, part) in matrix.0.iter().enumerate() {
-            // SAFETY: `out` was made here.
-            unsafe { self.product(part, &spikes, false, &out, index > 0)? };
-        }
-        Ok(out)
-    }
-
-    /// The matrix that was split, times transposed spikes, into `sum`: its first value, or on top of what is there.
-    pub(crate) fn times_transposed_spikes(
-        &self,
-        matrix: &Split,
-        spikes: &Tensor,
-        sum: Option<Tensor>,
-    ) -> Result<Tensor> {
-        let spikes = spikes.contiguous()?;
-        let there = sum.is_some();
-        let out = match sum {
-            Some(sum) => sum,
-            None => self.output((matrix.0[0].dim(0)?, spikes.dim(0)?), DType::F32)?,
-        };
-        for (index, part) in matrix.0.iter().enumerate() {
-            // SAFETY: `out` was made here, or by an earlier call of this function, and given away with `sum`.
-            unsafe { self.product(part, &spikes, true, &out, there || index > 0)? };
-        }
-        Ok(out)
-    }
-
     /// The sum of each row over all time steps; rows are counted by the first dimension.
     pub(crate) fn row_sums(&self, x: &Trace) -> Result<Tensor> {
         let x = without_gaps(x.tensors())?;
@@ -177,23 +102,6 @@ impl Kernels {
             unsafe { self.launch("row_sums", Grid::Sums(rows, group.len()), &arguments)? };
         }
         Ok(total.sum(0)?)
-    }
-
-    /// Each row of `x` plus its number in `add`: a bias. `x` has as many rows as its first dimension.
-    pub(crate) fn add_to_rows(&self, x: &Tensor, add: &Tensor) -> Result<Tensor> {
-        let (x, add) = (x.contiguous()?, add.contiguous()?);
-        let values = x.elem_count();
-        let out = self.output(x.dims(), DType::F32)?;
-        let arguments = [
-            Argument::Tensor(&x),
-            Argument::Tensor(&add),
-            Argument::Tensor(&out),
-            Whole(values),
-            Whole(values / rows(&x, &add)?),
-        ];
-        // SAFETY: `x` and the output hold `values`, and `add` a number for each row.
-        unsafe { self.launch("add_to_rows", Grid::Each(values), &arguments)? };
-        Ok(out)
     }
 
     /// `pool::max` of spikes.
@@ -287,20 +195,6 @@ impl Kernels {
     /// Room for tensors like this one at each time step.
     pub(super) fn block(&self, like: &Tensor, steps: usize, dtype: DType) -> Result<Tensor> {
         self.output([&[steps], like.dims()].concat(), dtype)
-    }
-}
-
-/// A matrix of 32-bit floats as the sum of three of bfloat16, the smallest first.
-pub(crate) struct Split([Tensor; 3]);
-
-#[cfg(test)]
-impl Split {
-    /// What was split, again.
-    pub(crate) fn sum(&self) -> Result<Vec<f32>> {
-        let parts =
-            self.0.iter().map(|part| Ok(part.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?));
-        let parts: Vec<Vec<f32>> = parts.collect::<Result<_>>()?;
-        Ok((0..parts[0].len()).map(|i| parts[0][i] + parts[1][i] + parts[2][i]).collect())
     }
 }
 

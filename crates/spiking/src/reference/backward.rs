@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::lif::lif_backward;
 use super::pass::{Pass, Saved};
-use super::trace::{Shards, Trace, zip_shards};
+use super::trace::{Shards, Trace, zip_channels, zip_shards};
 use super::{Reference, conv, dense, norm, pool};
 use crate::{Layer, Result};
 
@@ -23,7 +23,7 @@ impl Reference {
         time_steps: usize,
     ) -> Result<BTreeMap<String, Tensor>> {
         let mut gradients = BTreeMap::new();
-        let mut grads: Shards = votes.into_iter().map(|vote| Trace(vec![vote; time_steps])).collect();
+        let mut grads: Shards = votes.into_iter().map(|vote| Trace::new(vec![vote])).collect();
         let first_trained = self
             .spec
             .layers
@@ -31,7 +31,7 @@ impl Reference {
             .position(|layer| matches!(layer, Layer::Conv { .. } | Layer::Linear { .. }));
         for (index, saved) in pass.saved.into_iter().enumerate().rev() {
             let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
-                grads.par_iter().map(|trace| trace.map(f)).collect()
+                grads.par_iter().map(|trace| trace.map_channels(f)).collect()
             };
             grads = match (self.spec.layers[index], saved) {
                 (Layer::Conv { .. }, Saved::Conv { input }) => {
@@ -42,8 +42,7 @@ impl Reference {
                     if first_trained == Some(index) {
                         break;
                     }
-                    let kernel = conv::backward_kernel(&weight)?;
-                    each(&|grad| conv::columns_times(grad, &kernel))?
+                    conv::backward_input(&grads, &weight)?
                 }
                 (Layer::BatchNorm, Saved::Norm(kept)) => {
                     let (weight, _) = self.weight_and_bias(index)?;
@@ -58,23 +57,22 @@ impl Reference {
                     grads
                         .par_iter()
                         .zip(&traces)
-                        .map(|(grad, trace)| Ok(Trace(lif_backward(trace, grad.tensors(), neuron)?)))
+                        .map(|(grad, trace)| lif_backward(trace, grad, neuron))
                         .collect::<Result<_>>()?
                 }
                 (Layer::MaxPool { size }, Saved::Pool { input, output }) => grads
                     .par_iter()
                     .zip(input.par_iter().zip(&output))
                     .map(|(grad, (input, output))| {
-                        let steps = 0..grad.tensors().len();
-                        let next =
-                            steps.map(|t| pool::max_backward(grad.at(t), input.at(t), output.at(t), size));
-                        Ok(Trace(next.collect::<Result<_>>()?))
+                        zip_channels([grad, input, output], |[grad, input, output]| {
+                            pool::max_backward(grad, input, output, size)
+                        })
                     })
                     .collect::<Result<_>>()?,
                 (Layer::AvgPool { size }, Saved::Pool { input, .. }) => {
                     zip_shards(&grads, &input, |grad, input| pool::average_backward(grad, input, size))?
                 }
-                (Layer::Flatten, Saved::Shape(shape)) => each(&|grad| dense::unflatten(grad, shape))?,
+                (Layer::Flatten, Saved::Map(map)) => each(&|grad| dense::unflatten(grad, map))?,
                 (Layer::NeuronDropout { .. }, Saved::Dropout { masks }) => dense::mask(&grads, &masks)?,
                 (Layer::Linear { .. }, Saved::Linear { input }) => {
                     let (weight, _) = self.weight_and_bias(index)?;
@@ -84,10 +82,14 @@ impl Reference {
                     if first_trained == Some(index) {
                         break;
                     }
-                    let transposed = weight.t()?.contiguous()?;
-                    each(&|grad| Ok(transposed.matmul(grad)?))?
+                    dense::linear_backward_input(&grads, &weight)?
                 }
-                (Layer::Vote { voters }, _) => each(&|grad| dense::vote_backward(grad, voters))?,
+                (Layer::Vote { voters }, _) => {
+                    let at_each_step = |votes: &Trace| {
+                        Ok(Trace::new(vec![dense::vote_backward(votes.at(0), voters)?; time_steps]))
+                    };
+                    grads.iter().map(at_each_step).collect::<Result<_>>()?
+                }
                 // A cell in analogue mode.
                 (_, _) => grads,
             };

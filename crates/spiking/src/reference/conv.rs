@@ -3,7 +3,6 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::dense::add_bias;
 use super::trace::{Shards, Trace, sum};
 use crate::Result;
 #[cfg(feature = "cuda")]
@@ -11,10 +10,6 @@ use crate::cuda::Kernels;
 
 /// `[9C, n*H*W]`: for each of the nine kernel positions, row by row, the zero-padded map seen from there.
 pub(super) fn columns(x: &Tensor) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
-    if let Some(kernels) = Kernels::of(x) {
-        return kernels.columns(x);
-    }
     let (c, n, h, w) = x.dims4()?;
     let padded = x.pad_with_zeros(3, 1, 1)?.pad_with_zeros(2, 1, 1)?;
     let views: Vec<Tensor> = (0..9)
@@ -30,33 +25,37 @@ fn forward_kernel(weight: &Tensor) -> Result<Tensor> {
 }
 
 /// Weights `[O, C, 3, 3]` as the `[C, 9O]` matrix that takes the output's gradient back to the input.
-pub(super) fn backward_kernel(weight: &Tensor) -> Result<Tensor> {
+fn backward_kernel(weight: &Tensor) -> Result<Tensor> {
     let (o, c, _, _) = weight.dims4()?;
     Ok(weight.flip(&[2, 3])?.permute((1, 2, 3, 0))?.reshape((c, 9 * o))?)
 }
 
 /// Convolution of `[C, n, H, W]` with a kernel matrix: `[O, n, H, W]`.
-pub(super) fn columns_times(x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
-    as_maps(&kernel.matmul(&columns(x)?)?, x)
-}
-
-/// `[O, n*H*W]` as `[O, n, H, W]`, the maps being of the size of these.
-fn as_maps(rows: &Tensor, like: &Tensor) -> Result<Tensor> {
-    let (_, n, h, w) = like.dims4()?;
-    Ok(rows.reshape(((), n, h, w))?)
+fn columns_times(x: &Tensor, kernel: &Tensor) -> Result<Tensor> {
+    let (_, n, h, w) = x.dims4()?;
+    Ok(kernel.matmul(&columns(x)?)?.reshape(((), n, h, w))?)
 }
 
 /// Convolution with bias.
 pub(super) fn forward(shards: &Shards, weight: &Tensor, bias: &Tensor) -> Result<Shards> {
     let kernel = forward_kernel(weight)?;
     #[cfg(feature = "cuda")]
-    if let Some((kernels, trace)) = Kernels::of_spikes(shards) {
-        let kernel = kernels.split(&kernel)?;
-        let of_map = |x: &Tensor| as_maps(&add_bias(&kernels.times_spikes(&kernel, &columns(x)?)?, bias)?, x);
-        return Ok(vec![trace.map(of_map)?]);
+    if let Some((kernels, trace)) = Kernels::of_batch(shards) {
+        return Ok(vec![kernels.convolution(trace, &kernel, Some(bias))?]);
     }
-    let of_map = |x: &Tensor| as_maps(&add_bias(&kernel.matmul(&columns(x)?)?, bias)?, x);
+    let bias = bias.reshape(((), 1, 1, 1))?;
+    let of_map = |x: &Tensor| Ok(columns_times(x, &kernel)?.broadcast_add(&bias)?);
     shards.par_iter().map(|trace| trace.map(of_map)).collect()
+}
+
+/// Gradient of the input.
+pub(super) fn backward_input(grads: &Shards, weight: &Tensor) -> Result<Shards> {
+    let kernel = backward_kernel(weight)?;
+    #[cfg(feature = "cuda")]
+    if let Some((kernels, trace)) = Kernels::of_batch(grads) {
+        return Ok(vec![kernels.convolution(trace, &kernel, None)?]);
+    }
+    grads.par_iter().map(|trace| trace.map(|grad| columns_times(grad, &kernel))).collect()
 }
 
 /// Gradients of weight and bias, summed over time and then over shards.
@@ -70,14 +69,8 @@ pub(super) fn backward_parameters(
     let (o, c, _, _) = weight.dims4()?;
     let as_weight = |sum: Tensor| sum.reshape((o, 3, 3, c))?.permute((0, 3, 1, 2))?.contiguous();
     #[cfg(feature = "cuda")]
-    if let (Some((kernels, input)), [grads]) = (Kernels::of_spikes(input), grads.as_slice()) {
-        let mut sum = None;
-        for (t, grad) in grads.tensors().iter().enumerate() {
-            let grad = kernels.split(&grad.flatten_from(1)?)?;
-            sum = Some(kernels.times_transposed_spikes(&grad, &columns(input.at(t))?, sum)?);
-        }
-        let sum = sum.ok_or_else(|| candle_core::Error::Msg("no time step".into()))?;
-        return Ok((as_weight(sum)?, kernels.row_sums(grads)?));
+    if let (Some((kernels, grads)), [input]) = (Kernels::of_batch(grads), input.as_slice()) {
+        return Ok((as_weight(kernels.convolution_weights(input, grads)?)?, kernels.row_sums(grads)?));
     }
     let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
         let grads = match input.tensors().len() {

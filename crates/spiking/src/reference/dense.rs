@@ -15,42 +15,37 @@ pub(super) fn flatten(x: &Tensor) -> Result<Tensor> {
 }
 
 /// The inverse of [`flatten`].
-pub(super) fn unflatten(x: &Tensor, [c, h, w]: [usize; 3]) -> Result<Tensor> {
+pub(super) fn unflatten(x: &Tensor, [h, w]: [usize; 2]) -> Result<Tensor> {
     let (_, n) = x.dims2()?;
-    Ok(x.reshape((c, h, w, n))?.permute((0, 3, 1, 2))?.contiguous()?)
+    Ok(x.reshape(((), h, w, n))?.permute((0, 3, 1, 2))?.contiguous()?)
 }
 
 /// `W x + b` for features `[F, n]`.
 pub(super) fn linear(shards: &Shards, weight: &Tensor, bias: &Tensor) -> Result<Shards> {
     #[cfg(feature = "cuda")]
-    if let Some((kernels, trace)) = Kernels::of_spikes(shards) {
-        let weight = kernels.split(weight)?;
-        let of_step = |x: &Tensor| add_bias(&kernels.times_spikes(&weight, x)?, bias);
-        return Ok(vec![trace.map(of_step)?]);
+    if let Some((kernels, trace)) = Kernels::of_batch(shards) {
+        return Ok(vec![kernels.linear(trace, weight, bias)?]);
     }
-    let of_step = |x: &Tensor| add_bias(&weight.matmul(x)?, bias);
+    let bias = bias.unsqueeze(1)?;
+    let of_step = |x: &Tensor| Ok(weight.matmul(x)?.broadcast_add(&bias)?);
     shards.par_iter().map(|trace| trace.map(of_step)).collect()
 }
 
-/// Each row of `[F, n]` plus its number in `[F]`.
-pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+/// Gradient of the input.
+pub(super) fn linear_backward_input(grads: &Shards, weight: &Tensor) -> Result<Shards> {
     #[cfg(feature = "cuda")]
-    if let Some(kernels) = Kernels::of(x) {
-        return kernels.add_to_rows(x, bias);
+    if let Some((kernels, trace)) = Kernels::of_batch(grads) {
+        return Ok(vec![kernels.linear_back(trace, weight)?]);
     }
-    Ok(x.broadcast_add(&bias.unsqueeze(1)?)?)
+    let transposed = weight.t()?.contiguous()?;
+    grads.par_iter().map(|trace| trace.map(|grad| Ok(transposed.matmul(grad)?))).collect()
 }
 
 /// Gradients of weight and bias, summed over time and then over shards.
 pub(super) fn linear_backward_parameters(input: &Shards, grads: &Shards) -> Result<(Tensor, Tensor)> {
     #[cfg(feature = "cuda")]
-    if let (Some((kernels, input)), [grads]) = (Kernels::of_spikes(input), grads.as_slice()) {
-        // Time side by side: weights can be larger than what meets them, and are written once.
-        let steps = 0..grads.tensors().len();
-        let input: Vec<Tensor> = steps.map(|t| input.at(t).clone()).collect();
-        let side_by_side = kernels.split(&Tensor::cat(grads.tensors(), 1)?)?;
-        let weight = kernels.times_transposed_spikes(&side_by_side, &Tensor::cat(&input, 1)?, None)?;
-        return Ok((weight, kernels.row_sums(grads)?));
+    if let (Some((kernels, grads)), [input]) = (Kernels::of_batch(grads), input.as_slice()) {
+        return Ok((kernels.linear_weights(input, grads)?, kernels.row_sums(grads)?));
     }
     let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
         let steps = grads.tensors();
@@ -87,7 +82,8 @@ pub(super) fn dropout_masks(
 
 /// Each shard times its mask.
 pub(super) fn mask(shards: &Shards, masks: &[Tensor]) -> Result<Shards> {
-    shards.par_iter().zip(masks).map(|(trace, mask)| trace.map(|x| Ok((counted(x)? * mask)?))).collect()
+    let masked = |(trace, mask): (&Trace, &Tensor)| trace.map_block(|x| Ok(counted(x)?.broadcast_mul(mask)?));
+    shards.par_iter().zip(masks).map(masked).collect()
 }
 
 /// Means over groups of `voters` consecutive features: `[F, n]` to `[F / voters, n]`.

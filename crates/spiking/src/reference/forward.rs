@@ -41,7 +41,7 @@ impl Reference {
                         .par_iter()
                         .map(|trace| lif_forward(trace, steps, neuron))
                         .collect::<Result<_>>()?;
-                    let next = traces.iter().map(|trace| Trace(trace.spikes.clone())).collect();
+                    let next = traces.iter().map(|trace| trace.spikes.clone()).collect();
                     (next, Saved::Lif { traces })
                 }
                 _ => self.stateless(index, shards)?,
@@ -61,7 +61,7 @@ impl Reference {
         let mut spikes = Vec::new();
         let shards = self.run(stimuli, mode, |index, shards| {
             if let Some(cells) = self.cells_before(index).filter(|_| mode == Mode::Spiking) {
-                let counts = shards.par_iter().map(|trace| lif::count(trace.tensors()));
+                let counts = shards.par_iter().map(lif::count);
                 spikes.push((cells, counts.collect::<Result<Vec<u64>>>()?.iter().sum()));
             }
             Ok(())
@@ -97,7 +97,7 @@ impl Reference {
                 }
                 Layer::NeuronDropout { .. } => shards,
                 Layer::Lif if mode == Mode::Spiking => {
-                    let fire = |trace| Ok(Trace(lif_forward(trace, steps, &self.neuron)?.spikes));
+                    let fire = |trace| Ok(lif_forward(trace, steps, &self.neuron)?.spikes);
                     shards.par_iter().map(fire).collect::<Result<_>>()?
                 }
                 _ => self.stateless(index, shards)?.0,
@@ -111,7 +111,7 @@ impl Reference {
     fn widened(&self, index: usize, shards: Shards) -> Result<Shards> {
         let real = matches!(self.spec.layers[index], Layer::BatchNorm | Layer::Relu | Layer::Lif);
         match real || shards.len() > 1 {
-            true => shards.iter().map(|trace| trace.map(counted)).collect(),
+            true => shards.iter().map(|trace| trace.map_block(counted)).collect(),
             false => Ok(shards),
         }
     }
@@ -130,7 +130,7 @@ impl Reference {
     /// Layers that do the same in training and evaluation.
     fn stateless(&self, index: usize, shards: Shards) -> Result<(Shards, Saved)> {
         let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
-            shards.par_iter().map(|trace| trace.map(f)).collect()
+            shards.par_iter().map(|trace| trace.map_channels(f)).collect()
         };
         Ok(match self.spec.layers[index] {
             Layer::Conv { .. } => {
@@ -152,8 +152,8 @@ impl Reference {
                 (next, Saved::Pool { input: shards, output: Vec::new() })
             }
             Layer::Flatten => {
-                let (c, _, h, w) = shards[0].at(0).dims4()?;
-                (each(&dense::flatten)?, Saved::Shape([c, h, w]))
+                let (_, _, h, w) = shards[0].at(0).dims4()?;
+                (each(&dense::flatten)?, Saved::Map([h, w]))
             }
             Layer::Linear { .. } => {
                 let (weight, bias) = self.weight_and_bias(index)?;

@@ -5,8 +5,8 @@ use candle_core::{Device, Tensor};
 use rand_core::Rng;
 
 use super::lif::{LifTrace, lif_backward, lif_forward};
-use super::trace::{SPIKES, Trace, counted};
-use super::{Reference, Trainer, conv, dense, norm, pool};
+use super::trace::{SPIKES, Trace, counted, zip_channels};
+use super::{Reference, Trainer, conv, dense, lif, norm, pool};
 use crate::cuda::Kernels;
 use crate::{
     AdamW, Architecture, Engine, Gpu, Input, Mode, NetworkSpec, Neuron, Parameters, Reset, Rule, Streams,
@@ -80,14 +80,12 @@ fn every_rule_has_the_portable_operations_bits() {
                     let constant = lif_forward(&Trace::new(one), steps, &neuron).unwrap();
                     (lif_forward(&Trace::new(current), steps, &neuron).unwrap(), constant)
                 });
-                let [cpu_grads, gpu_grads] = both(&shape, steps, 2);
+                let [cpu_grads, gpu_grads] = both(&shape, steps, 2).map(Trace::new);
                 let check = |cpu: &LifTrace, gpu: &LifTrace| {
                     same(&cpu.potential, &gpu.potential);
-                    same(&cpu.spikes, &gpu.spikes);
-                    same(
-                        &lif_backward(cpu, &cpu_grads, &neuron).unwrap(),
-                        &lif_backward(gpu, &gpu_grads, &neuron).unwrap(),
-                    );
+                    same(cpu.spikes.tensors(), gpu.spikes.tensors());
+                    let cpu = lif_backward(cpu, &cpu_grads, &neuron).unwrap();
+                    same(cpu.tensors(), lif_backward(gpu, &gpu_grads, &neuron).unwrap().tensors());
                 };
                 check(&cpu.0, &gpu.0);
                 check(&cpu.1, &gpu.1);
@@ -99,12 +97,20 @@ fn every_rule_has_the_portable_operations_bits() {
 #[test]
 fn columns_biases_and_pools_have_the_portable_operations_bits() {
     for shape in [[3, 2, 5, 7], [1, 1, 1, 1], [2, 3, 9, 4]] {
-        let [cpu, gpu] = both(&shape, 1, 3).map(|x| {
+        let [cpu, gpu] = both(&shape, 3, 3).map(|x| {
             let bias = Tensor::new(&values(shape[0], 4)[..], x[0].device()).unwrap();
-            let rows = x[0].flatten_from(1).unwrap();
+            let rows = x.iter().map(|x| x.flatten_from(1).unwrap()).collect();
             let identity = Tensor::eye(shape[0], candle_core::DType::F32, x[0].device()).unwrap();
-            let shifted = dense::linear(&vec![Trace::new(vec![rows])], &identity, &bias).unwrap();
-            vec![conv::columns(&x[0]).unwrap(), shifted[0].at(0).clone()]
+            let shifted = dense::linear(&vec![Trace::new(rows)], &identity, &bias).unwrap();
+            let mut found = shifted[0].tensors().to_vec();
+            found.extend(match Kernels::of(&x[0]) {
+                Some(kernels) => {
+                    let columns = kernels.columns(&Tensor::stack(&x, 0).unwrap()).unwrap();
+                    Trace::of_block(columns).unwrap().tensors().to_vec()
+                }
+                None => x.iter().map(|x| conv::columns(x).unwrap()).collect(),
+            });
+            found
         });
         same(&cpu, &gpu);
     }
@@ -127,36 +133,68 @@ fn columns_biases_and_pools_have_the_portable_operations_bits() {
     same(&through(&cpu), &through(&gpu));
 }
 
-/// Sums of numbers on the grid are exact in any order, and so are these.
+/// Sums of numbers on the grid are exact in any order, and so are these, of spikes and of real numbers, at each time step or at all of them alike.
 #[test]
-fn products_with_spikes_are_exact() {
+fn products_are_exact() {
     let steps = 3;
     for shape in [[3, 2, 5, 7], [8, 4, 6, 6]] {
-        let [cpu, gpu] = spikes(&shape, steps, 17);
         let [cpu_grads, gpu_grads] = both(&[5, shape[1], shape[2], shape[3]], steps, 18);
-        let all = |x: Vec<Tensor>, grads: Vec<Tensor>| {
-            let device = x[0].device().clone();
-            let tensor = |shape: &[usize], seed| {
-                Tensor::from_vec(values(shape.iter().product(), seed), shape, &device).unwrap()
+        let inputs =
+            [spikes(&shape, steps, 17), spikes(&shape, 1, 17), both(&shape, steps, 17), both(&shape, 1, 17)];
+        for [cpu, gpu] in inputs {
+            let all = |x: Vec<Tensor>, grads: Vec<Tensor>| {
+                let device = x[0].device().clone();
+                let tensor = |shape: &[usize], seed| {
+                    Tensor::from_vec(values(shape.iter().product(), seed), shape, &device).unwrap()
+                };
+                let features = |x: &Tensor| dense::flatten(x).unwrap();
+                let flat = vec![Trace::new(x.iter().map(features).collect())];
+                let flat_grads = vec![Trace::new(grads.iter().map(features).collect())];
+                let inputs = shape[0] * shape[2] * shape[3];
+                let outputs = 5 * shape[2] * shape[3];
+                let (weight, bias) = (tensor(&[5, shape[0], 3, 3], 19), tensor(&[5], 20));
+                let (linear_weight, linear_bias) = (tensor(&[outputs, inputs], 21), tensor(&[outputs], 22));
+                let (shards, grads) = (vec![Trace::new(x)], vec![Trace::new(grads)]);
+                let traces = [
+                    conv::forward(&shards, &weight, &bias).unwrap(),
+                    conv::backward_input(&grads, &weight).unwrap(),
+                    dense::linear(&flat, &linear_weight, &linear_bias).unwrap(),
+                    dense::linear_backward_input(&flat_grads, &linear_weight).unwrap(),
+                ];
+                let (dw, db) = conv::backward_parameters(&shards, &grads, &weight).unwrap();
+                let (linear_dw, linear_db) = dense::linear_backward_parameters(&flat, &flat_grads).unwrap();
+                let mut found: Vec<Tensor> =
+                    traces.iter().flat_map(|shards| shards[0].tensors().to_vec()).collect();
+                found.extend([dw, db, linear_dw, linear_db]);
+                found
             };
-            let features = |x: &Tensor| dense::flatten(x).unwrap();
-            let flat = vec![Trace::new(x.iter().map(features).collect())];
-            let flat_grads = vec![Trace::new(grads.iter().map(features).collect())];
-            let inputs = shape[0] * shape[2] * shape[3];
-            let (weight, bias) = (tensor(&[5, shape[0], 3, 3], 19), tensor(&[5], 20));
-            let (shards, grads) = (vec![Trace::new(x)], vec![Trace::new(grads)]);
-            let maps = conv::forward(&shards, &weight, &bias).unwrap();
-            let (dw, db) = conv::backward_parameters(&shards, &grads, &weight).unwrap();
-            let linear = dense::linear(&flat, &tensor(&[5, inputs], 21), &bias).unwrap();
-            let (linear_dw, linear_db) = dense::linear_backward_parameters(&flat, &flat_grads).unwrap();
-            let traces = [maps, linear];
-            let mut found: Vec<Tensor> =
-                traces.iter().flat_map(|shards| shards[0].tensors().to_vec()).collect();
-            found.extend([dw, db, linear_dw, linear_db]);
-            found
-        };
-        same(&all(cpu, cpu_grads), &all(gpu, gpu_grads));
+            same(&all(cpu, cpu_grads.clone()), &all(gpu, gpu_grads.clone()));
+        }
     }
+}
+
+/// What does not look across channels gives the same for a block of all time steps as for each by itself.
+#[test]
+fn a_block_is_its_time_steps() {
+    let [_, x] = spikes(&[3, 2, 8, 8], 4, 24);
+    let [_, grads] = both(&[3, 2, 4, 4], 4, 25);
+    let [apart, block] = [false, true].map(|as_block| {
+        let trace = |tensors: &[Tensor]| match as_block {
+            true => Trace::of_block(Tensor::stack(tensors, 0).unwrap()).unwrap(),
+            false => Trace::new(tensors.to_vec()),
+        };
+        let (x, grads) = (trace(&x), trace(&grads));
+        let most = x.map_channels(|x| pool::max(x, 2)).unwrap();
+        let features = most.map_channels(dense::flatten).unwrap();
+        let back = zip_channels([&grads, &x, &most], |[grad, x, most]| pool::max_backward(grad, x, most, 2));
+        let spread = zip_channels([&grads, &x], |[grad, x]| pool::average_backward(grad, x, 2)).unwrap();
+        let maps = features.map_channels(|x| dense::unflatten(x, [4, 4])).unwrap();
+        let fired: f32 = x.tensors().iter().flat_map(flat).sum();
+        assert_eq!(lif::count(&x).unwrap(), fired as u64);
+        let traces = [most, features, back.unwrap(), spread, maps];
+        traces.iter().flat_map(|trace| trace.tensors().to_vec()).collect::<Vec<_>>()
+    });
+    same(&apart, &block);
 }
 
 /// Where the numbers are on no grid, they are split without a loss.
@@ -169,7 +207,10 @@ fn products_with_spikes_keep_all_digits() {
         let weight = Tensor::from_slice(&weights, (64, 32, 3, 3), &device).unwrap();
         let bias = Tensor::zeros(64, candle_core::DType::F32, &device).unwrap();
         if let Some(kernels) = Kernels::of(&weight) {
-            assert!(kernels.split(&weight).unwrap().sum().unwrap() == weights);
+            let parts = kernels.split(&weight.reshape((1, 64, 32 * 9)).unwrap()).unwrap();
+            let parts = parts.to_dtype(candle_core::DType::F32).unwrap().reshape((3, 64 * 32 * 9)).unwrap();
+            let parts: Vec<Vec<f32>> = parts.to_vec2().unwrap();
+            assert!((0..weights.len()).all(|i| parts[0][i] + parts[1][i] + parts[2][i] == weights[i]));
         }
         conv::forward(&vec![Trace::new(x)], &weight, &bias).unwrap()[0].at(0).clone()
     });

@@ -3,7 +3,7 @@
 //! Comparisons are spelled with `sign` and `relu`, which give exact 0 and 1 in the tensor's own type: candle's
 //! own comparisons go through bytes and back.
 
-use candle_core::{DType, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use super::trace::{Trace, counted};
 #[cfg(feature = "cuda")]
@@ -16,7 +16,7 @@ pub struct LifTrace {
     /// Membrane potential `u[t]`.
     pub potential: Vec<Tensor>,
     /// Spikes `s[t]`, 0 or 1; of a shorter type than the potential on a GPU.
-    pub spikes: Vec<Tensor>,
+    pub spikes: Trace,
 }
 
 /// Runs the cells over `steps` time steps of input current.
@@ -43,21 +43,22 @@ pub fn lif_forward(current: &Trace, steps: usize, neuron: &Neuron) -> Result<Lif
         }
         potential.push(u);
     }
-    Ok(LifTrace { potential, spikes })
+    Ok(LifTrace { potential, spikes: Trace::new(spikes) })
 }
 
 /// From the gradient of the spikes to that of the input current, `d[t]`, for all time steps.
 ///
 /// # Errors
 /// The device's.
-pub fn lif_backward(trace: &LifTrace, grads: &[Tensor], neuron: &Neuron) -> Result<Vec<Tensor>> {
+pub fn lif_backward(trace: &LifTrace, grads: &Trace, neuron: &Neuron) -> Result<Trace> {
     #[cfg(feature = "cuda")]
     if let Some(kernels) = Kernels::of(&trace.potential[0]) {
         return kernels.lif_backward(trace, grads, neuron);
     }
-    let mut currents: Vec<Tensor> = Vec::with_capacity(grads.len());
-    for t in (0..grads.len()).rev() {
-        let (u, s) = (&trace.potential[t], &trace.spikes[t]);
+    let steps = trace.potential.len();
+    let mut currents: Vec<Tensor> = Vec::with_capacity(steps);
+    for t in (0..steps).rev() {
+        let (u, s) = (&trace.potential[t], trace.spikes.at(t));
         let silent = complement(s)?;
         let spike_slope = if neuron.rule.adjusts_space() {
             // s / u, with the divisor kept from zero where nothing fired.
@@ -65,7 +66,7 @@ pub fn lif_backward(trace: &LifTrace, grads: &[Tensor], neuron: &Neuron) -> Resu
         } else {
             rectangle(u, neuron)?
         };
-        let mut d = (&spike_slope * &grads[t])?;
+        let mut d = (&spike_slope * grads.at(t))?;
         if let Some(later) = currents.last() {
             let mut leak = silent;
             if !neuron.rule.adjusts_space() && neuron.reset == Reset::Attached {
@@ -79,18 +80,19 @@ pub fn lif_backward(trace: &LifTrace, grads: &[Tensor], neuron: &Neuron) -> Resu
         currents.push(d);
     }
     currents.reverse();
-    Ok(currents)
+    Ok(Trace::new(currents))
 }
 
-/// Spikes in a trace. Summed per sample first, where a float still counts exactly.
-pub(super) fn count(spikes: &[Tensor]) -> Result<u64> {
-    let of_step = |s: &Tensor| -> Result<Tensor> {
+/// Spikes in a trace. Summed per time step and sample first, where a float still counts exactly.
+pub(super) fn count(spikes: &Trace) -> Result<u64> {
+    let samples = spikes.map_block(|s| {
         let s = counted(s)?;
-        Ok(if s.rank() == 4 { s.sum((2, 3))?.sum(0)? } else { s.sum(0)? })
-    };
-    let samples: Vec<Tensor> = spikes.iter().map(of_step).collect::<Result<_>>()?;
+        // Features have no map behind the samples.
+        let s = if s.rank() > 3 { s.sum((D::Minus2, D::Minus1))? } else { s };
+        Ok(s.sum(D::Minus2)?)
+    })?;
     // Read back once: a GPU waits each time.
-    let samples = Tensor::cat(&samples, 0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    let samples = Tensor::cat(samples.tensors(), 0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
     Ok(samples.iter().map(|n| *n as u64).sum())
 }
 

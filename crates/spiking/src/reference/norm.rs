@@ -102,7 +102,7 @@ pub(super) fn forward(
             out.push(rescaled(&hat, weight, bias)?);
             normalised.push(hat);
         }
-        Ok((Trace(out), Trace(normalised)))
+        Ok((Trace::new(out), Trace::new(normalised)))
     };
     let both: Vec<(Trace, Trace)> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
     let (out, normalised) = both.into_iter().unzip();
@@ -177,7 +177,7 @@ pub(super) fn backward(
             let of_hat = hats.at(t).broadcast_mul(slope)?.broadcast_add(shift)?;
             Ok((grad.broadcast_mul(scale)? + of_hat)?)
         });
-        Ok(Trace(next.collect::<Result<_>>()?))
+        Ok(Trace::new(next.collect::<Result<_>>()?))
     };
     let next = grads.par_iter().zip(&saved.normalised).map(of_shard).collect::<Result<_>>()?;
     let bias = sum(totals.iter().map(|(total, _)| Ok(total.clone())))?;

@@ -4,8 +4,10 @@ use candle_core::{DType, Tensor};
 
 use super::lif::LifTrace;
 use super::norm::SavedNorm;
-use super::trace::{Shards, Trace, counted};
+use super::trace::{Shards, Trace, counted, sum};
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 use crate::examine::largest;
 
 /// What a layer keeps for its backward pass.
@@ -15,7 +17,7 @@ pub(super) enum Saved {
     Relu { output: Shards },
     Lif { traces: Vec<LifTrace> },
     Pool { input: Shards, output: Shards },
-    Shape([usize; 3]),
+    Map([usize; 2]),
     Dropout { masks: Vec<Tensor> },
     Linear { input: Shards },
     Nothing,
@@ -42,10 +44,10 @@ impl Pass {
     /// The device's.
     pub fn spikes(&self, layer: usize) -> Result<Option<Tensor>> {
         let Some(Saved::Lif { traces }) = self.saved.get(layer) else { return Ok(None) };
-        let steps = (0..traces[0].spikes.len()).map(|t| {
+        let steps = (0..traces[0].spikes.tensors().len()).map(|t| {
             let shards: Vec<Tensor> = traces
                 .iter()
-                .map(|trace| Ok(counted(&trace.spikes[t])?.transpose(0, 1)?))
+                .map(|trace| Ok(counted(trace.spikes.at(t))?.transpose(0, 1)?))
                 .collect::<Result<_>>()?;
             Ok(Tensor::cat(&shards, 0)?.contiguous()?)
         });
@@ -84,11 +86,11 @@ impl Pass {
 /// The votes' mean over time, per shard.
 pub(super) fn mean_votes(shards: &[Trace], steps: usize) -> Result<Vec<Tensor>> {
     let mean = |trace: &Trace| -> Result<Tensor> {
-        let mut sum = trace.at(0).clone();
-        for t in 1..steps {
-            sum = (sum + trace.at(t))?;
+        #[cfg(feature = "cuda")]
+        if let (Some(kernels), true) = (Kernels::of(trace.at(0)), trace.tensors().len() == steps) {
+            return Ok((kernels.sum_over_time(trace)?.squeeze(0)? / steps as f64)?);
         }
-        Ok((sum / steps as f64)?)
+        Ok((sum((0..steps).map(|t| Ok(trace.at(t).clone())))? / steps as f64)?)
     };
     shards.iter().map(mean).collect()
 }

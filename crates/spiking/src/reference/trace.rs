@@ -9,28 +9,61 @@ use crate::Result;
 ///
 /// A trace of one tensor stands for the same tensor at every time step: a static image under direct encoding.
 #[derive(Debug, Clone)]
-pub struct Trace(pub(super) Vec<Tensor>);
+pub struct Trace {
+    tensors: Vec<Tensor>,
+    /// All of them as one, where they lie one behind another: what does not look across channels is then one operation for all time steps.
+    block: Option<Tensor>,
+}
 
 impl Trace {
     /// A trace of the given tensors; at least one.
     pub fn new(tensors: Vec<Tensor>) -> Self {
         debug_assert!(!tensors.is_empty());
-        Self(tensors)
+        Self { tensors, block: None }
+    }
+
+    /// The trace of a `[T, ...]` tensor, whose time steps share its memory.
+    pub(crate) fn of_block(block: Tensor) -> Result<Self> {
+        let block = block.contiguous()?;
+        let tensors = (0..block.dim(0)?).map(|t| block.get(t)).collect::<candle_core::Result<_>>()?;
+        Ok(Self { tensors, block: Some(block) })
+    }
+
+    /// The tensors as one, `[T, ...]`; copied where they do not lie one behind another.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn block(&self) -> Result<Tensor> {
+        match &self.block {
+            Some(block) => Ok(block.clone()),
+            None => Ok(Tensor::stack(&self.tensors, 0)?),
+        }
     }
 
     /// The tensor of time step `t`, from 0.
     pub fn at(&self, t: usize) -> &Tensor {
-        &self.0[t.min(self.0.len() - 1)]
+        &self.tensors[t.min(self.tensors.len() - 1)]
     }
 
     /// Tensors that are there: 1 for a constant trace.
     pub fn tensors(&self) -> &[Tensor] {
-        &self.0
+        &self.tensors
     }
 
     /// The trace with `f` applied to each tensor.
     pub(super) fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok(Self(self.0.iter().map(f).collect::<Result<_>>()?))
+        Ok(Self::new(self.tensors.iter().map(f).collect::<Result<_>>()?))
+    }
+
+    /// The trace with `f` applied to each tensor, or once to the block of all: `f` does the same whatever dimensions stand in front.
+    pub(super) fn map_block(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        match &self.block {
+            Some(block) => Self::of_block(f(block)?),
+            None => self.map(f),
+        }
+    }
+
+    /// [`zip_channels`] of one trace alone.
+    pub(super) fn map_channels(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        zip_channels([self], |[tensor]| f(tensor))
     }
 }
 
@@ -44,23 +77,37 @@ pub(super) fn counted(x: &Tensor) -> Result<Tensor> {
 
 pub(super) type Shards = Vec<Trace>;
 
-/// `f` at every time step of `left`, with the same step of `right`, for each shard.
+/// `f` at every time step of the first trace, with the same step of the others. `f` treats each channel by itself: where all are blocks, it is
+/// given all time steps at once, as channels of one tensor.
+pub(super) fn zip_channels<const N: usize>(
+    traces: [&Trace; N],
+    f: impl Fn([&Tensor; N]) -> Result<Tensor>,
+) -> Result<Trace> {
+    let steps = traces[0].tensors.len();
+    let blocks = traces.map(|trace| trace.block.as_ref().filter(|block| block.dims()[0] == steps));
+    if blocks.iter().all(Option::is_some) {
+        let channels: Vec<Tensor> =
+            blocks.iter().flatten().map(|block| Ok(block.flatten(0, 1)?)).collect::<Result<_>>()?;
+        let next = f(std::array::from_fn(|index| &channels[index]))?;
+        let shape = [&[steps, next.dim(0)? / steps], &next.dims()[1..]].concat();
+        return Trace::of_block(next.reshape(shape)?);
+    }
+    let tensors = (0..steps).map(|t| f(traces.map(|trace| trace.at(t))));
+    Ok(Trace::new(tensors.collect::<Result<_>>()?))
+}
+
+/// [`zip_channels`] for each shard.
 pub(super) fn zip_shards(
     left: &[Trace],
     right: &[Trace],
     f: impl Fn(&Tensor, &Tensor) -> Result<Tensor> + Sync,
 ) -> Result<Shards> {
-    left.par_iter()
-        .zip(right)
-        .map(|(left, right)| {
-            let steps = left.tensors().iter().enumerate();
-            Ok(Trace(steps.map(|(t, tensor)| f(tensor, right.at(t))).collect::<Result<_>>()?))
-        })
-        .collect()
+    let shards = left.par_iter().zip(right);
+    shards.map(|(left, right)| zip_channels([left, right], |[left, right]| f(left, right))).collect()
 }
 
 /// Sum of tensors in their order.
-pub(super) fn sum(tensors: impl IntoIterator<Item = Result<Tensor>>) -> Result<Tensor> {
+pub(crate) fn sum(tensors: impl IntoIterator<Item = Result<Tensor>>) -> Result<Tensor> {
     let mut tensors = tensors.into_iter();
     let first = tensors.next().unwrap_or_else(|| Err(candle_core::Error::Msg("an empty sum".into()).into()));
     tensors.try_fold(first?, |total, next| Ok((total + next?)?))
