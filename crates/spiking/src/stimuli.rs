@@ -46,6 +46,10 @@ impl Stimuli {
                 for channel in 0..channels {
                     for one in group {
                         let plane = &one[(frame * channels + channel) * height * width..][..height * width];
+                        if stride == 1 {
+                            maps.extend_from_slice(plane);
+                            continue;
+                        }
                         for row in plane.chunks_exact(width).step_by(stride) {
                             maps.extend(row.iter().step_by(stride));
                         }

@@ -6,15 +6,12 @@
 typedef unsigned int uint;
 typedef unsigned short half_bits;
 
-// From launch.rs: STEPS, time steps of one launch, whose tensors' addresses travel as an argument; SUMMING, threads of a block that sums;
-// STRETCH, values of a row that a block normalises.
+// From launch.rs: SUMMING, threads of a block that sums; OUTPUTS, output channels of a block of `few_channels`; STRETCH, values of a row that a block normalises.
+
+// `apart`: how far the time steps of a tensor lie apart, in values; 0 where one stands for all.
 
 // 1 as bfloat16.
 #define ONE 0x3f80
-
-struct Steps {
-    const float* at[STEPS];
-};
 
 __device__ float reset(float u, float threshold, float decay) {
     float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
@@ -30,17 +27,15 @@ __device__ half_bits to_half(float x) {
 
 __device__ float to_float(half_bits x) { return __uint_as_float((uint)x << 16); }
 
-// Membrane potentials and spikes of `steps` time steps; `before` holds the potentials of the step before them, or is null.
-extern "C" __global__ void lif_forward(Steps current, const float* before, float* potential, half_bits* spikes, uint cells,
+// Membrane potentials and spikes.
+extern "C" __global__ void lif_forward(const float* current, uint apart, float* potential, half_bits* spikes, uint cells,
                                        uint steps, float threshold, float decay) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= cells) return;
-    bool first = before == 0;
-    float rest = first ? 0.0f : reset(before[i], threshold, decay);
+    float rest = 0.0f;
     for (uint t = 0; t < steps; ++t) {
-        float in = current.at[t][i];
-        float u = first ? in : rest + in;
-        first = false;
+        float in = current[(size_t)t * apart + i];
+        float u = t == 0 ? in : rest + in;
         size_t place = (size_t)t * cells + i;
         potential[place] = u;
         spikes[place] = threshold - u > 0.0f ? 0 : ONE;
@@ -48,31 +43,104 @@ extern "C" __global__ void lif_forward(Steps current, const float* before, float
     }
 }
 
-// dL/dI of `steps` time steps; `later` holds that of the step behind them, or is null.
-extern "C" __global__ void lif_backward(Steps potential, Steps grads, const float* later, float* currents, uint cells,
+// A rule, as `Rule` of neuron.rs has it.
+struct Rule {
+    float threshold, decay, alpha, half_width;
+    bool adjusts_space, adjusts_time, through_reset;
+
+    // dL/dI at a time step, from the gradient of its spike and from dL/dI of the next step, if there is one.
+    __device__ float current(float u, float of_next_layer, float later, bool last) const {
+        float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
+        float s = 1.0f - silent;
+        float slope = adjusts_space ? s / (u * s + silent) : (half_width - fabsf(u - threshold) > 0.0f ? 1.0f : 0.0f);
+        float of_spike = slope * of_next_layer;
+        if (last) return of_spike;
+        float leak = silent;
+        if (through_reset) leak -= u * slope;
+        if (adjusts_time) leak += slope * alpha;
+        return of_spike + leak * later * decay;
+    }
+};
+
+// dL/dI.
+extern "C" __global__ void lif_backward(const float* potential, const float* grads, uint grads_apart, float* currents, uint cells,
                                         uint steps, float threshold, float decay, float alpha, float half_width,
                                         uint adjusts_space, uint adjusts_time, uint through_reset) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= cells) return;
-    bool last = later == 0;
-    float d = last ? 0.0f : later[i];
+    Rule rule = {threshold, decay, alpha, half_width, adjusts_space != 0, adjusts_time != 0, through_reset != 0};
+    float d = 0.0f;
     for (uint t = steps; t-- > 0;) {
-        float u = potential.at[t][i];
-        float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
-        float s = 1.0f - silent;
-        float slope = adjusts_space ? s / (u * s + silent) : (half_width - fabsf(u - threshold) > 0.0f ? 1.0f : 0.0f);
-        float of_spike = slope * grads.at[t][i];
-        if (last) {
-            d = of_spike;
-        } else {
-            float leak = silent;
-            if (through_reset) leak -= u * slope;
-            if (adjusts_time) leak += slope * alpha;
-            d = of_spike + leak * d * decay;
-        }
-        last = false;
-        currents[(size_t)t * cells + i] = d;
+        size_t place = (size_t)t * cells + i;
+        d = rule.current(potential[place], grads[(size_t)t * grads_apart + i], d, t + 1 == steps);
+        currents[place] = d;
     }
+}
+
+// Normalisation with the batch's statistics, rectifier and cells; keeps the normalised values and the inverse deviations. One thread a cell.
+extern "C" __global__ void norm_cells(const float* x, uint apart, const float* mean, const float* biased, const float* weight,
+                                      const float* bias, float* normalised, float* inverse_deviation, float* potential,
+                                      half_bits* spikes, uint cells, uint row, uint steps, float epsilon, float threshold,
+                                      float decay) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= cells) return;
+    uint c = i / row, channels = cells / row;
+    float scale = weight[c], shift = bias[c], in = 0.0f, rest = 0.0f;
+    for (uint t = 0; t < steps; ++t) {
+        size_t place = (size_t)t * cells + i;
+        if (t == 0 || apart != 0) {
+            uint of = t * channels + c;
+            float inverse = 1.0f / sqrtf(biased[of] + epsilon);
+            float hat = (x[place] - mean[of]) * inverse;
+            normalised[place] = hat;
+            if (i % row == 0) inverse_deviation[of] = inverse;
+            in = fmaxf(hat * scale + shift, 0.0f);
+        }
+        float u = t == 0 ? in : rest + in;
+        potential[place] = u;
+        spikes[place] = threshold - u > 0.0f ? 0 : ONE;
+        rest = reset(u, threshold, decay);
+    }
+}
+
+// The same with running statistics; keeps nothing.
+extern "C" __global__ void running_cells(const float* x, uint apart, const float* mean, const float* var, const float* weight,
+                                         const float* bias, half_bits* spikes, uint cells, uint row, uint steps, float epsilon,
+                                         float threshold, float decay) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= cells) return;
+    uint c = i / row;
+    float middle = mean[c], scale = weight[c] * (1.0f / sqrtf(var[c] + epsilon)), shift = bias[c], rest = 0.0f;
+    for (uint t = 0; t < steps; ++t) {
+        float in = fmaxf((x[(size_t)t * apart + i] - middle) * scale + shift, 0.0f);
+        float u = t == 0 ? in : rest + in;
+        spikes[(size_t)t * cells + i] = threshold - u > 0.0f ? 0 : ONE;
+        rest = reset(u, threshold, decay);
+    }
+}
+
+// Back through cells and rectifier: gradients of what the normalisation gives, summed over time where that is the same at each step.
+extern "C" __global__ void norm_cells_backward(const float* potential, const float* grads, uint grads_apart,
+                                               const float* normalised, uint apart, const float* weight, const float* bias,
+                                               float* out, uint cells, uint row, uint steps, float threshold, float decay,
+                                               float alpha, float half_width, uint adjusts_space, uint adjusts_time,
+                                               uint through_reset) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= cells) return;
+    Rule rule = {threshold, decay, alpha, half_width, adjusts_space != 0, adjusts_time != 0, through_reset != 0};
+    uint c = i / row;
+    float scale = weight[c], shift = bias[c], d = 0.0f, sum = 0.0f;
+    for (uint t = steps; t-- > 0;) {
+        size_t place = (size_t)t * cells + i;
+        d = rule.current(potential[place], grads[(size_t)t * grads_apart + i], d, t + 1 == steps);
+        float through = normalised[(size_t)t * apart + i] * scale + shift > 0.0f ? d : 0.0f;
+        if (apart != 0) {
+            out[place] = through;
+        } else {
+            sum += through;
+        }
+    }
+    if (apart == 0) out[i] = sum;
 }
 
 // The gradient where a rectifier let its input through.
@@ -190,26 +258,97 @@ extern "C" __global__ void spike_max_pool_backward(const float* grad, const half
     to_first_maximum(grad, x, out, windows, height, width, size);
 }
 
+// The mean of each window of spikes, as bfloat16. One thread a window.
+extern "C" __global__ void spike_average_pool(const half_bits* x, half_bits* out, uint windows, uint height, uint width,
+                                              uint size, float share) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= windows) return;
+    uint rows = height / size, columns = width / size;
+    uint column = i % columns, row = i / columns % rows, plane = i / columns / rows;
+    const half_bits* corner = x + ((size_t)plane * height + row * size) * width + column * size;
+    float sum = 0.0f;
+    for (uint y = 0; y < size; ++y) {
+        for (uint k = 0; k < size; ++k) sum += to_float(corner[y * width + k]);
+    }
+    out[i] = to_half(sum * share);
+}
+
+// Each window's gradient in equal shares; 0 where no window reaches. One thread a value of the map.
+extern "C" __global__ void average_pool_backward(const float* grad, float* out, uint values, uint height, uint width, uint size,
+                                                 float share) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= values) return;
+    uint rows = height / size, columns = width / size;
+    uint column = i % width / size, row = i / width % height / size, plane = i / width / height;
+    bool inside = row < rows && column < columns;
+    out[i] = inside ? grad[((size_t)plane * rows + row) * columns + column] * share : 0.0f;
+}
+
 // The sum over the block's threads, for all of them.
 __device__ float sum_of_block(float value) {
-    __shared__ float sums[SUMMING];
-    sums[threadIdx.x] = value;
+    __shared__ float sums[32];
+    for (uint half = 16; half > 0; half /= 2) value += __shfl_down_sync(~0u, value, half);
+    if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
     __syncthreads();
-    for (uint half = SUMMING / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-        __syncthreads();
-    }
     float total = sums[0];
+    for (uint warp = 1; warp < SUMMING / 32; ++warp) total += sums[warp];
     __syncthreads();
     return total;
 }
 
+// How many spikes each block met.
+extern "C" __global__ void count_spikes(const half_bits* x, float* counts, uint values) {
+    float count = 0.0f;
+    size_t blocks = gridDim.x;
+    for (size_t i = blockIdx.x * SUMMING + threadIdx.x; i < values; i += blocks * SUMMING) count += x[i] != 0 ? 1.0f : 0.0f;
+    count = sum_of_block(count);
+    if (threadIdx.x == 0) counts[blockIdx.x] = count;
+}
+
+// The gradient of a kernel matrix, [O, 9C], from maps of few channels: the sums over one time step's pixels in `parts` parts, each for OUTPUTS output
+// channels a block. Too few numbers come out of a product for all of the GPU to share.
+extern "C" __global__ void few_channels(const float* x, const float* grads, float* out, uint channels, uint outputs, uint pixels,
+                                        uint height, uint width, uint part) {
+    uint first = blockIdx.x * OUTPUTS, t = blockIdx.z, parts = gridDim.y;
+    uint start = blockIdx.y * part, end = min(pixels, start + part);
+    const float* grad = grads + (size_t)t * outputs * pixels;
+    for (uint c = 0; c < channels; ++c) {
+        const float* map = x + ((size_t)t * channels + c) * pixels;
+        float sums[OUTPUTS][9] = {};
+        for (uint i = start + threadIdx.x; i < end; i += SUMMING) {
+            uint column = i % width, row = i / width % height;
+            float seen[9];
+#pragma unroll
+            for (int place = 0; place < 9; ++place) {
+                int dy = place / 3 - 1, dx = place % 3 - 1;
+                bool inside = row + dy < height && column + dx < width;
+                seen[place] = inside ? map[(long long)i + dy * (int)width + dx] : 0.0f;
+            }
+#pragma unroll
+            for (uint o = 0; o < OUTPUTS; ++o) {
+                float g = first + o < outputs ? grad[(size_t)(first + o) * pixels + i] : 0.0f;
+#pragma unroll
+                for (int place = 0; place < 9; ++place) sums[o][place] += g * seen[place];
+            }
+        }
+#pragma unroll
+        for (uint o = 0; o < OUTPUTS; ++o) {
+#pragma unroll
+            for (int place = 0; place < 9; ++place) {
+                float sum = sum_of_block(sums[o][place]);
+                size_t here = ((size_t)(t * parts + blockIdx.y) * outputs + first + o) * 9 * channels;
+                if (threadIdx.x == 0 && first + o < outputs) out[here + place * channels + c] = sum;
+            }
+        }
+    }
+}
+
 // Mean and variances of each channel at each time step, over `row` values. One block a channel and time step. The mean is taken from the
 // first value on: where all are the same, it is that value to the bit.
-extern "C" __global__ void norm_statistics(Steps x, float* mean, float* biased, float* unbiased, uint row, float over_biased,
+extern "C" __global__ void norm_statistics(const float* x, float* mean, float* biased, float* unbiased, uint row, float over_biased,
                                            float over_unbiased) {
     uint c = blockIdx.x, t = blockIdx.y, place = t * gridDim.x + c;
-    const float* values = x.at[t] + (size_t)c * row;
+    const float* values = x + (size_t)place * row;
     float first = values[0], sum = 0.0f;
     for (uint i = threadIdx.x; i < row; i += SUMMING) sum += values[i] - first;
     float middle = first + sum_of_block(sum) / row;
@@ -227,49 +366,48 @@ extern "C" __global__ void norm_statistics(Steps x, float* mean, float* biased, 
 }
 
 // The running average after one more batch a time step.
-extern "C" __global__ void running_update(Steps batch, const float* running, float* out, uint channels, uint steps,
-                                          float keep, float take) {
+extern "C" __global__ void running_update(const float* batch, uint apart, const float* running, float* out, uint channels,
+                                          uint steps, float keep, float take) {
     uint c = blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= channels) return;
     float average = running[c];
-    for (uint t = 0; t < steps; ++t) average = average * keep + batch.at[t][c] * take;
+    for (uint t = 0; t < steps; ++t) average = average * keep + batch[t * apart + c] * take;
     out[c] = average;
 }
 
 // Normalises with the batch's statistics; keeps the normalised values and the inverse deviations. Blocks by stretch of a row, channel
 // and time step.
-extern "C" __global__ void norm_forward(Steps x, Steps mean, Steps biased, const float* weight, const float* bias, float* out,
-                                        float* normalised, float* inverse_deviation, uint row, float epsilon) {
-    uint c = blockIdx.y, t = blockIdx.z, channels = gridDim.y;
-    float middle = mean.at[t][c], scale = weight[c], shift = bias[c];
-    float inverse = 1.0f / sqrtf(biased.at[t][c] + epsilon);
-    size_t start = (size_t)c * row, here = (size_t)t * channels * row + start;
-    const float* in = x.at[t] + start;
+extern "C" __global__ void norm_forward(const float* x, const float* mean, const float* biased, const float* weight,
+                                        const float* bias, float* out, float* normalised, float* inverse_deviation, uint row,
+                                        float epsilon) {
+    uint c = blockIdx.y, of = blockIdx.z * gridDim.y + c;
+    float middle = mean[of], scale = weight[c], shift = bias[c];
+    float inverse = 1.0f / sqrtf(biased[of] + epsilon);
+    size_t here = (size_t)of * row;
     uint end = min(row, (blockIdx.x + 1) * STRETCH);
     for (uint i = blockIdx.x * STRETCH + threadIdx.x; i < end; i += blockDim.x) {
-        float hat = (in[i] - middle) * inverse;
+        float hat = (x[here + i] - middle) * inverse;
         out[here + i] = hat * scale + shift;
         normalised[here + i] = hat;
     }
-    if (blockIdx.x == 0 && threadIdx.x == 0) inverse_deviation[t * channels + c] = inverse;
+    if (blockIdx.x == 0 && threadIdx.x == 0) inverse_deviation[of] = inverse;
 }
 
 // Normalises with running statistics. Blocks as above.
-extern "C" __global__ void norm_running(Steps x, const float* mean, const float* var, const float* weight, const float* bias,
+extern "C" __global__ void norm_running(const float* x, const float* mean, const float* var, const float* weight, const float* bias,
                                         float* out, uint row, float epsilon) {
-    uint c = blockIdx.y, t = blockIdx.z, channels = gridDim.y;
+    uint c = blockIdx.y;
     float middle = mean[c], shift = bias[c], scale = weight[c] * (1.0f / sqrtf(var[c] + epsilon));
-    size_t start = (size_t)c * row, here = (size_t)t * channels * row + start;
-    const float* in = x.at[t] + start;
+    size_t here = ((size_t)blockIdx.z * gridDim.y + c) * row;
     uint end = min(row, (blockIdx.x + 1) * STRETCH);
     for (uint i = blockIdx.x * STRETCH + threadIdx.x; i < end; i += blockDim.x) {
-        out[here + i] = (in[i] - middle) * scale + shift;
+        out[here + i] = (x[here + i] - middle) * scale + shift;
     }
 }
 
 // Sums of rows. One block a row and time step.
-extern "C" __global__ void row_sums(Steps x, float* total, uint row) {
-    const float* values = x.at[blockIdx.y] + (size_t)blockIdx.x * row;
+extern "C" __global__ void row_sums(const float* x, float* total, uint row) {
+    const float* values = x + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * row;
     float sum = 0.0f;
     for (uint i = threadIdx.x; i < row; i += SUMMING) sum += values[i];
     sum = sum_of_block(sum);
@@ -277,10 +415,11 @@ extern "C" __global__ void row_sums(Steps x, float* total, uint row) {
 }
 
 // Sums of the gradients, and of the gradients times the normalised values. One block a channel and time step.
-extern "C" __global__ void norm_backward_sums(Steps grads, Steps normalised, float* total, float* total_hat, uint row) {
+extern "C" __global__ void norm_backward_sums(const float* grads, const float* normalised, uint apart, float* total,
+                                              float* total_hat, uint row) {
     uint c = blockIdx.x, t = blockIdx.y, place = t * gridDim.x + c;
-    const float* grad = grads.at[t] + (size_t)c * row;
-    const float* hat = normalised.at[t] + (size_t)c * row;
+    const float* grad = grads + (size_t)place * row;
+    const float* hat = normalised + (size_t)t * apart + (size_t)c * row;
     float sum = 0.0f, products = 0.0f;
     for (uint i = threadIdx.x; i < row; i += SUMMING) {
         sum += grad[i];
@@ -295,15 +434,16 @@ extern "C" __global__ void norm_backward_sums(Steps grads, Steps normalised, flo
 }
 
 // dx = scale * (g - sum(g) / n - hat * sum(g * hat) / n), written as in norm.rs. Blocks as for norm_forward.
-extern "C" __global__ void norm_backward(Steps grads, Steps normalised, Steps inverse_deviation, Steps total, Steps total_hat,
-                                         const float* weight, float* out, uint row, float minus_share) {
-    uint c = blockIdx.y, t = blockIdx.z;
-    float scale = weight[c] * inverse_deviation.at[t][c];
+extern "C" __global__ void norm_backward(const float* grads, const float* normalised, uint apart, const float* inverse_deviation,
+                                         uint channels_apart, const float* total, const float* total_hat, const float* weight,
+                                         float* out, uint row, float minus_share) {
+    uint c = blockIdx.y, t = blockIdx.z, of = t * gridDim.y + c;
+    float scale = weight[c] * inverse_deviation[t * channels_apart + c];
     float share = scale * minus_share;
-    float slope = share * total_hat.at[t][c], shift = share * total.at[t][c];
-    size_t start = (size_t)c * row, here = (size_t)t * gridDim.y * row + start;
-    const float* grad = grads.at[t] + start;
-    const float* hat = normalised.at[t] + start;
+    float slope = share * total_hat[of], shift = share * total[of];
+    size_t here = (size_t)of * row;
+    const float* grad = grads + here;
+    const float* hat = normalised + (size_t)t * apart + (size_t)c * row;
     uint end = min(row, (blockIdx.x + 1) * STRETCH);
     for (uint i = blockIdx.x * STRETCH + threadIdx.x; i < end; i += blockDim.x) {
         float of_hat = hat[i] * slope + shift;

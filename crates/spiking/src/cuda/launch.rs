@@ -2,17 +2,17 @@
 
 use std::sync::OnceLock;
 
-use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::cudarc::nvrtc;
 use candle_core::{CudaDevice, DType, Device, Shape, Storage, Tensor};
 
 use crate::reference::trace::{SPIKES, Trace};
 use crate::{Result, SpikingError};
 
-/// Time steps of one launch. kernels.cu is compiled with this number and the next two.
-pub(super) const STEPS: usize = 64;
-/// Threads of a block in kernels that sum.
+/// Threads of a block in kernels that sum. kernels.cu is compiled with this number and the next two.
 const SUMMING: u32 = 512;
+/// Output channels of a block of `few_channels`.
+pub(super) const OUTPUTS: usize = 4;
 /// Values of a row that a block normalises.
 const STRETCH: u32 = 2048;
 /// Threads of a block elsewhere.
@@ -34,24 +34,12 @@ pub(crate) struct Kernels {
     pub(super) device: CudaDevice,
 }
 
-/// Addresses of the tensors of up to [`STEPS`] time steps.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Steps([u64; STEPS]);
-
-// SAFETY: an array of addresses, laid out as `struct Steps` of kernels.cu.
-unsafe impl DeviceRepr for Steps {}
-
 /// What a kernel is given, in the order of its parameters.
 pub(super) enum Argument<'a> {
     /// A tensor without gaps.
     Tensor(&'a Tensor),
-    /// A tensor from this value on.
-    From(&'a Tensor, usize),
     /// A null pointer.
     Nothing,
-    /// A tensor for each time step.
-    Steps(&'a [&'a Tensor]),
     Whole(usize),
     Real(f64),
 }
@@ -61,8 +49,8 @@ pub(super) enum Argument<'a> {
 pub(super) enum Grid {
     /// A thread for each of so many values.
     Each(usize),
-    /// A block for each of so many sums, at each of so many time steps.
-    Sums(usize, usize),
+    /// A block for each of so many sums.
+    Sums([usize; 3]),
     /// Blocks for each of so many rows, of so many values each, at each of so many time steps.
     Rows(usize, usize, usize),
 }
@@ -70,7 +58,6 @@ pub(super) enum Grid {
 /// An [`Argument`] as the driver takes it.
 enum Passed {
     Address(u64),
-    Steps(Box<Steps>),
     Whole(u32),
     Real(f32),
 }
@@ -105,8 +92,7 @@ impl Kernels {
     /// and what it writes to is an output that nothing else holds.
     ///
     /// # Errors
-    /// The driver's or the compiler's, and an error where a tensor has gaps or another device, or time steps are not of one length and of
-    /// 32-bit floats.
+    /// The driver's or the compiler's, and an error where a tensor has gaps or another device.
     pub(super) unsafe fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         let function = self.device.get_or_load_custom_func(kernel, "bpsta", compiled()?)?;
         let passed: Vec<Passed> =
@@ -115,14 +101,13 @@ impl Kernels {
         for argument in &passed {
             match argument {
                 Passed::Address(address) => builder.arg(address),
-                Passed::Steps(steps) => builder.arg(&**steps),
                 Passed::Whole(number) => builder.arg(number),
                 Passed::Real(number) => builder.arg(number),
             };
         }
         let (grid_dim, threads) = match grid {
             Grid::Each(values) => ((whole(values)?.div_ceil(THREADS), 1, 1), THREADS),
-            Grid::Sums(sums, steps) => ((whole(sums)?, whole(steps)?, 1), SUMMING),
+            Grid::Sums([x, y, z]) => ((whole(x)?, whole(y)?, whole(z)?), SUMMING),
             Grid::Rows(rows, values, steps) => {
                 ((whole(values)?.div_ceil(STRETCH), whole(rows)?, whole(steps)?), THREADS)
             }
@@ -136,31 +121,7 @@ impl Kernels {
     fn passed(&self, argument: &Argument<'_>) -> Result<Passed> {
         Ok(match *argument {
             Argument::Tensor(tensor) => Passed::Address(self.address(tensor)?),
-            Argument::From(tensor, value) => {
-                Passed::Address(self.address(tensor)? + (tensor.dtype().size_in_bytes() * value) as u64)
-            }
             Argument::Nothing => Passed::Address(0),
-            Argument::Steps(tensors) => {
-                let mut steps = Steps([0; STEPS]);
-                if tensors.len() > STEPS {
-                    return Err(refused(format!("{} time steps in one launch", tensors.len())));
-                }
-                let alike = |tensor: &&&Tensor| {
-                    tensor.dtype() == DType::F32 && tensor.elem_count() == tensors[0].elem_count()
-                };
-                if let Some(other) = tensors.iter().find(|tensor| !alike(tensor)) {
-                    return Err(refused(format!(
-                        "a time step of {:?} {:?} beside one of {:?}",
-                        other.dtype(),
-                        other.shape(),
-                        tensors[0].shape()
-                    )));
-                }
-                for (step, tensor) in steps.0.iter_mut().zip(tensors) {
-                    *step = self.address(tensor)?;
-                }
-                Passed::Steps(Box::new(steps))
-            }
             Argument::Whole(number) => Passed::Whole(whole(number)?),
             Argument::Real(number) => Passed::Real(number as f32),
         })
@@ -198,7 +159,7 @@ fn whole(number: usize) -> Result<u32> {
 fn compiled() -> Result<&'static str> {
     static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compile = || {
-        let numbers = [("STEPS", STEPS), ("SUMMING", SUMMING as usize), ("STRETCH", STRETCH as usize)];
+        let numbers = [("SUMMING", SUMMING as usize), ("OUTPUTS", OUTPUTS), ("STRETCH", STRETCH as usize)];
         let options = nvrtc::CompileOptions {
             fmad: Some(false),
             options: numbers.map(|(name, number)| format!("-D{name}={number}")).to_vec(),

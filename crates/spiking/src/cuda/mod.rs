@@ -3,6 +3,7 @@
 //!
 //! `BPSTA_CUDA=portable` turns them off, for measuring and checking: the GPU then runs the portable operations.
 
+mod cells;
 mod gpu;
 #[allow(unsafe_code, reason = "starts kernels on addresses of the GPU's memory")]
 mod launch;

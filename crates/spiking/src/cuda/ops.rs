@@ -1,83 +1,19 @@
-//! The operations but for normalisation, each beside its portable twin's name. Every output here is written whole by the kernel behind it.
+//! The operations but for products, cells and normalisation, each beside its portable twin's name. Every output here is written whole by the kernel behind it.
 #![allow(unsafe_code, reason = "starts kernels, with the arguments that kernels.cu names")]
 
 use candle_core::{DType, Tensor};
 
 use super::Kernels;
-use super::launch::{Argument, Grid, STEPS};
+use super::launch::{Argument, Grid, refused};
+use crate::Result;
 use crate::optimizer::{BETA1, BETA2, EPSILON, Shared};
-use crate::reference::lif::LifTrace;
 use crate::reference::trace::{SPIKES, Trace};
-use crate::{Neuron, Reset, Result};
-use Argument::{From, Nothing, Real, Whole};
+use Argument::{Nothing, Real, Whole};
+
+/// Blocks that count spikes.
+const COUNTERS: usize = 1024;
 
 impl Kernels {
-    /// `lif_forward`.
-    pub(crate) fn lif_forward(&self, current: &Trace, steps: usize, neuron: &Neuron) -> Result<LifTrace> {
-        let current = without_gaps(current.tensors())?;
-        let cells = current[0].elem_count();
-        let potential = self.block(&current[0], steps, DType::F32)?;
-        let spikes = self.block(&current[0], steps, SPIKES)?;
-        for (start, group) in groups(&all_steps(&current, steps)) {
-            let before = match start {
-                0 => Nothing,
-                _ => From(&potential, (start - 1) * cells),
-            };
-            let arguments = [
-                Argument::Steps(group),
-                before,
-                From(&potential, start * cells),
-                From(&spikes, start * cells),
-                Whole(cells),
-                Whole(group.len()),
-                Real(neuron.threshold),
-                Real(neuron.decay),
-            ];
-            // SAFETY: `current` holds `cells` values a time step, both blocks `cells` times `steps`, and the group ends within them.
-            unsafe { self.launch("lif_forward", Grid::Each(cells), &arguments)? };
-        }
-        Ok(LifTrace { potential: steps_of(&potential)?, spikes: Trace::of_block(spikes)? })
-    }
-
-    /// `lif_backward`.
-    pub(crate) fn lif_backward(&self, trace: &LifTrace, grads: &Trace, neuron: &Neuron) -> Result<Trace> {
-        let (potential, grads) = (without_gaps(&trace.potential)?, without_gaps(grads.tensors())?);
-        if potential[0].dims() != grads[0].dims() {
-            let what =
-                format!("gradients of {:?} meet potentials of {:?}", grads[0].dims(), potential[0].dims());
-            return Err(candle_core::Error::Msg(what).into());
-        }
-        let (cells, steps) = (grads[0].elem_count(), potential.len());
-        let currents = self.block(&grads[0], steps, DType::F32)?;
-        let (potential, grads) = (all_steps(&potential, steps), all_steps(&grads, steps));
-        let spatial = neuron.rule.adjusts_space();
-        for (start, group) in groups(&grads).rev() {
-            let end = start + group.len();
-            let later = match end == steps {
-                true => Nothing,
-                false => From(&currents, end * cells),
-            };
-            let arguments = [
-                Argument::Steps(&potential[start..end]),
-                Argument::Steps(group),
-                later,
-                From(&currents, start * cells),
-                Whole(cells),
-                Whole(group.len()),
-                Real(neuron.threshold),
-                Real(neuron.decay),
-                Real(neuron.alpha),
-                Real(neuron.surrogate_half_width),
-                Whole(usize::from(spatial)),
-                Whole(usize::from(neuron.rule.adjusts_time())),
-                Whole(usize::from(!spatial && neuron.reset == Reset::Attached)),
-            ];
-            // SAFETY: potentials and gradients hold `cells` values a time step, by the check above and that of all time steps; the block `cells` times `steps`.
-            unsafe { self.launch("lif_backward", Grid::Each(cells), &arguments)? };
-        }
-        Trace::of_block(currents)
-    }
-
     /// Backward through a rectifier.
     pub(crate) fn relu_backward(&self, grad: &Tensor, output: &Tensor) -> Result<Tensor> {
         let (grad, output) = (grad.contiguous()?, output.contiguous()?);
@@ -92,16 +28,24 @@ impl Kernels {
 
     /// The sum of each row over all time steps; rows are counted by the first dimension.
     pub(crate) fn row_sums(&self, x: &Trace) -> Result<Tensor> {
-        let x = without_gaps(x.tensors())?;
-        let (rows, steps) = (x[0].dim(0)?, x.len());
+        let x = x.block()?;
+        let (steps, rows) = (x.dim(0)?, x.dim(1)?);
         let total = self.output((steps, rows), DType::F32)?;
-        for (start, group) in groups(&all_steps(&x, steps)) {
-            let arguments =
-                [Argument::Steps(group), From(&total, start * rows), Whole(x[0].elem_count() / rows)];
-            // SAFETY: `x` holds `rows` rows a time step, and the output a number for each of them at each time step.
-            unsafe { self.launch("row_sums", Grid::Sums(rows, group.len()), &arguments)? };
-        }
-        Ok(total.sum(0)?)
+        let arguments =
+            [Argument::Tensor(&x), Argument::Tensor(&total), Whole(x.elem_count() / (steps * rows))];
+        // SAFETY: `x` holds `rows` rows a time step, and the output a number for each of them at each time step.
+        unsafe { self.launch("row_sums", Grid::Sums([rows, steps, 1]), &arguments)? };
+        self.sum_over_steps(&total)
+    }
+
+    /// How many spikes there are, in sums of which each is exact.
+    pub(crate) fn count_spikes(&self, x: &Trace) -> Result<Tensor> {
+        let x = x.block()?;
+        let counts = self.output(COUNTERS, DType::F32)?;
+        let arguments = [Argument::Tensor(&x), Argument::Tensor(&counts), Whole(x.elem_count())];
+        // SAFETY: `x` holds so many values, and the output a number for each block.
+        unsafe { self.launch("count_spikes", Grid::Sums([COUNTERS, 1, 1]), &arguments)? };
+        Ok(counts)
     }
 
     /// `pool::max` of spikes.
@@ -114,6 +58,54 @@ impl Kernels {
             [Argument::Tensor(&x), Argument::Tensor(&out), Whole(windows), Whole(h), Whole(w), Whole(size)];
         // SAFETY: `x` holds maps of `h` by `w`, and the output a value for each window of `size` that fits into them.
         unsafe { self.launch("spike_max_pool", Grid::Each(windows), &arguments)? };
+        Ok(out)
+    }
+
+    /// `pool::average` of spikes whose averages are exact.
+    pub(crate) fn spike_average_pool(&self, x: &Tensor, size: usize) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        let (c, n, h, w) = x.dims4()?;
+        let out = self.output((c, n, h / size, w / size), SPIKES)?;
+        let windows = out.elem_count();
+        let arguments = [
+            Argument::Tensor(&x),
+            Argument::Tensor(&out),
+            Whole(windows),
+            Whole(h),
+            Whole(w),
+            Whole(size),
+            Real(1.0 / (size * size) as f64),
+        ];
+        // SAFETY: `x` holds maps of `h` by `w`, and the output a value for each window of `size` that fits into them.
+        unsafe { self.launch("spike_average_pool", Grid::Each(windows), &arguments)? };
+        Ok(out)
+    }
+
+    /// `pool::average_backward`, to maps of `h` by `w`.
+    pub(crate) fn average_pool_backward(
+        &self,
+        grad: &Tensor,
+        [h, w]: [usize; 2],
+        size: usize,
+    ) -> Result<Tensor> {
+        let grad = grad.contiguous()?;
+        let (c, n, rows, columns) = grad.dims4()?;
+        if (rows, columns) != (h / size, w / size) {
+            return Err(refused(format!("windows of {size} that make {rows}x{columns} of {h}x{w}")));
+        }
+        let out = self.output((c, n, h, w), DType::F32)?;
+        let values = out.elem_count();
+        let arguments = [
+            Argument::Tensor(&grad),
+            Argument::Tensor(&out),
+            Whole(values),
+            Whole(h),
+            Whole(w),
+            Whole(size),
+            Real(1.0 / (size * size) as f64),
+        ];
+        // SAFETY: the output holds maps of `h` by `w`, `grad` a value for each window of `size` that fits into them.
+        unsafe { self.launch("average_pool_backward", Grid::Each(values), &arguments)? };
         Ok(out)
     }
 
@@ -191,39 +183,12 @@ impl Kernels {
         unsafe { self.launch("adamw", Grid::Each(values), &arguments)? };
         Ok(next)
     }
-
-    /// Room for tensors like this one at each time step.
-    pub(super) fn block(&self, like: &Tensor, steps: usize, dtype: DType) -> Result<Tensor> {
-        self.output([&[steps], like.dims()].concat(), dtype)
-    }
 }
 
-/// The tensors of a block, time step by time step; they share its memory.
-pub(super) fn steps_of(block: &Tensor) -> Result<Vec<Tensor>> {
-    (0..block.dim(0)?).map(|t| Ok(block.get(t)?)).collect()
-}
-
-pub(super) fn without_gaps(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
-    tensors.iter().map(|tensor| Ok(tensor.contiguous()?)).collect()
-}
-
-/// A tensor for each time step, where one may stand for all.
-pub(super) fn all_steps(tensors: &[Tensor], steps: usize) -> Vec<&Tensor> {
-    (0..steps).map(|t| &tensors[t.min(tensors.len() - 1)]).collect()
-}
-
-/// Time steps as launches take them, each group with its first step.
-pub(super) fn groups<'a>(
-    tensors: &'a [&'a Tensor],
-) -> impl DoubleEndedIterator<Item = (usize, &'a [&'a Tensor])> + use<'a> {
-    tensors.chunks(STEPS).enumerate().map(|(group, tensors)| (group * STEPS, tensors))
-}
-
-/// Rows of `x`, one for each value of `of`.
-pub(super) fn rows(x: &Tensor, of: &Tensor) -> Result<usize> {
-    let rows = of.elem_count();
-    match x.dim(0)? == rows {
-        true => Ok(rows),
-        false => Err(candle_core::Error::Msg(format!("{:?} meets {rows} numbers", x.dims())).into()),
-    }
+/// A trace as one tensor without gaps, and how far its time steps lie apart, in values: nowhere, where one stands for all.
+pub(super) fn steps_apart(trace: &Trace) -> Result<(Tensor, usize)> {
+    let block = trace.block()?;
+    let steps = block.dim(0)?;
+    let apart = if steps == 1 { 0 } else { block.elem_count() / steps };
+    Ok((block, apart))
 }

@@ -11,14 +11,19 @@ use candle_core::cuda_backend::cudarc::cublas::{result, sys};
 use candle_core::{DType, Tensor};
 
 use super::Kernels;
-use super::launch::{Argument, Grid, refused};
+use super::launch::{Argument, Grid, OUTPUTS, refused};
 use crate::Result;
 use crate::reference::trace::{SPIKES, Trace, sum};
-use Argument::{From, Nothing, Whole};
+use Argument::{Nothing, Whole};
 use Side::{AsItLies, Turned};
 
 /// Bytes that the columns of a convolution may take at once, or what comes of them; a time step at least is laid out.
 const LAID_OUT: usize = 256 << 20;
+
+/// Channels of real maps, at most, whose weights' gradient is no matrix product.
+const FEW_CHANNELS: usize = 4;
+/// Pixels that a block sums there.
+const PART: usize = 8192;
 
 /// A factor of a product: a matrix, which stands for all time steps, or one for each.
 #[derive(Clone, Copy)]
@@ -87,6 +92,9 @@ impl Kernels {
         let (steps, channels, n, h, w) = x.dims5()?;
         let (outputs, pixels) = (grads.dim(1)?, n * h * w);
         let grads = grads.reshape((steps, outputs, pixels))?;
+        if x.dtype() != SPIKES && channels <= FEW_CHANNELS {
+            return self.weights_of_few_channels(&x, &grads);
+        }
         let mut sums = Vec::new();
         for (first, group) in groups(steps, &x, 3 * 4 * outputs * 9 * channels)? {
             let columns = self.columns(&x.narrow(0, first, group)?)?;
@@ -101,6 +109,29 @@ impl Kernels {
             sums.push(sum);
         }
         sum(sums.into_iter().map(Ok))
+    }
+
+    /// [`Self::convolution_weights`] of maps `[T, C, n, H, W]` of few channels, from gradients `[T, O, n*H*W]`.
+    fn weights_of_few_channels(&self, x: &Tensor, grads: &Tensor) -> Result<Tensor> {
+        let (steps, channels, n, h, w) = x.dims5()?;
+        let (outputs, pixels) = (grads.dim(1)?, n * h * w);
+        let parts = pixels.div_ceil(PART);
+        let sums = self.output((steps * parts, outputs, 9 * channels), DType::F32)?;
+        let arguments = [
+            Argument::Tensor(x),
+            Argument::Tensor(grads),
+            Argument::Tensor(&sums),
+            Whole(channels),
+            Whole(outputs),
+            Whole(pixels),
+            Whole(h),
+            Whole(w),
+            Whole(PART),
+        ];
+        let grid = Grid::Sums([outputs.div_ceil(OUTPUTS), parts, steps]);
+        // SAFETY: maps and gradients hold `pixels` a channel at each time step, and the sums a kernel matrix for each part of them.
+        unsafe { self.launch("few_channels", grid, &arguments)? };
+        self.sum_over_steps(&sums)
     }
 
     /// `W x + b`: `[T, F, n]`.
@@ -140,22 +171,19 @@ impl Kernels {
         Ok(out)
     }
 
-    /// The sum of a trace's tensors in their order, as a block of one time step.
-    pub(crate) fn sum_over_time(&self, trace: &Trace) -> Result<Tensor> {
-        let block = trace.block()?;
-        let one = trace.at(0);
-        let out = self.output([&[1], one.dims()].concat(), DType::F32)?;
+    /// The sum of a block over its time steps, in their order.
+    pub(crate) fn sum_over_steps(&self, block: &Tensor) -> Result<Tensor> {
+        let (steps, block) = (block.dim(0)?, block.contiguous()?);
+        let out = self.output(&block.dims()[1..], DType::F32)?;
         // SAFETY: `out` was made here.
-        unsafe {
-            self.sum_parts(&block, &Parts::whole(one.elem_count(), trace.tensors().len()), None, &out)?
-        };
+        unsafe { self.sum_parts(&block, &Parts::whole(out.elem_count(), steps), None, &out)? };
         Ok(out)
     }
 
     /// Gradients as a block of as many time steps as the input has tensors: one that stands for all meets their sum.
     fn at_steps_of(&self, input: &Trace, grads: &Trace) -> Result<Tensor> {
         match (input.tensors().len(), grads.tensors().len()) {
-            (1, steps) if steps > 1 => self.sum_over_time(grads),
+            (1, steps) if steps > 1 => Ok(self.sum_over_steps(&grads.block()?)?.unsqueeze(0)?),
             _ => grads.block(),
         }
     }
@@ -227,7 +255,7 @@ impl Kernels {
         let values = out.elem_count();
         let arguments = [
             Argument::Tensor(x),
-            add.as_ref().map_or(Nothing, |add| From(add, 0)),
+            add.as_ref().map_or(Nothing, Argument::Tensor),
             Argument::Tensor(out),
             Whole(values),
             Whole(place.row),

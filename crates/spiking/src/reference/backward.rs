@@ -9,6 +9,8 @@ use super::lif::lif_backward;
 use super::pass::{Pass, Saved};
 use super::trace::{Shards, Trace, zip_channels, zip_shards};
 use super::{Reference, conv, dense, norm, pool};
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 use crate::{Layer, Result};
 
 impl Reference {
@@ -60,6 +62,17 @@ impl Reference {
                         .map(|(grad, trace)| lif_backward(trace, grad, neuron))
                         .collect::<Result<_>>()?
                 }
+                #[cfg(feature = "cuda")]
+                (Layer::Lif, Saved::NormCells { norm, trace }) => {
+                    let (weight, bias) = self.weight_and_bias(index - 2)?;
+                    let (kernels, grads) = Kernels::of_batch(&grads)
+                        .ok_or_else(|| candle_core::Error::Msg("the gradients left the GPU".into()))?;
+                    let (next, dw, db) =
+                        kernels.norm_cells_backward(&trace, &norm, grads, [&weight, &bias], &self.neuron)?;
+                    gradients.insert(format!("{}.weight", index - 2), dw);
+                    gradients.insert(format!("{}.bias", index - 2), db);
+                    vec![next]
+                }
                 (Layer::MaxPool { size }, Saved::Pool { input, output }) => grads
                     .par_iter()
                     .zip(input.par_iter().zip(&output))
@@ -86,11 +99,13 @@ impl Reference {
                 }
                 (Layer::Vote { voters }, _) => {
                     let at_each_step = |votes: &Trace| {
-                        Ok(Trace::new(vec![dense::vote_backward(votes.at(0), voters)?; time_steps]))
+                        let grad = dense::vote_backward(votes.at(0), voters)?;
+                        let shape = [&[time_steps], grad.dims()].concat();
+                        Trace::of_block(grad.broadcast_as(shape)?)
                     };
                     grads.iter().map(at_each_step).collect::<Result<_>>()?
                 }
-                // A cell in analogue mode.
+                // A cell in analogue mode, and layers that ran with the cells behind them.
                 (_, _) => grads,
             };
         }

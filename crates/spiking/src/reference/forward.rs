@@ -8,6 +8,8 @@ use super::lif::{LifTrace, lif_forward};
 use super::pass::{Pass, Saved, mean_votes};
 use super::trace::{Shards, Trace, counted};
 use super::{Reference, conv, dense, lif, norm, pool};
+#[cfg(feature = "cuda")]
+use crate::cuda::Kernels;
 use crate::random::unit;
 use crate::{Evaluation, Layer, Mode, Result, Stimuli};
 
@@ -21,6 +23,21 @@ impl Reference {
         let mut shards = stimuli.shards.clone();
         let mut saved = Vec::with_capacity(self.spec.layers.len());
         for index in 0..self.spec.layers.len() {
+            #[cfg(feature = "cuda")]
+            if let Some((norm, kernels, trace)) = self.cells_behind(index, &shards, mode) {
+                if index < norm + 2 {
+                    saved.push(Saved::Nothing);
+                    continue;
+                }
+                let (weight, bias) = self.weight_and_bias(norm)?;
+                let statistics = kernels.batch_statistics(trace)?;
+                self.update_running(norm, &statistics, steps)?;
+                let (norm, trace) =
+                    kernels.norm_cells(trace, &statistics, [&weight, &bias], steps, &self.neuron)?;
+                shards = vec![trace.spikes.clone()];
+                saved.push(Saved::NormCells { norm, trace });
+                continue;
+            }
             shards = self.widened(index, shards)?;
             let (next, kept) = match self.spec.layers[index] {
                 Layer::BatchNorm => {
@@ -87,6 +104,17 @@ impl Reference {
         let mut shards = stimuli.shards.clone();
         for index in 0..self.spec.layers.len() {
             meet(index, &shards)?;
+            #[cfg(feature = "cuda")]
+            if let Some((norm, kernels, trace)) = self.cells_behind(index, &shards, mode) {
+                if index == norm + 2 {
+                    let (weight, bias) = self.weight_and_bias(norm)?;
+                    let mean = &self.parameters.buffers[&format!("{norm}.running_mean")];
+                    let var = &self.parameters.buffers[&format!("{norm}.running_var")];
+                    let per_channel = [[mean, var], [&weight, &bias]];
+                    shards = vec![kernels.running_cells(trace, per_channel, steps, &self.neuron)?];
+                }
+                continue;
+            }
             shards = self.widened(index, shards)?;
             shards = match self.spec.layers[index] {
                 Layer::BatchNorm => {
@@ -104,6 +132,22 @@ impl Reference {
             };
         }
         Ok(shards)
+    }
+
+    /// Where a layer is one of normalisation, rectifier and cells in this order, and the batch is one shard on a GPU with kernels: the normalisation's
+    /// index, and what runs all three at once, when it is the cells' turn.
+    #[cfg(feature = "cuda")]
+    fn cells_behind<'a>(
+        &self,
+        index: usize,
+        shards: &'a [Trace],
+        mode: Mode,
+    ) -> Option<(usize, Kernels, &'a Trace)> {
+        const TOGETHER: [Layer; 3] = [Layer::BatchNorm, Layer::Relu, Layer::Lif];
+        let starts = |norm: &usize| self.spec.layers[*norm..].starts_with(&TOGETHER);
+        let norm = (index.saturating_sub(2)..=index).find(starts).filter(|_| mode == Mode::Spiking)?;
+        let (kernels, trace) = Kernels::of_batch(shards)?;
+        Some((norm, kernels, trace))
     }
 
     /// What enters a layer, as real numbers where the layer asks for them: spikes on a GPU are of a shorter type, which kernels for one

@@ -82,7 +82,7 @@ fn every_rule_has_the_portable_operations_bits() {
                 });
                 let [cpu_grads, gpu_grads] = both(&shape, steps, 2).map(Trace::new);
                 let check = |cpu: &LifTrace, gpu: &LifTrace| {
-                    same(&cpu.potential, &gpu.potential);
+                    same(cpu.potential.tensors(), gpu.potential.tensors());
                     same(cpu.spikes.tensors(), gpu.spikes.tensors());
                     let cpu = lif_backward(cpu, &cpu_grads, &neuron).unwrap();
                     same(cpu.tensors(), lif_backward(gpu, &gpu_grads, &neuron).unwrap().tensors());
@@ -123,7 +123,8 @@ fn columns_biases_and_pools_have_the_portable_operations_bits() {
                 let average = pool::average(x, size, true).unwrap();
                 assert_eq!(average.dtype(), x.dtype());
                 let backward = pool::max_backward(grad, x, &most, size).unwrap();
-                vec![backward, most, average]
+                let spread = pool::average_backward(grad, x, size).unwrap();
+                vec![backward, spread, most, average]
             };
             same(&all(&cpu[0], &cpu_grad[0]), &all(&gpu[0], &gpu_grad[0]));
         }
@@ -248,6 +249,62 @@ fn normalisation_meets_the_portable_operations() {
             let (cpu, gpu) = (all(cpu, cpu_grads), all(gpu, gpu_grads));
             assert_eq!(cpu.len(), gpu.len());
             cpu.iter().zip(&gpu).for_each(|(cpu, gpu)| close(cpu, gpu));
+        }
+    }
+}
+
+/// Normalisation, rectifier and cells by one kernel, beside the kernels for each.
+#[test]
+fn cells_behind_a_norm_have_the_bits_of_each_by_itself() {
+    let shape = [3, 4, 5, 7];
+    for rule in Rule::ALL {
+        let neuron = Neuron::paper(rule);
+        for (steps, constant) in LENGTHS.iter().flat_map(|steps| [(*steps, false), (*steps, true)]) {
+            let [_, x] = both(&shape, if constant { 1 } else { steps }, 26);
+            let [_, grads] = both(&shape, steps, 27);
+            let per_channel = |seed| Tensor::new(&values(shape[0], seed)[..], x[0].device()).unwrap();
+            let (weight, bias, var) = (per_channel(9), per_channel(10), per_channel(11).sqr().unwrap());
+            let kernels = Kernels::of(&x[0]).unwrap();
+            let (x, grads) = (Trace::new(x), Trace::new(grads));
+            let relu = |trace: &Trace| trace.map(|x| Ok(x.relu()?)).unwrap();
+
+            let statistics = kernels.batch_statistics(&x).unwrap();
+            let (out, apart) = kernels.norm_forward(&x, &statistics, &weight, &bias).unwrap();
+            let rectified = relu(&out);
+            let trace = lif_forward(&rectified, steps, &neuron).unwrap();
+            let (norm, together) =
+                kernels.norm_cells(&x, &statistics, [&weight, &bias], steps, &neuron).unwrap();
+            same(apart.normalised[0].tensors(), norm.normalised[0].tensors());
+            same(apart.inverse_deviation.tensors(), norm.inverse_deviation.tensors());
+            same(trace.potential.tensors(), together.potential.tensors());
+            same(trace.spikes.tensors(), together.spikes.tensors());
+
+            let back = lif_backward(&trace, &grads, &neuron).unwrap();
+            let back =
+                zip_channels([&back, &rectified], |[grad, out]| dense::relu_backward(grad, out)).unwrap();
+            let (next, dw, db) = kernels.norm_backward(&back, &apart, &weight).unwrap();
+            let found =
+                kernels.norm_cells_backward(&together, &norm, &grads, [&weight, &bias], &neuron).unwrap();
+            match constant && steps > 1 {
+                false => {
+                    same(next.tensors(), found.0.tensors());
+                    same(&[dw, db], &[found.1, found.2]);
+                }
+                // The gradient is summed over time before it is taken through the normalisation, and not behind it.
+                true => {
+                    let sum = kernels.sum_over_steps(&next.block().unwrap()).unwrap();
+                    assert_eq!(found.0.tensors().len(), 1);
+                    for (apart, found) in [(&sum, found.0.at(0)), (&dw, &found.1), (&db, &found.2)] {
+                        close(apart, found);
+                    }
+                }
+            }
+
+            let running = kernels.norm_running(&x, &bias, &var, &weight, &bias).unwrap();
+            let fired = lif_forward(&relu(&running), steps, &neuron).unwrap().spikes;
+            let per_channel = [[&bias, &var], [&weight, &bias]];
+            let found = kernels.running_cells(&x, per_channel, steps, &neuron).unwrap();
+            same(fired.tensors(), found.tensors());
         }
     }
 }

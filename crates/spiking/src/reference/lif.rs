@@ -5,6 +5,8 @@
 
 use candle_core::{D, DType, Tensor};
 
+#[cfg(feature = "cuda")]
+use super::trace::SPIKES;
 use super::trace::{Trace, counted};
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
@@ -14,7 +16,7 @@ use crate::{Neuron, Reset, Result};
 #[derive(Debug, Clone)]
 pub struct LifTrace {
     /// Membrane potential `u[t]`.
-    pub potential: Vec<Tensor>,
+    pub potential: Trace,
     /// Spikes `s[t]`, 0 or 1; of a shorter type than the potential on a GPU.
     pub spikes: Trace,
 }
@@ -43,7 +45,7 @@ pub fn lif_forward(current: &Trace, steps: usize, neuron: &Neuron) -> Result<Lif
         }
         potential.push(u);
     }
-    Ok(LifTrace { potential, spikes: Trace::new(spikes) })
+    Ok(LifTrace { potential: Trace::new(potential), spikes: Trace::new(spikes) })
 }
 
 /// From the gradient of the spikes to that of the input current, `d[t]`, for all time steps.
@@ -52,13 +54,13 @@ pub fn lif_forward(current: &Trace, steps: usize, neuron: &Neuron) -> Result<Lif
 /// The device's.
 pub fn lif_backward(trace: &LifTrace, grads: &Trace, neuron: &Neuron) -> Result<Trace> {
     #[cfg(feature = "cuda")]
-    if let Some(kernels) = Kernels::of(&trace.potential[0]) {
+    if let Some(kernels) = Kernels::of(trace.potential.at(0)) {
         return kernels.lif_backward(trace, grads, neuron);
     }
-    let steps = trace.potential.len();
+    let steps = trace.potential.tensors().len();
     let mut currents: Vec<Tensor> = Vec::with_capacity(steps);
     for t in (0..steps).rev() {
-        let (u, s) = (&trace.potential[t], trace.spikes.at(t));
+        let (u, s) = (trace.potential.at(t), trace.spikes.at(t));
         let silent = complement(s)?;
         let spike_slope = if neuron.rule.adjusts_space() {
             // s / u, with the divisor kept from zero where nothing fired.
@@ -85,15 +87,22 @@ pub fn lif_backward(trace: &LifTrace, grads: &Trace, neuron: &Neuron) -> Result<
 
 /// Spikes in a trace. Summed per time step and sample first, where a float still counts exactly.
 pub(super) fn count(spikes: &Trace) -> Result<u64> {
+    let sum = |counts: Tensor| -> Result<u64> {
+        // Read back once: a GPU waits each time.
+        let counts = counts.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        Ok(counts.iter().map(|n| *n as u64).sum())
+    };
+    #[cfg(feature = "cuda")]
+    if let (SPIKES, Some(kernels)) = (spikes.at(0).dtype(), Kernels::of(spikes.at(0))) {
+        return sum(kernels.count_spikes(spikes)?);
+    }
     let samples = spikes.map_block(|s| {
         let s = counted(s)?;
         // Features have no map behind the samples.
         let s = if s.rank() > 3 { s.sum((D::Minus2, D::Minus1))? } else { s };
         Ok(s.sum(D::Minus2)?)
     })?;
-    // Read back once: a GPU waits each time.
-    let samples = Tensor::cat(samples.tensors(), 0)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-    Ok(samples.iter().map(|n| *n as u64).sum())
+    sum(Tensor::cat(samples.tensors(), 0)?)
 }
 
 /// 1 - x, for x of 0 and 1.

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::pass::{Pass, Saved};
+use super::pass::Pass;
 use super::{Reference, norm};
 use crate::{Layer, Result};
 
@@ -24,23 +24,20 @@ impl Reference {
         }
         let mut margin = f64::INFINITY;
         for (index, saved) in pass.saved.iter().enumerate() {
-            match saved {
-                Saved::Norm(kept) if self.spec.layers.get(index + 1) == Some(&Layer::Relu) => {
-                    let (weight, bias) = self.weight_and_bias(index)?;
-                    for tensor in kept.normalised.iter().flat_map(|trace| trace.tensors()) {
-                        let values = values(&norm::rescaled(tensor, &weight, &bias)?)?;
-                        margin = values.into_iter().map(f64::abs).fold(margin, f64::min);
-                    }
+            let rectified = |norm: &usize| self.spec.layers.get(norm + 1) == Some(&Layer::Relu);
+            if let Some((norm, kept)) = saved.norm(index).filter(|(norm, _)| rectified(norm)) {
+                let (weight, bias) = self.weight_and_bias(norm)?;
+                for tensor in kept.normalised.iter().flat_map(|trace| trace.tensors()) {
+                    let values = values(&norm::rescaled(tensor, &weight, &bias)?)?;
+                    margin = values.into_iter().map(f64::abs).fold(margin, f64::min);
                 }
-                Saved::Lif { traces } => {
-                    for tensor in traces.iter().flat_map(|trace| &trace.potential) {
-                        let potentials = values(tensor)?.into_iter().filter(|potential| *potential != 0.0);
-                        let distances = potentials
-                            .flat_map(|potential| jumps.iter().map(move |jump| (potential - jump).abs()));
-                        margin = distances.fold(margin, f64::min);
-                    }
-                }
-                _ => {}
+            }
+            for tensor in saved.traces().iter().copied().flatten().flat_map(|trace| trace.potential.tensors())
+            {
+                let potentials = values(tensor)?.into_iter().filter(|potential| *potential != 0.0);
+                let distances =
+                    potentials.flat_map(|potential| jumps.iter().map(move |jump| (potential - jump).abs()));
+                margin = distances.fold(margin, f64::min);
             }
         }
         Ok(margin)

@@ -13,11 +13,11 @@ pub(crate) const MOMENTUM: f64 = 0.1;
 
 /// Statistics over the batch, a `[C]` tensor per time step (one for all where the input is constant).
 pub(crate) struct Statistics {
-    pub(crate) mean: Vec<Tensor>,
+    pub(crate) mean: Trace,
     /// Variance over n - 1, which enters the running average.
-    pub(crate) unbiased: Vec<Tensor>,
+    pub(crate) unbiased: Trace,
     /// Variance over n, which normalises.
-    pub(crate) biased: Vec<Tensor>,
+    pub(crate) biased: Trace,
     /// Values per channel that they were taken over.
     pub(crate) count: f64,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Statistics {
 pub(crate) struct SavedNorm {
     pub(crate) normalised: Shards,
     /// `[C, 1, 1, 1]` each.
-    pub(crate) inverse_deviation: Vec<Tensor>,
+    pub(crate) inverse_deviation: Trace,
     pub(crate) count: f64,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
     };
     let moments: Vec<Vec<(Tensor, Tensor, f64)>> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
     let count: f64 = moments.iter().map(|shard| shard[0].2).sum();
-    let mut statistics = Statistics { mean: Vec::new(), unbiased: Vec::new(), biased: Vec::new(), count };
+    let (mut means, mut unbiased, mut biased) = (Vec::new(), Vec::new(), Vec::new());
     for t in 0..moments[0].len() {
         let at_t = || moments.iter().map(|shard| &shard[t]);
         let first = &moments[0][t].0;
@@ -62,21 +62,22 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
         let mean = (first + (distances / count)?)?;
         let squares = sum(at_t()
             .map(|(shard_mean, squares, count)| Ok((squares + ((shard_mean - &mean)?.sqr()? * *count)?)?)))?;
-        statistics.biased.push((&squares / count)?);
-        statistics.unbiased.push((squares / (count - 1.0).max(1.0))?);
-        statistics.mean.push(mean);
+        biased.push((&squares / count)?);
+        unbiased.push((squares / (count - 1.0).max(1.0))?);
+        means.push(mean);
     }
-    Ok(statistics)
+    let [mean, unbiased, biased] = [means, unbiased, biased].map(Trace::new);
+    Ok(Statistics { mean, unbiased, biased, count })
 }
 
 /// The running average after `steps` batches, one a time step (or one for all): as the official code's batch norm of each step does.
-pub(super) fn running_update(running: &Tensor, batch: &[Tensor], steps: usize) -> Result<Tensor> {
+pub(super) fn running_update(running: &Tensor, batch: &Trace, steps: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if let Some(kernels) = Kernels::of(running) {
         return kernels.running_update(running, batch, steps);
     }
     (0..steps).try_fold(running.clone(), |running, t| {
-        Ok(((running * (1.0 - MOMENTUM))? + (&batch[t.min(batch.len() - 1)] * MOMENTUM)?)?)
+        Ok(((running * (1.0 - MOMENTUM))? + (batch.at(t) * MOMENTUM)?)?)
     })
 }
 
@@ -92,13 +93,12 @@ pub(super) fn forward(
         let (out, saved) = kernels.norm_forward(trace, &statistics, weight, bias)?;
         return Ok((vec![out], saved));
     }
-    let inverse_deviation: Vec<Tensor> =
-        statistics.biased.iter().map(inverse_deviation).collect::<Result<_>>()?;
-    let means: Vec<Tensor> = statistics.mean.iter().map(per_channel).collect::<Result<_>>()?;
+    let inverse_deviation = statistics.biased.map(inverse_deviation)?;
+    let means = statistics.mean.map(per_channel)?;
     let of_shard = |trace: &Trace| -> Result<(Trace, Trace)> {
         let (mut out, mut normalised) = (Vec::new(), Vec::new());
         for (t, x) in trace.tensors().iter().enumerate() {
-            let hat = x.broadcast_sub(&means[t])?.broadcast_mul(&inverse_deviation[t])?;
+            let hat = x.broadcast_sub(means.at(t))?.broadcast_mul(inverse_deviation.at(t))?;
             out.push(rescaled(&hat, weight, bias)?);
             normalised.push(hat);
         }
@@ -166,8 +166,7 @@ pub(super) fn backward(
     let weight = per_channel(weight)?;
     let mut terms = Vec::with_capacity(steps);
     for (t, (total, total_hat)) in totals.iter().enumerate() {
-        let inverse = &saved.inverse_deviation[t.min(saved.inverse_deviation.len() - 1)];
-        let scale = (&weight * inverse)?;
+        let scale = (&weight * saved.inverse_deviation.at(t))?;
         let share = (&scale * (-1.0 / saved.count))?;
         terms.push((scale, (&share * per_channel(total_hat)?)?, (&share * per_channel(total)?)?));
     }

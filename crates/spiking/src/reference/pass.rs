@@ -12,15 +12,56 @@ use crate::examine::largest;
 
 /// What a layer keeps for its backward pass.
 pub(super) enum Saved {
-    Conv { input: Shards },
+    Conv {
+        input: Shards,
+    },
     Norm(SavedNorm),
-    Relu { output: Shards },
-    Lif { traces: Vec<LifTrace> },
-    Pool { input: Shards, output: Shards },
+    Relu {
+        output: Shards,
+    },
+    Lif {
+        traces: Vec<LifTrace>,
+    },
+    /// Of one shard, by one kernel: normalisation, rectifier and cells. The layers before the cells keep nothing.
+    #[cfg(feature = "cuda")]
+    NormCells {
+        norm: SavedNorm,
+        trace: LifTrace,
+    },
+    Pool {
+        input: Shards,
+        output: Shards,
+    },
     Map([usize; 2]),
-    Dropout { masks: Vec<Tensor> },
-    Linear { input: Shards },
+    Dropout {
+        masks: Vec<Tensor>,
+    },
+    Linear {
+        input: Shards,
+    },
     Nothing,
+}
+
+impl Saved {
+    /// What cells keep, if this is of cells.
+    pub(super) fn traces(&self) -> Option<&[LifTrace]> {
+        match self {
+            Self::Lif { traces } => Some(traces),
+            #[cfg(feature = "cuda")]
+            Self::NormCells { trace, .. } => Some(std::slice::from_ref(trace)),
+            _ => None,
+        }
+    }
+
+    /// What the normalisation before a rectifier keeps, and its layer, if this is what layer `index` keeps and holds one.
+    pub(super) fn norm(&self, index: usize) -> Option<(usize, &SavedNorm)> {
+        match self {
+            Self::Norm(kept) => Some((index, kept)),
+            #[cfg(feature = "cuda")]
+            Self::NormCells { norm, .. } => Some((index - 2, norm)),
+            _ => None,
+        }
+    }
 }
 
 /// A forward pass and what it left behind.
@@ -43,7 +84,7 @@ impl Pass {
     /// # Errors
     /// The device's.
     pub fn spikes(&self, layer: usize) -> Result<Option<Tensor>> {
-        let Some(Saved::Lif { traces }) = self.saved.get(layer) else { return Ok(None) };
+        let Some(traces) = self.saved.get(layer).and_then(Saved::traces) else { return Ok(None) };
         let steps = (0..traces[0].spikes.tensors().len()).map(|t| {
             let shards: Vec<Tensor> = traces
                 .iter()
@@ -88,7 +129,7 @@ pub(super) fn mean_votes(shards: &[Trace], steps: usize) -> Result<Vec<Tensor>> 
     let mean = |trace: &Trace| -> Result<Tensor> {
         #[cfg(feature = "cuda")]
         if let (Some(kernels), true) = (Kernels::of(trace.at(0)), trace.tensors().len() == steps) {
-            return Ok((kernels.sum_over_time(trace)?.squeeze(0)? / steps as f64)?);
+            return Ok((kernels.sum_over_steps(&trace.block()?)? / steps as f64)?);
         }
         Ok((sum((0..steps).map(|t| Ok(trace.at(t).clone())))? / steps as f64)?)
     };

@@ -23,6 +23,10 @@ pub(super) fn max(x: &Tensor, size: usize) -> Result<Tensor> {
 
 /// Mean of each window; rows and columns that fill no window are left out. `exact`: spikes of a shorter type stay so.
 pub(super) fn average(x: &Tensor, size: usize, exact: bool) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let (SPIKES, true, Some(kernels)) = (x.dtype(), exact, Kernels::of(x)) {
+        return kernels.spike_average_pool(x, size);
+    }
     let x = if exact { x } else { &counted(x)? };
     Ok(x.avg_pool2d(size)?)
 }
@@ -42,6 +46,11 @@ pub(super) fn max_backward(grad: &Tensor, input: &Tensor, output: &Tensor, size:
 
 /// Shares each window's gradient out evenly.
 pub(super) fn average_backward(grad: &Tensor, input: &Tensor, size: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernels) = Kernels::of(grad) {
+        let (_, _, h, w) = input.dims4()?;
+        return kernels.average_pool_backward(grad, [h, w], size);
+    }
     uncover(&spread(&(grad / (size * size) as f64)?, size)?, input)
 }
 
