@@ -307,7 +307,7 @@ extern "C" __global__ void count_spikes(const half_bits* x, float* counts, uint 
 
 // The gradient of a kernel matrix, [O, 9C], from maps of few channels: the sums over one time step's pixels in `parts` parts, each for OUTPUTS output
 // channels a block. Too few numbers come out of a product for all of the GPU to share.
-extern "C" __global__ void few_channels(const float* x, const float* grads, float* out, uint channels, uint outputs, uint pixels,
+extern "C" __global__ void __launch_bounds__(SUMMING) few_channels(const float* x, const float* grads, float* out, uint channels, uint outputs, uint pixels,
                                         uint height, uint width, uint part) {
     uint first = blockIdx.x * OUTPUTS, t = blockIdx.z, parts = gridDim.y;
     uint start = blockIdx.y * part, end = min(pixels, start + part);
@@ -328,7 +328,7 @@ extern "C" __global__ void few_channels(const float* x, const float* grads, floa
             for (uint o = 0; o < OUTPUTS; ++o) {
                 float g = first + o < outputs ? grad[(size_t)(first + o) * pixels + i] : 0.0f;
 #pragma unroll
-                for (int place = 0; place < 9; ++place) sums[o][place] += g * seen[place];
+                for (int place = 0; place < 9; ++place) sums[o][place] = fmaf(g, seen[place], sums[o][place]);
             }
         }
 #pragma unroll

@@ -12,7 +12,7 @@ use crate::{Result, SpikingError};
 /// Threads of a block in kernels that sum. kernels.cu is compiled with this number and the next two.
 const SUMMING: u32 = 512;
 /// Output channels of a block of `few_channels`.
-pub(super) const OUTPUTS: usize = 4;
+pub(super) const OUTPUTS: usize = 8;
 /// Values of a row that a block normalises.
 const STRETCH: u32 = 2048;
 /// Threads of a block elsewhere.
