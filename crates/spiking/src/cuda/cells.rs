@@ -41,22 +41,15 @@ impl Kernels {
         let cells = self.same_cells(trace, grads)?;
         let (grads, grads_apart) = steps_of(grads, steps)?;
         let currents = self.output(potential.shape(), DType::F32)?;
-        let [threshold, decay, alpha, half_width, space, time, through_reset] = of_rule(neuron);
-        let arguments = [
+        let mut arguments = vec![
             Argument::Tensor(&potential),
             Argument::Tensor(&grads),
             Whole(grads_apart),
             Argument::Tensor(&currents),
             Whole(cells),
             Whole(steps),
-            threshold,
-            decay,
-            alpha,
-            half_width,
-            space,
-            time,
-            through_reset,
         ];
+        arguments.extend(of_rule(neuron));
         // SAFETY: potentials and currents hold `cells` values at each of `steps`, gradients there or for all.
         unsafe { self.launch("lif_backward", Grid::Each(cells), &arguments)? };
         Trace::of_block(currents)
@@ -164,8 +157,7 @@ impl Kernels {
         let (normalised, apart) = steps_of(&saved.normalised[0], steps)?;
         let (grads, grads_apart) = steps_of(grads, steps)?;
         let through = self.output(normalised.shape(), DType::F32)?;
-        let [threshold, decay, alpha, half_width, space, time, through_reset] = of_rule(neuron);
-        let arguments = [
+        let mut arguments = vec![
             Argument::Tensor(&potential),
             Argument::Tensor(&grads),
             Whole(grads_apart),
@@ -177,14 +169,8 @@ impl Kernels {
             Whole(cells),
             Whole(row),
             Whole(steps),
-            threshold,
-            decay,
-            alpha,
-            half_width,
-            space,
-            time,
-            through_reset,
         ];
+        arguments.extend(of_rule(neuron));
         // SAFETY: potentials hold `cells` values at each of `steps`, gradients there or for all, normalised values and what is written
         // as often as each other; weight and bias a number for each row.
         unsafe { self.launch("norm_cells_backward", Grid::Each(cells), &arguments)? };
@@ -210,7 +196,7 @@ impl Kernels {
     }
 }
 
-/// What `struct Rule` of kernels.cu is made of.
+/// What `struct Rule` of kernels.cu is made of, the last parameters of a kernel that follows one.
 fn of_rule(neuron: &Neuron) -> [Argument<'static>; 7] {
     let spatial = neuron.rule.adjusts_space();
     [

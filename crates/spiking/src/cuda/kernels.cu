@@ -203,19 +203,37 @@ extern "C" __global__ void sum_parts(const float* x, const float* add, float* ou
     out[i] = add == 0 ? sum : sum + add[r];
 }
 
+// Where a window begins, of those that maps of this size hold whole.
+__device__ size_t corner_of(uint window, uint height, uint width, uint size) {
+    uint rows = height / size, columns = width / size;
+    uint column = window % columns, row = window / columns % rows, plane = window / columns / rows;
+    return ((size_t)plane * height + row * size) * width + column * size;
+}
+
 // The maximum of each window; rows and columns that fill no window are left out. Spikes and their averages are not negative, so
 // that their bits are in the order of their values. One thread a window.
 extern "C" __global__ void spike_max_pool(const half_bits* x, half_bits* out, uint windows, uint height, uint width, uint size) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= windows) return;
-    uint rows = height / size, columns = width / size;
-    uint column = i % columns, row = i / columns % rows, plane = i / columns / rows;
-    const half_bits* corner = x + ((size_t)plane * height + row * size) * width + column * size;
+    const half_bits* corner = x + corner_of(i, height, width, size);
     half_bits most = 0;
     for (uint y = 0; y < size; ++y) {
         for (uint k = 0; k < size; ++k) most = max(most, corner[y * width + k]);
     }
     out[i] = most;
+}
+
+// The mean of each window of spikes, as bfloat16. One thread a window.
+extern "C" __global__ void spike_average_pool(const half_bits* x, half_bits* out, uint windows, uint height, uint width,
+                                              uint size) {
+    uint i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= windows) return;
+    const half_bits* corner = x + corner_of(i, height, width, size);
+    float sum = 0.0f;
+    for (uint y = 0; y < size; ++y) {
+        for (uint k = 0; k < size; ++k) sum += to_float(corner[y * width + k]);
+    }
+    out[i] = to_half(sum / (size * size));
 }
 
 // Each window's gradient to its first maximum in row-major order; 0 to all else, and where no window reaches. One thread a window, those
@@ -256,21 +274,6 @@ extern "C" __global__ void max_pool_backward(const float* grad, const float* x, 
 extern "C" __global__ void spike_max_pool_backward(const float* grad, const half_bits* x, float* out, uint windows, uint height,
                                                    uint width, uint size) {
     to_first_maximum(grad, x, out, windows, height, width, size);
-}
-
-// The mean of each window of spikes, as bfloat16. One thread a window.
-extern "C" __global__ void spike_average_pool(const half_bits* x, half_bits* out, uint windows, uint height, uint width,
-                                              uint size, float share) {
-    uint i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= windows) return;
-    uint rows = height / size, columns = width / size;
-    uint column = i % columns, row = i / columns % rows, plane = i / columns / rows;
-    const half_bits* corner = x + ((size_t)plane * height + row * size) * width + column * size;
-    float sum = 0.0f;
-    for (uint y = 0; y < size; ++y) {
-        for (uint k = 0; k < size; ++k) sum += to_float(corner[y * width + k]);
-    }
-    out[i] = to_half(sum * share);
 }
 
 // Each window's gradient in equal shares; 0 where no window reaches. One thread a value of the map.

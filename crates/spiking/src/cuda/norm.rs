@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 
 use super::Kernels;
 use super::launch::{Argument, Grid, refused};
-use super::ops::steps_apart;
+use super::ops::{reals, steps_apart};
 use crate::Result;
 use crate::reference::norm::{EPSILON, MOMENTUM, SavedNorm, Statistics};
 use crate::reference::trace::Trace;
@@ -14,7 +14,7 @@ use Argument::{Real, Whole};
 impl Kernels {
     /// `norm::batch_statistics` of one shard.
     pub(crate) fn batch_statistics(&self, x: &Trace) -> Result<Statistics> {
-        let x = x.block()?;
+        let x = reals(x)?;
         let (steps, channels) = (x.dim(0)?, x.dim(1)?);
         let row = x.elem_count() / (steps * channels);
         let block = || self.output((steps, channels), DType::F32);
@@ -70,7 +70,7 @@ impl Kernels {
         weight: &Tensor,
         bias: &Tensor,
     ) -> Result<(Trace, SavedNorm)> {
-        let x = x.block()?;
+        let x = reals(x)?;
         let (mean, biased) = (statistics.mean.block()?, statistics.biased.block()?);
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
         let (steps, channels) = rows(&x, &[&weight, &bias])?;
@@ -112,7 +112,7 @@ impl Kernels {
         weight: &Tensor,
         bias: &Tensor,
     ) -> Result<Trace> {
-        let x = x.block()?;
+        let x = reals(x)?;
         let per_channel = [mean.contiguous()?, var.contiguous()?, weight.contiguous()?, bias.contiguous()?];
         let (steps, channels) = rows(&x, &per_channel.each_ref())?;
         let row = x.elem_count() / (steps * channels);
@@ -140,7 +140,7 @@ impl Kernels {
         saved: &SavedNorm,
         weight: &Tensor,
     ) -> Result<(Trace, Tensor, Tensor)> {
-        let (grads, weight) = (grads.block()?, weight.contiguous()?);
+        let (grads, weight) = (reals(grads)?, weight.contiguous()?);
         let (steps, channels) = rows(&grads, &[&weight])?;
         let row = grads.elem_count() / (steps * channels);
         let (hats, apart) = steps_apart(&saved.normalised[0])?;

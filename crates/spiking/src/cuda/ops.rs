@@ -28,7 +28,7 @@ impl Kernels {
 
     /// The sum of each row over all time steps; rows are counted by the first dimension.
     pub(crate) fn row_sums(&self, x: &Trace) -> Result<Tensor> {
-        let x = x.block()?;
+        let x = reals(x)?;
         let (steps, rows) = (x.dim(0)?, x.dim(1)?);
         let total = self.output((steps, rows), DType::F32)?;
         let arguments =
@@ -50,6 +50,15 @@ impl Kernels {
 
     /// `pool::max` of spikes.
     pub(crate) fn spike_max_pool(&self, x: &Tensor, size: usize) -> Result<Tensor> {
+        self.spike_pool("spike_max_pool", x, size)
+    }
+
+    /// `pool::average` of spikes whose averages are exact.
+    pub(crate) fn spike_average_pool(&self, x: &Tensor, size: usize) -> Result<Tensor> {
+        self.spike_pool("spike_average_pool", x, size)
+    }
+
+    fn spike_pool(&self, kernel: &str, x: &Tensor, size: usize) -> Result<Tensor> {
         let x = x.contiguous()?;
         let (c, n, h, w) = x.dims4()?;
         let out = self.output((c, n, h / size, w / size), SPIKES)?;
@@ -57,27 +66,7 @@ impl Kernels {
         let arguments =
             [Argument::Tensor(&x), Argument::Tensor(&out), Whole(windows), Whole(h), Whole(w), Whole(size)];
         // SAFETY: `x` holds maps of `h` by `w`, and the output a value for each window of `size` that fits into them.
-        unsafe { self.launch("spike_max_pool", Grid::Each(windows), &arguments)? };
-        Ok(out)
-    }
-
-    /// `pool::average` of spikes whose averages are exact.
-    pub(crate) fn spike_average_pool(&self, x: &Tensor, size: usize) -> Result<Tensor> {
-        let x = x.contiguous()?;
-        let (c, n, h, w) = x.dims4()?;
-        let out = self.output((c, n, h / size, w / size), SPIKES)?;
-        let windows = out.elem_count();
-        let arguments = [
-            Argument::Tensor(&x),
-            Argument::Tensor(&out),
-            Whole(windows),
-            Whole(h),
-            Whole(w),
-            Whole(size),
-            Real(1.0 / (size * size) as f64),
-        ];
-        // SAFETY: `x` holds maps of `h` by `w`, and the output a value for each window of `size` that fits into them.
-        unsafe { self.launch("spike_average_pool", Grid::Each(windows), &arguments)? };
+        unsafe { self.launch(kernel, Grid::Each(windows), &arguments)? };
         Ok(out)
     }
 
@@ -185,9 +174,18 @@ impl Kernels {
     }
 }
 
+/// A trace as one tensor, of 32-bit floats, as kernels take it that know no spikes.
+pub(super) fn reals(trace: &Trace) -> Result<Tensor> {
+    let block = trace.block()?;
+    match block.dtype() {
+        DType::F32 => Ok(block),
+        other => Err(refused(format!("a trace of {other:?}"))),
+    }
+}
+
 /// A trace as one tensor without gaps, and how far its time steps lie apart, in values: nowhere, where one stands for all.
 pub(super) fn steps_apart(trace: &Trace) -> Result<(Tensor, usize)> {
-    let block = trace.block()?;
+    let block = reals(trace)?;
     let steps = block.dim(0)?;
     let apart = if steps == 1 { 0 } else { block.elem_count() / steps };
     Ok((block, apart))

@@ -23,6 +23,7 @@ impl Reference {
         let mut shards = stimuli.shards.clone();
         let mut saved = Vec::with_capacity(self.spec.layers.len());
         for index in 0..self.spec.layers.len() {
+            shards = self.widened(index, shards)?;
             #[cfg(feature = "cuda")]
             if let Some((norm, kernels, trace)) = self.cells_behind(index, &shards, mode) {
                 if index < norm + 2 {
@@ -38,7 +39,6 @@ impl Reference {
                 saved.push(Saved::NormCells { norm, trace });
                 continue;
             }
-            shards = self.widened(index, shards)?;
             let (next, kept) = match self.spec.layers[index] {
                 Layer::BatchNorm => {
                     let (weight, bias) = self.weight_and_bias(index)?;
@@ -104,6 +104,7 @@ impl Reference {
         let mut shards = stimuli.shards.clone();
         for index in 0..self.spec.layers.len() {
             meet(index, &shards)?;
+            shards = self.widened(index, shards)?;
             #[cfg(feature = "cuda")]
             if let Some((norm, kernels, trace)) = self.cells_behind(index, &shards, mode) {
                 if index == norm + 2 {
@@ -115,7 +116,6 @@ impl Reference {
                 }
                 continue;
             }
-            shards = self.widened(index, shards)?;
             shards = match self.spec.layers[index] {
                 Layer::BatchNorm => {
                     let (weight, bias) = self.weight_and_bias(index)?;
