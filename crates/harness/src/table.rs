@@ -7,7 +7,7 @@ use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
 use crate::block::{Block, Grid};
 use crate::order::by_data;
-use crate::views::{Group, latency};
+use crate::views::{Group, classes, latency};
 use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
@@ -58,7 +58,7 @@ pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Reco
     Ok(text)
 }
 
-/// What the runs of one data set give: networks, the table, what the seeds say, the verdicts, and the accuracy by time step.
+/// What the runs of one data set give: networks, the table, what the seeds say, the verdicts, the classes that are found least often, and the accuracy by time step.
 pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Record]) -> Vec<Block> {
     let groups = Group::all(ours);
     let mut layers: Vec<(&str, String)> = Vec::new();
@@ -108,6 +108,7 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Recor
     let mut blocks = vec![Block::List(networks), Block::Grid(table)];
     blocks.extend(seeds::blocks(&groups));
     blocks.extend(verdicts(experiment, dataset, ours));
+    blocks.extend(classes::least_found(&groups));
     blocks.extend(latency::early(&groups));
     blocks
 }

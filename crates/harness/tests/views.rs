@@ -4,7 +4,9 @@
 mod common;
 
 use bpsta_datasets::DatasetId;
-use bpsta_harness::{Experiment, Options, Profile, Record, RunConfig, RunFiles, RunStore, View, render};
+use bpsta_harness::{
+    ClassCount, Experiment, Options, Profile, Record, RunConfig, RunFiles, RunStore, View, render,
+};
 use bpsta_spiking::Rule;
 
 use crate::common::{options, root, run};
@@ -223,4 +225,28 @@ fn every_artefact_has_all_four_rules_and_shares_its_cells() {
     let of_table5 = load("table5");
     assert_eq!(of_table5[..of_table5.len() - 1], of_table2, "table5 runs one ANN twin of its own");
     assert!(of_table2.iter().all(|run| load("table6").contains(run)));
+}
+
+#[test]
+fn the_class_that_is_found_least_often_is_shown_and_whether_it_is_lost() {
+    let mut records: Vec<Record> =
+        accepted().into_iter().filter(|record| record.config.rule() == Some(Rule::Spatial)).take(1).collect();
+    let second = other(&records[0], |config| config.seed += 1);
+    records.push(second);
+    // One class has no test sample: it is not one that is lost. The second seed finds 9 % of a class, where chance finds 10.
+    for (record, found) in records.iter_mut().zip([10, 9]) {
+        let mut classes = vec![ClassCount { correct: 50, total: 100 }; 10];
+        (classes[3], classes[7]) =
+            (ClassCount { correct: found, total: 100 }, ClassCount { correct: 0, total: 0 });
+        record.classes = Some(classes);
+    }
+    let table = text(View::Accuracy, &records, "table.md");
+    let (_, classes) = table.split_once("Classes: what a network finds").unwrap();
+    let row = classes.lines().find(|line| line.starts_with("| spatial")).unwrap();
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    assert_eq!(cells[2..5], ["9.50 ± 0.71", "9.00", "1 of 2"], "{row}");
+
+    // A group with a run of an older record, which has no classes, has no row.
+    records[1].classes = None;
+    assert!(!text(View::Accuracy, &records, "table.md").contains("Classes: what a network finds"));
 }

@@ -1,5 +1,6 @@
-//! What is made of an experiment's runs, besides the accuracy table: energy, latency, curves, maps.
+//! What is made of an experiment's runs, besides the accuracy table: classes, energy, latency, curves, maps.
 
+pub(crate) mod classes;
 pub(crate) mod curves;
 pub(crate) mod energy;
 pub(crate) mod latency;
