@@ -5,7 +5,8 @@ use candle_core::{DType, Tensor};
 
 use super::Kernels;
 use super::launch::{Argument, Grid, refused};
-use super::ops::steps_apart;
+use super::norm::statistics_of;
+use super::ops::{a_number_each, steps_apart};
 use crate::reference::lif::LifTrace;
 use crate::reference::norm::{EPSILON, SavedNorm, Statistics};
 use crate::reference::trace::{SPIKES, Trace};
@@ -17,7 +18,7 @@ impl Kernels {
     pub(crate) fn lif_forward(&self, current: &Trace, steps: usize, neuron: &Neuron) -> Result<LifTrace> {
         let shape = current.at(0).dims();
         let cells = current.at(0).elem_count();
-        let (current, apart) = steps_of(current, steps)?;
+        let (current, apart) = steps_apart(current, steps)?;
         let [potential, spikes] = self.potential_and_spikes(steps, shape)?;
         let arguments = [
             Argument::Tensor(&current),
@@ -38,8 +39,8 @@ impl Kernels {
     pub(crate) fn lif_backward(&self, trace: &LifTrace, grads: &Trace, neuron: &Neuron) -> Result<Trace> {
         let potential = trace.potential.block()?;
         let steps = potential.dim(0)?;
-        let cells = self.same_cells(trace, grads)?;
-        let (grads, grads_apart) = steps_of(grads, steps)?;
+        let cells = same_cells(trace, grads)?;
+        let (grads, grads_apart) = steps_apart(grads, steps)?;
         let currents = self.output(potential.shape(), DType::F32)?;
         let mut arguments = vec![
             Argument::Tensor(&potential),
@@ -67,10 +68,8 @@ impl Kernels {
         let (shape, cells, row) = of_channels(x, &[weight, bias])?;
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
         let (mean, biased) = (statistics.mean.block()?, statistics.biased.block()?);
-        let (x, apart) = steps_of(x, steps)?;
-        if mean.dim(0)? != x.dim(0)? || biased.dim(0)? != x.dim(0)? {
-            return Err(refused(format!("statistics of {} time steps for {}", mean.dim(0)?, x.dim(0)?)));
-        }
+        let (x, apart) = steps_apart(x, steps)?;
+        statistics_of(&x, [&mean, &biased])?;
         let normalised = self.output(x.shape(), DType::F32)?;
         let inverse = self.output((x.dim(0)?, cells / row, 1, 1, 1), DType::F32)?;
         let [potential, spikes] = self.potential_and_spikes(steps, &shape)?;
@@ -114,7 +113,7 @@ impl Kernels {
         let (shape, cells, row) = of_channels(x, &[mean, var, weight, bias])?;
         let per_channel = [mean.contiguous()?, var.contiguous()?, weight.contiguous()?, bias.contiguous()?];
         let [mean, var, weight, bias] = &per_channel;
-        let (x, apart) = steps_of(x, steps)?;
+        let (x, apart) = steps_apart(x, steps)?;
         let spikes = self.output([&[steps], &shape[..]].concat(), SPIKES)?;
         let arguments = [
             Argument::Tensor(&x),
@@ -148,14 +147,14 @@ impl Kernels {
     ) -> Result<(Trace, Tensor, Tensor)> {
         let potential = trace.potential.block()?;
         let steps = potential.dim(0)?;
-        let cells = self.same_cells(trace, grads)?;
+        let cells = same_cells(trace, grads)?;
         let (_, same, row) = of_channels(&saved.normalised[0], &[weight, bias])?;
         if same != cells {
             return Err(refused(format!("{same} normalised values of {cells} cells")));
         }
         let (kept_weight, bias) = (weight.contiguous()?, bias.contiguous()?);
-        let (normalised, apart) = steps_of(&saved.normalised[0], steps)?;
-        let (grads, grads_apart) = steps_of(grads, steps)?;
+        let (normalised, apart) = steps_apart(&saved.normalised[0], steps)?;
+        let (grads, grads_apart) = steps_apart(grads, steps)?;
         let through = self.output(normalised.shape(), DType::F32)?;
         let mut arguments = vec![
             Argument::Tensor(&potential),
@@ -181,19 +180,16 @@ impl Kernels {
         let shape = [&[steps], shape].concat();
         Ok([self.output(&shape[..], DType::F32)?, self.output(&shape[..], SPIKES)?])
     }
+}
 
-    /// How many cells potentials and gradients are of.
-    fn same_cells(&self, trace: &LifTrace, grads: &Trace) -> Result<usize> {
-        let (potential, grads) = (trace.potential.at(0), grads.at(0));
-        match potential.dims() == grads.dims() {
-            true => Ok(potential.elem_count()),
-            false => Err(refused(format!(
-                "gradients of {:?} with potentials of {:?}",
-                grads.dims(),
-                potential.dims()
-            ))),
-        }
+/// How many cells potentials and gradients are of.
+fn same_cells(trace: &LifTrace, grads: &Trace) -> Result<usize> {
+    let (potential, grads) = (trace.potential.at(0), grads.at(0));
+    if potential.dims() != grads.dims() {
+        let (grads, potential) = (grads.dims(), potential.dims());
+        return Err(refused(format!("gradients of {grads:?} with potentials of {potential:?}")));
     }
+    Ok(potential.elem_count())
 }
 
 /// What `struct Rule` of kernels.cu is made of, the last parameters of a kernel that follows one.
@@ -210,21 +206,10 @@ fn of_rule(neuron: &Neuron) -> [Argument<'static>; 7] {
     ]
 }
 
-/// [`steps_apart`] of a trace that has `steps` time steps, or one for all of them.
-fn steps_of(trace: &Trace, steps: usize) -> Result<(Tensor, usize)> {
-    match trace.tensors().len() {
-        1 => steps_apart(trace),
-        found if found == steps => steps_apart(trace),
-        found => Err(refused(format!("{found} time steps of {steps}"))),
-    }
-}
-
 /// The shape of a trace's tensors, their values, and those of a row, where there is a number in each of `numbers` for each row.
 fn of_channels(x: &Trace, numbers: &[&Tensor]) -> Result<(Vec<usize>, usize, usize)> {
     let one = x.at(0);
     let rows = one.dim(0)?;
-    if let Some(other) = numbers.iter().find(|other| other.elem_count() != rows) {
-        return Err(refused(format!("{rows} rows with {} numbers", other.elem_count())));
-    }
+    a_number_each(rows, numbers)?;
     Ok((one.dims().to_vec(), one.elem_count(), one.elem_count() / rows))
 }

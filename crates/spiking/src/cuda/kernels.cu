@@ -13,10 +13,19 @@ typedef unsigned short half_bits;
 // 1 as bfloat16.
 #define ONE 0x3f80
 
-__device__ float reset(float u, float threshold, float decay) {
-    float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
-    return u * silent * decay;
-}
+// A cell over time: what its potential leaves for the next time step.
+struct Cell {
+    float threshold, decay, rest;
+
+    // The membrane potential at a time step, and whether it fires there.
+    __device__ float charge(float in, bool first, half_bits* spike) {
+        float u = first ? in : rest + in;
+        float silent = threshold - u > 0.0f ? 1.0f : 0.0f;
+        *spike = silent > 0.0f ? 0 : ONE;
+        rest = u * silent * decay;
+        return u;
+    }
+};
 
 // The upper half of a float, rounded to the nearest: bfloat16.
 __device__ half_bits to_half(float x) {
@@ -32,14 +41,10 @@ extern "C" __global__ void lif_forward(const float* current, uint apart, float* 
                                        uint steps, float threshold, float decay) {
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= cells) return;
-    float rest = 0.0f;
+    Cell cell = {threshold, decay, 0.0f};
     for (uint t = 0; t < steps; ++t) {
-        float in = current[(size_t)t * apart + i];
-        float u = t == 0 ? in : rest + in;
         size_t place = (size_t)t * cells + i;
-        potential[place] = u;
-        spikes[place] = threshold - u > 0.0f ? 0 : ONE;
-        rest = reset(u, threshold, decay);
+        potential[place] = cell.charge(current[(size_t)t * apart + i], t == 0, &spikes[place]);
     }
 }
 
@@ -85,7 +90,8 @@ extern "C" __global__ void norm_cells(const float* x, uint apart, const float* m
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= cells) return;
     uint c = i / row, channels = cells / row;
-    float scale = weight[c], shift = bias[c], in = 0.0f, rest = 0.0f;
+    float scale = weight[c], shift = bias[c], in = 0.0f;
+    Cell cell = {threshold, decay, 0.0f};
     for (uint t = 0; t < steps; ++t) {
         size_t place = (size_t)t * cells + i;
         if (t == 0 || apart != 0) {
@@ -96,10 +102,7 @@ extern "C" __global__ void norm_cells(const float* x, uint apart, const float* m
             if (i % row == 0) inverse_deviation[of] = inverse;
             in = fmaxf(hat * scale + shift, 0.0f);
         }
-        float u = t == 0 ? in : rest + in;
-        potential[place] = u;
-        spikes[place] = threshold - u > 0.0f ? 0 : ONE;
-        rest = reset(u, threshold, decay);
+        potential[place] = cell.charge(in, t == 0, &spikes[place]);
     }
 }
 
@@ -110,12 +113,11 @@ extern "C" __global__ void running_cells(const float* x, uint apart, const float
     uint i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= cells) return;
     uint c = i / row;
-    float middle = mean[c], scale = weight[c] * (1.0f / sqrtf(var[c] + epsilon)), shift = bias[c], rest = 0.0f;
+    float middle = mean[c], scale = weight[c] * (1.0f / sqrtf(var[c] + epsilon)), shift = bias[c];
+    Cell cell = {threshold, decay, 0.0f};
     for (uint t = 0; t < steps; ++t) {
         float in = fmaxf((x[(size_t)t * apart + i] - middle) * scale + shift, 0.0f);
-        float u = t == 0 ? in : rest + in;
-        spikes[(size_t)t * cells + i] = threshold - u > 0.0f ? 0 : ONE;
-        rest = reset(u, threshold, decay);
+        cell.charge(in, t == 0, &spikes[(size_t)t * cells + i]);
     }
 }
 

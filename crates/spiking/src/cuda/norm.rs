@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 
 use super::Kernels;
 use super::launch::{Argument, Grid, refused};
-use super::ops::{reals, steps_apart};
+use super::ops::{a_number_each, reals, steps_apart};
 use crate::Result;
 use crate::reference::norm::{EPSILON, MOMENTUM, SavedNorm, Statistics};
 use crate::reference::trace::Trace;
@@ -39,13 +39,8 @@ impl Kernels {
     pub(crate) fn running_update(&self, running: &Tensor, batch: &Trace, steps: usize) -> Result<Tensor> {
         let running = running.contiguous()?;
         let channels = running.elem_count();
-        let (batch, apart) = steps_apart(batch)?;
-        if batch.dim(0)? != steps && batch.dim(0)? != 1 || batch.dim(1)? != channels {
-            return Err(refused(format!(
-                "statistics {:?} of {channels} channels and {steps} time steps",
-                batch.shape()
-            )));
-        }
+        a_number_each(channels, &[batch.at(0)])?;
+        let (batch, apart) = steps_apart(batch, steps)?;
         let out = self.output(running.dims(), DType::F32)?;
         let arguments = [
             Argument::Tensor(&batch),
@@ -75,9 +70,7 @@ impl Kernels {
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
         let (steps, channels) = rows(&x, &[&weight, &bias])?;
         let row = x.elem_count() / (steps * channels);
-        if mean.dims() != [steps, channels] || biased.dims() != [steps, channels] {
-            return Err(refused(format!("statistics {:?} of {:?}", mean.shape(), x.shape())));
-        }
+        statistics_of(&x, [&mean, &biased])?;
         let (out, normalised) = (self.output(x.shape(), DType::F32)?, self.output(x.shape(), DType::F32)?);
         let inverse = self.output((steps, channels, 1, 1, 1), DType::F32)?;
         let arguments = [
@@ -143,10 +136,10 @@ impl Kernels {
         let (grads, weight) = (reals(grads)?, weight.contiguous()?);
         let (steps, channels) = rows(&grads, &[&weight])?;
         let row = grads.elem_count() / (steps * channels);
-        let (hats, apart) = steps_apart(&saved.normalised[0])?;
-        let (inverse, channels_apart) = steps_apart(&saved.inverse_deviation)?;
-        let of_steps = |block: &Tensor| -> Result<bool> { Ok([1, steps].contains(&block.dim(0)?)) };
-        if hats.dims()[1..] != grads.dims()[1..] || !of_steps(&hats)? || !of_steps(&inverse)? {
+        let (hats, apart) = steps_apart(&saved.normalised[0], steps)?;
+        let (inverse, channels_apart) = steps_apart(&saved.inverse_deviation, steps)?;
+        a_number_each(channels, &[saved.inverse_deviation.at(0)])?;
+        if hats.dims()[1..] != grads.dims()[1..] {
             return Err(refused(format!(
                 "gradients {:?} with normalised values {:?}",
                 grads.shape(),
@@ -185,11 +178,17 @@ impl Kernels {
     }
 }
 
+/// Refuses statistics that are not of a block's channels at its time steps.
+pub(super) fn statistics_of(x: &Tensor, statistics: [&Tensor; 2]) -> Result<()> {
+    match statistics.iter().find(|block| block.dims() != &x.dims()[..2]) {
+        Some(other) => Err(refused(format!("statistics {:?} of {:?}", other.shape(), x.shape()))),
+        None => Ok(()),
+    }
+}
+
 /// Time steps and channels of a block, where there is a number in each of `numbers` for each channel.
 fn rows(block: &Tensor, numbers: &[&Tensor]) -> Result<(usize, usize)> {
     let (steps, channels) = (block.dim(0)?, block.dim(1)?);
-    match numbers.iter().find(|other| other.elem_count() != channels) {
-        Some(other) => Err(refused(format!("{channels} channels with {} numbers", other.elem_count()))),
-        None => Ok((steps, channels)),
-    }
+    a_number_each(channels, numbers)?;
+    Ok((steps, channels))
 }

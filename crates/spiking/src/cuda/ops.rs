@@ -183,10 +183,24 @@ pub(super) fn reals(trace: &Trace) -> Result<Tensor> {
     }
 }
 
-/// A trace as one tensor without gaps, and how far its time steps lie apart, in values: nowhere, where one stands for all.
-pub(super) fn steps_apart(trace: &Trace) -> Result<(Tensor, usize)> {
+/// A trace that has `steps` time steps, or one for all of them, as one tensor without gaps, and how far its steps lie apart, in values: nowhere, where
+/// one stands for all.
+pub(super) fn steps_apart(trace: &Trace, steps: usize) -> Result<(Tensor, usize)> {
     let block = reals(trace)?;
-    let steps = block.dim(0)?;
-    let apart = if steps == 1 { 0 } else { block.elem_count() / steps };
-    Ok((block, apart))
+    match block.dim(0)? {
+        1 => Ok((block, 0)),
+        found if found == steps => {
+            let apart = block.elem_count() / steps;
+            Ok((block, apart))
+        }
+        found => Err(refused(format!("{found} time steps of {steps}"))),
+    }
+}
+
+/// Refuses tensors that do not hold a number for each of so many rows.
+pub(super) fn a_number_each(rows: usize, numbers: &[&Tensor]) -> Result<()> {
+    match numbers.iter().find(|other| other.elem_count() != rows) {
+        Some(other) => Err(refused(format!("{rows} rows with {} numbers", other.elem_count()))),
+        None => Ok(()),
+    }
 }

@@ -12,6 +12,7 @@ use candle_core::{DType, Tensor};
 
 use super::Kernels;
 use super::launch::{Argument, Grid, OUTPUTS, refused};
+use super::ops::a_number_each;
 use crate::Result;
 use crate::reference::trace::{SPIKES, Trace, sum};
 use Argument::{Nothing, Whole};
@@ -74,7 +75,7 @@ impl Kernels {
             of_row: pixels,
             of_step: kernel_rows * pixels,
         };
-        for (first, group) in groups(steps, &x, 4 * kernel_rows * pixels)? {
+        for (first, group) in groups(steps, &x, 4 * kernel_rows * pixels) {
             let columns = self.columns(&x.narrow(0, first, group)?)?;
             let sums = self.output((group, kernel_rows, pixels), DType::F32)?;
             // SAFETY: `sums` was made here.
@@ -96,7 +97,7 @@ impl Kernels {
             return self.weights_of_few_channels(&x, &grads);
         }
         let mut sums = Vec::new();
-        for (first, group) in groups(steps, &x, 3 * 4 * outputs * 9 * channels)? {
+        for (first, group) in groups(steps, &x, 3 * 4 * outputs * 9 * channels) {
             let columns = self.columns(&x.narrow(0, first, group)?)?;
             let grads = self.factor(&grads.narrow(0, first, group)?, x.dtype())?;
             let each = self.output((group, grads.parts * outputs, 9 * channels), DType::F32)?;
@@ -252,6 +253,7 @@ impl Kernels {
     /// `x` holds what the place says, at as many time steps as fill `out`, and nothing else holds or writes these values of `out`.
     unsafe fn sum_parts(&self, x: &Tensor, place: &Parts, add: Option<&Tensor>, out: &Tensor) -> Result<()> {
         let add = add.map(Tensor::contiguous).transpose()?;
+        a_number_each(place.rows, &add.iter().collect::<Vec<_>>())?;
         let values = out.elem_count();
         let arguments = [
             Argument::Tensor(x),
@@ -265,9 +267,6 @@ impl Kernels {
             Whole(place.of_row),
             Whole(place.of_step),
         ];
-        if let Some(add) = add.as_ref().filter(|add| add.elem_count() != place.rows) {
-            return Err(refused(format!("{} rows with {} numbers", place.rows, add.elem_count())));
-        }
         // SAFETY: the caller's word, and the check above.
         unsafe { self.launch("sum_parts", Grid::Each(values), &arguments) }
     }
@@ -384,10 +383,10 @@ impl Side<'_> {
 
 /// Time steps in groups, so that the columns of maps `[T, C, n, H, W]`, or `beside` bytes a time step, are no more than [`LAID_OUT`]: the first of each
 /// group, and how many there are.
-fn groups(steps: usize, x: &Tensor, beside: usize) -> Result<impl Iterator<Item = (usize, usize)> + use<>> {
+fn groups(steps: usize, x: &Tensor, beside: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
     let columns = 9 * x.dtype().size_in_bytes() * x.elem_count() / steps;
     let group = (LAID_OUT / columns.max(beside)).clamp(1, steps);
-    Ok((0..steps).step_by(group).map(move |first| (first, group.min(steps - first))))
+    (0..steps).step_by(group).map(move |first| (first, group.min(steps - first)))
 }
 
 /// `[F, T * n]` for features `[T, F, n]`.

@@ -109,8 +109,7 @@ impl Reference {
             if let Some((norm, kernels, trace)) = self.cells_behind(index, &shards, mode) {
                 if index == norm + 2 {
                     let (weight, bias) = self.weight_and_bias(norm)?;
-                    let mean = &self.parameters.buffers[&format!("{norm}.running_mean")];
-                    let var = &self.parameters.buffers[&format!("{norm}.running_var")];
+                    let [mean, var] = self.running(norm);
                     let per_channel = [[mean, var], [&weight, &bias]];
                     shards = vec![kernels.running_cells(trace, per_channel, steps, &self.neuron)?];
                 }
@@ -119,8 +118,7 @@ impl Reference {
             shards = match self.spec.layers[index] {
                 Layer::BatchNorm => {
                     let (weight, bias) = self.weight_and_bias(index)?;
-                    let mean = &self.parameters.buffers[&format!("{index}.running_mean")];
-                    let var = &self.parameters.buffers[&format!("{index}.running_var")];
+                    let [mean, var] = self.running(index);
                     norm::apply_running(&shards, mean, var, &weight, &bias)?
                 }
                 Layer::NeuronDropout { .. } => shards,
@@ -209,6 +207,11 @@ impl Reference {
             Layer::Lif => (shards, Saved::Nothing),
             Layer::BatchNorm | Layer::NeuronDropout { .. } => unreachable!("handled by the pass itself"),
         })
+    }
+
+    /// The running averages of a normalisation: mean and variance.
+    fn running(&self, index: usize) -> [&Tensor; 2] {
+        ["mean", "var"].map(|part| &self.parameters.buffers[&format!("{index}.running_{part}")])
     }
 
     /// The running averages of a normalisation, behind a batch's statistics.
