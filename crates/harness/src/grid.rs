@@ -1,7 +1,7 @@
 //! What an ablation of one's own varies beside rule, T, width and seed: the neuron's constants, the framing and the learning rate.
 
 use bpsta_events::Framing;
-use bpsta_spiking::{Neuron, Reset, Rule};
+use bpsta_spiking::{CosineGranularity, Neuron, Reset, Rule, Variant};
 use serde::{Deserialize, Serialize};
 
 use crate::RunConfig;
@@ -137,6 +137,34 @@ pub(crate) fn peculiar(config: &RunConfig, several: Several) -> String {
     }
     if several.engines && !config.ann {
         words += &format!(", engine {}", config.engine);
+    }
+    words
+}
+
+/// What hardly ever differs, and is named only where nothing else tells configurations apart.
+const SELDOM: [fn(&RunConfig) -> String; 7] = [
+    |config| format!("batches of {}", config.batch_size),
+    |config| format!("{} epochs of ANN warm-up", config.ann_warm_up_epochs),
+    |config| match config.schedule.cosine {
+        CosineGranularity::Epoch => "cosine by the epoch".to_owned(),
+        CosineGranularity::Step => "cosine by the step".to_owned(),
+    },
+    |config| format!("weight decay {}", config.weight_decay),
+    |config| match config.variant {
+        Variant::Events => "layers for events".to_owned(),
+        Variant::Images => "layers for images".to_owned(),
+    },
+    |config| format!("stride {}", config.input.stride),
+    |config| format!("code version {}", config.code_version),
+];
+
+/// In words that begin with a comma, what tells a configuration from others that [`peculiar`] and a table's columns leave alike, itself among
+/// them: if nothing else, the hash of its data.
+pub(crate) fn told_apart(config: &RunConfig, alike: &[&RunConfig]) -> String {
+    let telling = SELDOM.iter().filter(|of| differ(alike, **of));
+    let mut words: String = telling.map(|of| format!(", {}", of(config))).collect();
+    if words.is_empty() && alike.len() > 1 {
+        words = format!(", data {}", config.manifest_hash.get(..8).unwrap_or(&config.manifest_hash));
     }
     words
 }

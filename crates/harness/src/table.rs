@@ -64,8 +64,9 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Recor
     let mut layers: Vec<(&str, String)> = Vec::new();
     for group in &groups {
         let name = network(group.first());
-        if !layers.iter().any(|(_, known)| *known == name) {
-            layers.push((&group.first().layers, name));
+        let layers_of = (group.first().layers.as_str(), name);
+        if !layers.contains(&layers_of) {
+            layers.push(layers_of);
         }
     }
     let networks = layers.iter().map(|(layers, name)| format!("{name}: `{layers}`")).collect();

@@ -5,9 +5,10 @@ mod common;
 
 use bpsta_datasets::DatasetId;
 use bpsta_harness::{
-    ClassCount, Experiment, Options, Profile, Record, RunConfig, RunFiles, RunStore, View, render,
+    ClassCount, DeviceKind, EngineKind, Experiment, Options, Profile, Record, RunConfig, RunFiles, RunStore,
+    View, render,
 };
-use bpsta_spiking::Rule;
+use bpsta_spiking::{CosineGranularity, Rule, Variant};
 
 use crate::common::{options, root, run};
 
@@ -135,6 +136,42 @@ fn runs_of_other_numbers_of_epochs_have_rows_of_their_own_in_the_latency_view() 
         assert_eq!(named(&table, of).len(), 2, "after the last epoch and at the best one: {table}");
     }
     assert!(named(&table, 2 * epochs)[0].contains("12.34"), "{table}");
+}
+
+/// Whatever two configurations differ in: no row stands for both, and no two rows have one name.
+#[test]
+fn configurations_that_differ_in_anything_have_rows_of_their_own() {
+    let record = accepted().pop().unwrap();
+    type Edit = fn(&mut RunConfig);
+    let edits: [(Edit, &str); 11] = [
+        (|config| config.batch_size += 1, "batches of "),
+        (|config| config.ann_warm_up_epochs += 1, "1 epochs of ANN warm-up"),
+        (|config| config.schedule.cosine = CosineGranularity::Step, "cosine by the step"),
+        (|config| config.schedule.learning_rate *= 2.0, "learning rate "),
+        (|config| config.weight_decay += 1.0, "weight decay "),
+        (|config| config.variant = Variant::Images, "layers for images"),
+        (|config| config.input.stride += 1, "stride 2"),
+        (|config| config.code_version += 1, "code version "),
+        (|config| config.manifest_hash = "0123456789".to_owned(), "data 01234567"),
+        (|config| config.engine = EngineKind::Reference, "engine reference"),
+        (|config| config.device = DeviceKind::Cuda(0), "device cuda:0"),
+    ];
+    for (edit, words) in edits {
+        let mut changed = other(&record, edit);
+        assert_ne!(changed.config, record.config, "{words}");
+        changed.accuracy.last = 12.34;
+        let both = [record.clone(), changed];
+        for view in [View::Accuracy, View::Latency, View::Energy, View::Curves] {
+            let table = text(view, &both, "table.md");
+            assert!(table.contains(&format!(", {words}")), "{words}: {table}");
+            let grid = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+            let of_rule = |line: &&str| line.contains(&format!("{},", record.rule));
+            let names = grid.take_while(|line| line.starts_with('|')).filter(of_rule);
+            let names: Vec<&str> = names.map(|line| line.split('|').nth(1).unwrap()).collect();
+            assert!(names.len() == 2 && names[0] != names[1], "{words}: {names:?}");
+            assert!(view == View::Energy || table.contains("12.34"), "{words}: {table}");
+        }
+    }
 }
 
 #[test]

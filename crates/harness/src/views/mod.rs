@@ -13,7 +13,7 @@ use bpsta_spiking::Rule;
 
 use crate::block::{Block, Grid};
 use crate::experiment::View;
-use crate::grid::{Several, peculiar};
+use crate::grid::{Several, peculiar, told_apart};
 use crate::maps::MapsByRun;
 use crate::order::by_data;
 use crate::table::{self, runs_csv, table_markdown};
@@ -70,7 +70,25 @@ impl<'a> Group<'a> {
                 }),
             }
         }
+        let more: Vec<String> = groups
+            .iter()
+            .map(|group| {
+                let alike = groups.iter().filter(|other| other.shown() == group.shown());
+                let alike: Vec<&RunConfig> = alike.map(|other| &other.first().config).collect();
+                told_apart(&group.first().config, &alike)
+            })
+            .collect();
+        for (group, more) in groups.iter_mut().zip(more) {
+            group.peculiar += &more;
+        }
         groups
+    }
+
+    /// What rows and their columns show of it.
+    fn shown(&self) -> impl PartialEq {
+        let Record { data, config, .. } = self.first();
+        let numbers = (config.width.to_bits(), config.time_steps, config.epochs);
+        (data, config.rule_id(), config.network, numbers, &config.augmentation, &self.peculiar)
     }
 
     /// What is not the paper's in it, in words that begin with a comma; empty if nothing is.
@@ -238,8 +256,10 @@ fn particulars(group: &Group<'_>) -> String {
 
 /// The mean, and the sample standard deviation where there are several.
 pub(crate) fn spread(values: &[f64], digits: usize) -> String {
-    crate::Spread::of(values).map_or_else(String::new, |spread| match spread.deviation {
-        Some(deviation) => format!("{:.digits$} ± {deviation:.digits$}", spread.mean),
-        None => format!("{:.digits$}", spread.mean),
+    crate::Spread::of(values).map_or_else(String::new, |spread| {
+        match spread.deviation.filter(|deviation| deviation.is_finite()) {
+            Some(deviation) => format!("{:.digits$} ± {deviation:.digits$}", spread.mean),
+            None => format!("{:.digits$}", spread.mean),
+        }
     })
 }
