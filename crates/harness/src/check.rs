@@ -36,9 +36,11 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
     if !Manifest::describes(&record.data, config.synthetic, config.subset.is_some()) {
         return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
     }
+    let cells = if config.ann { Vec::new() } else { spec.lif_cells()? };
     Ok(of_schema(record)
         .or_else(|| of_twin(record))
-        .or_else(|| not_finite(record))
+        .or_else(|| out_of_range(record))
+        .or_else(|| against_layers(record, &cells))
         .or_else(|| against_epochs(record))
         .or_else(|| against_counts(record)))
 }
@@ -87,7 +89,23 @@ fn of_twin(record: &Record) -> Option<String> {
     Some(format!("key `{key}` has spikes, and by its `config` it is an ANN twin"))
 }
 
-fn not_finite(record: &Record) -> Option<String> {
+/// Each layer of cells has its spikes, at the rate of the last epoch; `cells` has the layers' indices, and how many they are.
+fn against_layers(record: &Record, cells: &[(usize, usize)]) -> Option<String> {
+    let found: Vec<(usize, usize)> =
+        record.layer_spikes.iter().map(|layer| (layer.layer, layer.cells)).collect();
+    if found != cells {
+        return Some(format!(
+            "key `layer_spikes` has (layer, cells) {found:?}, and by its `config` {cells:?}"
+        ));
+    }
+    let rates: Vec<f64> = record.layer_spikes.iter().map(|layer| layer.firing_rate).collect();
+    let last = record.epochs.last().and_then(|epoch| epoch.layer_firing_rates.as_ref());
+    let expected = last.filter(|last| **last != rates)?;
+    Some(format!("key `layer_spikes` has firing rates {rates:?}, and by its `epochs` {expected:?}"))
+}
+
+/// No number of a record is below 0, and no firing rate above 1.
+fn out_of_range(record: &Record) -> Option<String> {
     let mut numbers = vec![
         ("accuracy.last".to_owned(), record.accuracy.last),
         ("accuracy.best_test".to_owned(), record.accuracy.best_test),
@@ -130,8 +148,15 @@ fn not_finite(record: &Record) -> Option<String> {
                 .map(|(key, value)| (format!("epochs[{index}].{key}"), value)),
         );
     }
-    let (key, value) = numbers.into_iter().find(|(_, value)| !value.is_finite())?;
-    Some(format!("key `{key}` is {value}, expected a finite number"))
+    for (index, layer) in record.operations.iter().flatten().enumerate() {
+        numbers.push((format!("operations[{index}].operations_per_sample"), layer.operations_per_sample));
+    }
+    let (key, value) = numbers.into_iter().find(|(key, value)| {
+        let most = if key.contains("firing_rate") { 1.0 } else { f64::MAX };
+        !(0.0..=most).contains(value)
+    })?;
+    let most = if key.contains("firing_rate") { "from 0 to 1" } else { "of 0 or more" };
+    Some(format!("key `{key}` is {value}, expected a finite number {most}"))
 }
 
 fn against_epochs(record: &Record) -> Option<String> {
@@ -147,6 +172,12 @@ fn against_epochs(record: &Record) -> Option<String> {
         if !(0.0..=100.0).contains(&epoch.test_accuracy) {
             let found = epoch.test_accuracy;
             return Some(format!("key `epochs[{index}].test_accuracy` is {found}, expected 0 to 100 %"));
+        }
+    }
+    if let Some(last) = epochs.last() {
+        let (found, expected) = (record.firing_rate, last.firing_rate);
+        if found != expected {
+            return Some(format!("key `firing_rate` is {found}, and by its `epochs` {expected}"));
         }
     }
     let expected = Accuracy::of(epochs, record.config.ann);

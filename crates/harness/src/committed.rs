@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::files::write_whole;
 use crate::order::in_order;
 use crate::store::parse;
-use crate::views::render;
+use crate::views::{TABLE, render};
 use crate::{Experiment, HarnessError, Profile, Record, Result, RunFiles};
 
 /// A committed file that does not follow from the records beside it.
@@ -47,10 +47,16 @@ pub fn check_tables(
     };
     for artefact in artefacts {
         for folder in folders(&artefact)? {
+            let drift = |path: &Path, why| Drift { path: path.to_owned(), why, written: false };
             if !folder.join("records").is_dir() {
+                if folder.join(TABLE).exists() {
+                    checked
+                        .drift
+                        .push(drift(&folder, format!("has {TABLE}, and no records/ that it follows from")));
+                    checked.folders.push(folder);
+                }
                 continue;
             }
-            let drift = |path: &Path, why| Drift { path: path.to_owned(), why, written: false };
             let damaged = damaged(&folder, experiments).unwrap_or_default();
             checked.drift.extend(damaged.iter().map(|(path, why)| drift(path, why.clone())));
             match rendered(&folder, experiments) {

@@ -50,7 +50,7 @@ mod verdict;
 mod views;
 mod weights;
 
-pub use accept::accept;
+pub use accept::{Accepted, accept};
 pub use claim::Failure;
 pub use committed::{Checked, Drift, check_tables};
 pub use compare::{

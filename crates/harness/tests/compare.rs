@@ -263,7 +263,7 @@ fn what_cannot_be_compared_is_said_and_never_passes_for_equal() {
     let error = refused(&at("base"), &at("edited"));
     assert!(error.contains("record.json: not a sound record: key `accuracy` is"), "{error}");
     let mut twice = record.clone();
-    twice.firing_rate += 0.1;
+    twice.spikes_per_sample += 0.1;
     store(&at("twice/a"), std::slice::from_ref(record));
     store(&at("twice/b"), &[twice]);
     let error = refused(&at("base"), &at("twice"));
@@ -317,7 +317,7 @@ fn committed_tables_follow_from_committed_records_or_are_named() {
     let options = grid(folder.path());
     run(&options, &folder.path().join("runs"), 2);
     let (plan, _) = plan(&options);
-    let (at, _) = accept(&plan, &RunStore::new(&folder.path().join("runs")), &results).unwrap();
+    let at = accept(&plan, &RunStore::new(&folder.path().join("runs")), &results).unwrap().folder;
     let check = |write| check_tables(&results, &experiments, Some("table2"), write).unwrap();
     assert_eq!((check(false).folders, check(false).drift), (vec![at.clone()], vec![]));
 
@@ -337,6 +337,8 @@ fn committed_tables_follow_from_committed_records_or_are_named() {
     std::fs::write(&record, text.replacen("\"last\": ", "\"last\": 1", 1)).unwrap();
     let drift = check(true).drift;
     assert!(drift.len() == 1 && !drift[0].written && drift[0].why.contains("key `accuracy`"), "{drift:?}");
+    std::fs::remove_dir_all(at.join("records")).unwrap();
+    assert_eq!(check(true).drift[0].why, "has table.md, and no records/ that it follows from");
     assert!(matches!(
         check_tables(&results, &experiments, Some("table1"), false),
         Err(HarnessError::NothingToCheck { .. })
@@ -352,15 +354,22 @@ fn accepting_by_newer_code_takes_the_place_of_what_was_there() {
     let (plan, _) = plan(&options);
     let at = results.join("table2/quick/records");
     std::fs::create_dir_all(&at).unwrap();
-    for (code, rule) in [(1, Rule::Both), (1, Rule::Spatial)] {
-        let edit = |config: &mut RunConfig| (config.code_version, config.neuron.rule) = (code, rule);
+    for (seed, rule) in [(1, Rule::Both), (7, Rule::Both), (1, Rule::Spatial)] {
+        let edit = |config: &mut RunConfig| {
+            (config.code_version, config.seed, config.neuron.rule) = (1, seed, rule);
+        };
         let mut old = configured(&outcome.records[0], edit);
         old.rule = rule.to_string();
         std::fs::write(at.join(format!("{}.json", old.run_id)), serde_json::to_vec(&old).unwrap()).unwrap();
     }
-    accept(&plan, &RunStore::new(&runs), &results).unwrap();
+    let accepted = accept(&plan, &RunStore::new(&runs), &results).unwrap();
+    assert_eq!((accepted.runs, accepted.gone), (outcome.records.len(), 2), "whatever its seed");
     let table = std::fs::read_to_string(results.join("table2/quick/table.md")).unwrap();
-    assert_eq!(std::fs::read_dir(&at).unwrap().count(), 2, "the one of another rule stays");
+    assert_eq!(
+        std::fs::read_dir(&at).unwrap().count(),
+        outcome.records.len() + 1,
+        "the one of another rule stays"
+    );
     assert!(table.contains("ours: both") && table.contains("ours: spatial"), "{table}");
 }
 

@@ -78,7 +78,8 @@ fn accepted_maps_are_checked_and_a_damaged_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (plan, runs, outcome) = trained(folder.path());
     let results = folder.path().join("results");
-    let (accepted, count) = accept(&plan, &runs, &results).unwrap();
+    let bpsta_harness::Accepted { folder: accepted, runs: count, .. } =
+        accept(&plan, &runs, &results).unwrap();
     assert_eq!(count, 4);
     let read = |name: &str| std::fs::read_to_string(accepted.join(name)).unwrap();
     assert_eq!(read("table.md"), outcome.table);

@@ -81,7 +81,7 @@ fn a_part_of_the_plan_drops_no_finished_row() {
         assert_eq!(csv.lines().count(), 1 + expected.len());
     }
     let (plan, _) = plan(&one(folder.path(), Rule::Both));
-    let (_, count) = accept(&plan, &RunStore::new(&runs), &folder.path().join("results")).unwrap();
+    let count = accept(&plan, &RunStore::new(&runs), &folder.path().join("results")).unwrap().runs;
     assert_eq!(count, 2, "what the table shows is accepted");
     let synthetic = std::fs::read_dir(folder.path().join("data/synthetic")).unwrap();
     assert_eq!(synthetic.count(), 1, "stand-ins that were not asked for are not generated");
@@ -99,7 +99,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 27] = [
+    let edits: [(Edit, &str); 33] = [
         (|record| record["schema"] = 4.into(), "key `schema` is 4"),
         (|record| record["schema"] = 2.into(), "key `maps_hash` is there, in a record of schema 2"),
         (|record| record["maps_hash"] = ().into(), "key `maps_hash` is not there, in a record of schema 3"),
@@ -133,6 +133,18 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
         (|record| record["epochs"][1]["test_accuracy"] = 101.into(), "key `epochs[1].test_accuracy` is 101"),
         (|record| record["epochs"][0]["epoch"] = 2.into(), "key `epochs[0].epoch` is 2, expected 1"),
         (|record| record["epochs"] = serde_json::json!([]), "key `epochs` is a list of 0"),
+        (|record| record["firing_rate"] = 0.999.into(), "key `firing_rate` is 0.999, and by its `epochs`"),
+        (
+            |record| record["firing_rate"] = (-3).into(),
+            "key `firing_rate` is -3, expected a finite number from 0 to 1",
+        ),
+        (|record| record["train_ms_per_sample"] = (-1).into(), "key `train_ms_per_sample` is -1"),
+        (|record| record["layer_spikes"] = serde_json::json!([]), "key `layer_spikes` has (layer, cells) []"),
+        (|record| record["layer_spikes"][0]["firing_rate"] = 1.into(), "key `layer_spikes` has firing rates"),
+        (
+            |record| record["operations"][0]["operations_per_sample"] = (-1).into(),
+            "key `operations[0].operations_per_sample` is -1",
+        ),
     ];
     for (edit, expected) in edits {
         let mut record: serde_json::Value = serde_json::from_str(&whole).unwrap();

@@ -69,7 +69,8 @@ fn the_quick_profile_renders_table2_and_is_not_run_twice() {
 
     let (plan, _) = plan(&options);
     let results = folder.path().join("results");
-    let (accepted, count) = accept(&plan, &RunStore::new(&runs), &results).unwrap();
+    let bpsta_harness::Accepted { folder: accepted, runs: count, .. } =
+        accept(&plan, &RunStore::new(&runs), &results).unwrap();
     assert_eq!(count, 12);
     assert_eq!(std::fs::read_dir(accepted.join("records")).unwrap().count(), 12);
     assert_eq!(std::fs::read_to_string(accepted.join("table.md")).unwrap(), outcome.table);

@@ -298,7 +298,7 @@ fn twins_are_accepted_reported_evaluated_and_compared_with_twins() {
     let twin = twins(&outcome.records)[0];
     assert!(outcome.table.contains("| ann, middle width 0.125, synthetic stand-in "), "{}", outcome.table);
     let (plan, _) = plan(&options);
-    let (_, accepted) = accept(&plan, &RunStore::new(&runs), &results).unwrap();
+    let accepted = accept(&plan, &RunStore::new(&runs), &results).unwrap().runs;
     assert_eq!(accepted, 3);
 
     let page = report(&results, &root().join("experiments")).unwrap().html;
