@@ -247,6 +247,26 @@ fn each_table_of_the_page_is_a_file_in_three_forms_that_say_what_it_is_of() {
     }
 }
 
+/// A data set with two sections in one artefact, as of its files and of a stand-in.
+#[test]
+fn tables_of_two_sections_are_files_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = of_its_own(folder.path());
+    let records = results.join("table2/quick/records");
+    let path = std::fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
+    let mut record: Record = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    record.data = record.data.replace("seed 2110", "seed 2111");
+    record.config.manifest_hash = "0123456789".to_owned();
+    record.run_id = record.config.run_id();
+    let path = records.join(format!("{}.json", record.run_id));
+    std::fs::write(path, serde_json::to_vec(&record).unwrap()).unwrap();
+
+    let Report { html, tables, .. } = report(&results, &folder.path().join("experiments")).unwrap();
+    assert!(html.contains("seed 2111"), "the second section is there");
+    let names: BTreeSet<&str> = tables.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!((names.len(), names.len()), (tables.len(), html.matches("<pre>").count()));
+}
+
 #[test]
 fn a_run_store_and_an_empty_folder_are_told_what_to_do() {
     let folder = tempfile::tempdir().unwrap();

@@ -87,12 +87,16 @@ impl Page {
     pub(super) fn tables(&self) -> Vec<TableFile> {
         let mut files = Vec::new();
         for part in &self.chapters {
+            // A data set may have a section of its files, and one of a subset or stand-in.
+            let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
             for section in &part.sections {
                 let sheets = section.pieces.iter().filter_map(|piece| match piece {
                     Piece::Table(sheet) => Some(sheet),
                     _ => None,
                 });
-                for (sheet, number) in sheets.zip(1..) {
+                for sheet in sheets {
+                    let number = numbers.entry(&section.dataset).or_default();
+                    *number += 1;
                     let about = format!(
                         "{}, profile {}: {}. {}.",
                         part.artefact, part.profile, part.title, section.title
