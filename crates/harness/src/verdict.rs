@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::experiment::CellSettings;
+use crate::experiment::{CellSettings, DatasetEntry};
 use crate::grid::{Several, peculiar};
 use crate::statistics::Spread;
 use crate::views::Group;
@@ -97,6 +97,16 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
         why.push("the profile `paper` does not say the paper's protocol".to_owned());
         return why;
     };
+    let same_network = |entry: &&DatasetEntry| {
+        (entry.id, entry.network, entry.variant) == (config.dataset, config.network, config.variant)
+    };
+    match experiment.dataset.iter().find(same_network) {
+        None => why.push("another network".to_owned()),
+        Some(entry) if entry.stride != config.input.stride => {
+            why.push(format!("stride {} in place of {}", config.input.stride, entry.stride));
+        }
+        Some(_) => {}
+    }
     if config.width != cell.width {
         why.push(format!("width {} of {}", config.width, cell.width));
     }
@@ -115,6 +125,13 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     }
     if paper.is_some_and(|paper| config.schedule != cell.schedule.unwrap_or(paper.schedule)) {
         why.push("another learning rate or schedule".to_owned());
+    }
+    if let Some(paper) = paper.filter(|paper| paper.weight_decay != config.weight_decay) {
+        why.push(format!("weight decay {} in place of {}", config.weight_decay, paper.weight_decay));
+    }
+    if !config.ann && config.ann_warm_up_epochs != cell.ann_warm_up_epochs {
+        let (ours, paper) = (config.ann_warm_up_epochs, cell.ann_warm_up_epochs);
+        why.push(format!("{ours} of {paper} epochs of ANN warm-up"));
     }
     let peculiar = peculiar(config, Several::default());
     why.extend((!peculiar.is_empty()).then(|| peculiar.trim_start_matches(", ").to_owned()));
@@ -149,6 +166,7 @@ mod tests {
         (config.synthetic, config.width, config.epochs) = (false, cell.width, cell.epochs);
         (config.time_steps, config.batch_size) = (cell.time_steps[0], cell.batch_size);
         config.schedule = settings.schedule;
+        config.weight_decay = settings.weight_decay;
         record.time_steps = config.time_steps;
         let seeded = |seed: u64| {
             let mut record = record.clone();
@@ -170,6 +188,26 @@ mod tests {
         runs.iter_mut().for_each(|record| record.config.validation = Some(0.07));
         let why = vec!["7 % of the training samples held back".to_owned()];
         assert_eq!(verdict_on(&experiment, &value, &runs), Verdict::Reduced { why });
+    }
+
+    #[test]
+    fn whatever_shapes_a_run_is_held_against_the_protocol() {
+        let (experiment, value, runs) = runs_of_the_protocol();
+        type Change = fn(&mut crate::RunConfig);
+        let changes: [(Change, &str); 4] = [
+            (|config| config.ann_warm_up_epochs = 3, "3 of 0 epochs of ANN warm-up"),
+            (|config| config.weight_decay += 1.0, "weight decay"),
+            (|config| config.input.stride += 1, "stride"),
+            (|config| config.variant = bpsta_spiking::Variant::Images, "another network"),
+        ];
+        for (change, expected) in changes {
+            let mut runs = runs.clone();
+            runs.iter_mut().for_each(|record| change(&mut record.config));
+            match verdict_on(&experiment, &value, &runs) {
+                Verdict::Reduced { why } => assert!(why[0].starts_with(expected), "{why:?}"),
+                other => panic!("{expected}: {other}"),
+            }
+        }
     }
 
     #[test]
