@@ -77,6 +77,11 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
         Some(What::Layers(settings)) => (Task::Step, settings),
         Some(What::Events(args)) => return crate::bench_events::run(&args),
     };
+    let of_steps = settings.json || settings.save.is_some() || settings.device != DeviceKind::Cpu;
+    anyhow::ensure!(
+        !by_layer || !of_steps && settings.engine.is_none_or(|engine| engine == EngineKind::Cpu),
+        "`bench layers` prints a table of the CPU engine alone: leave --json, --save, --device and --engine to `step` and `inference`"
+    );
     crate::use_threads(settings.threads, 1)?;
     let bench = Bench {
         task,

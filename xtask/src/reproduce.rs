@@ -257,11 +257,16 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         interrupt.or_eof();
     }
     let mut failed = Vec::new();
+    let mut left_out = 0;
     for file in files {
+        if interrupt.pressed() {
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
         let (mut plan, store) = match cells.plan(file) {
-            // Of all artefacts, those that have cells for the options.
-            Err(error) if files.len() > 1 && is_empty(&error) => {
+            // Of all artefacts, those that have cells for the options and the data.
+            Err(error) if left_out + 1 < files.len() && is_empty(&error) => {
                 print::note(&error);
+                left_out += 1;
                 continue;
             }
             plan => plan?,
@@ -269,7 +274,11 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         let runs = run_store(cells.runs())?;
         if !running.only.is_empty() {
             plan.cells.retain(|cell| running.only.contains(&cell.run_id));
-            reproduce(&plan, &store, &runs, &|| interrupt.pressed(), &mut |_| {})?;
+            let outcome = reproduce(&plan, &store, &runs, &|| interrupt.pressed(), &mut |_| {})?;
+            if outcome.stopped {
+                return Ok(ExitCode::from(interrupt::EXIT_CODE));
+            }
+            failed.extend(outcome.failed);
             continue;
         }
         plan::plan(&plan, threads)?;
@@ -320,10 +329,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         }
         failed.extend(outcome.failed);
     }
-    if !running.only.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !running.dry_run {
+    if !running.dry_run && running.only.is_empty() {
         print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
     }
     if failed.is_empty() {
@@ -347,8 +353,10 @@ fn missing(plan: &Plan, estimate: &Estimate, mut command: Vec<OsString>) -> Opti
     (command.len() > begin).then_some(command)
 }
 
-fn is_empty(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(HarnessError::NothingPlanned { .. }))
+/// Whether an artefact has nothing to do: no cells for the options, no data for them, or no finished run.
+pub(crate) fn is_empty(error: &anyhow::Error) -> bool {
+    use HarnessError::{NoData, NothingPlanned, NothingToAccept};
+    matches!(error.downcast_ref(), Some(NothingPlanned { .. } | NoData { .. } | NothingToAccept { .. }))
 }
 
 /// The run store, with the time between checkpoints that the variable names; for tests.

@@ -239,6 +239,15 @@ fn a_cell_that_fails_is_named_and_the_command_says_so_by_its_code() {
     }
     let table = std::fs::read_to_string(runs.join("tables/table2.quick.md")).unwrap();
     assert!(table.contains("No row for nmnist (synthetic stand-in) both width 0.125 T=2"), "{table}");
+
+    // So does a task of a batch script, which has no table.
+    let folders = std::fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().path());
+    let failed = folders.into_iter().find(|folder| folder.join("failed.json").exists()).unwrap();
+    let only = ["--only", failed.file_name().unwrap().to_str().unwrap()];
+    let output = command(&data, &runs, &[&cells[..], &only].concat()).output().unwrap();
+    let said = message(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: 1 cell failed") && said.contains("nmnist"), "{said}");
 }
 
 #[test]

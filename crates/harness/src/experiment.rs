@@ -286,6 +286,12 @@ impl Experiment {
         let mut experiment = Self::parse(path)?;
         let path = experiment.path.clone();
         let refuse = |why: String| HarnessError::Experiment { path: path.clone(), why };
+        // It names files.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if experiment.artefact.is_empty() || !experiment.artefact.bytes().all(plain) {
+            let found = &experiment.artefact;
+            return Err(refuse(format!("key `artefact`: {found:?}, expected letters, digits, - and _")));
+        }
         for of in experiment.cells_of.clone() {
             let other = Self::parse(&folder.join(format!("{}.toml", of.experiment)))?;
             experiment.take(other, &of).map_err(|why| refuse(format!("key `cells_of`: {why}")))?;
