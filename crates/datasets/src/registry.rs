@@ -1,5 +1,7 @@
 //! `datasets.toml`: every data set as data. Sources, sizes, checksums and split rules stand there and nowhere else.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -201,61 +203,6 @@ impl Registry {
 }
 
 impl DatasetInfo {
-    /// What the types cannot say: lengths of checksums, and what a kind implies.
-    fn check(&self) -> Result<(), (String, String)> {
-        let hex = |at: String, text: &str, digits: usize| {
-            let good = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            let message = || format!("expected {digits} lower-case hex digits, found {text:?}");
-            if good { Ok(()) } else { Err((at, message())) }
-        };
-        for (index, file) in self.files.iter().enumerate() {
-            hex(format!("files[{index}].md5"), &file.md5, 32)?;
-            if let Some(sha256) = &file.sha256 {
-                hex(format!("files[{index}].sha256"), sha256, 64)?;
-            }
-        }
-        for (name, md5) in &self.unpacked {
-            hex(format!("unpacked.{name}"), md5, 32)?;
-        }
-        if self.classes.is_empty() || self.classes.len() > 256 {
-            return Err(("classes".into(), "expected 1 to 256 classes: labels are bytes".into()));
-        }
-        let refuse = |at: &str, message: String| Err((at.to_owned(), message));
-        let (kind, splits) = self.layout.holds();
-        if self.kind != kind {
-            return refuse("kind", format!("expected {kind:?}, as the layout holds them").to_lowercase());
-        }
-        if !splits.contains(&self.split) {
-            let names = splits.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-            return refuse("split", format!("the layout is divided by {names}"));
-        }
-        let own = self.layout == Layout::ClassFolders;
-        if own != self.format.is_some() {
-            let needs = "is needed with the layout class-folders, which holds recordings of any one format";
-            return refuse("format", if own { needs } else { "the layout has a format of its own" }.into());
-        }
-        if !own && self.samples.is_none() {
-            return refuse(
-                "samples",
-                "expected the official numbers, such as { train = 60000, test = 10000 }".into(),
-            );
-        }
-        if let Some(class) =
-            self.classes.iter().find(|class| class.is_empty() || class.contains(['/', '\\', '.']))
-        {
-            return refuse("classes", format!("a class is the name of a folder, found {class:?}"));
-        }
-        self.augmentation.check().or_else(|message| refuse("augmentation", message))?;
-        match (kind, self.framing) {
-            (Kind::Events, None) => refuse("framing", "event data needs one, such as \"number:16\"".into()),
-            (Kind::Static, Some(_)) => refuse("framing", "static images are not framed".into()),
-            (Kind::Events, _) if self.channels != 2 => {
-                refuse("channels", format!("events have 2, OFF and ON, found {}", self.channels))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The format of its recordings; none of images.
     pub(crate) fn recordings(&self) -> Option<Format> {
         match self.layout {

@@ -122,7 +122,7 @@ pub enum DecodeErrorKind {
     /// An event off the sensor.
     #[error(
         "byte {offset}: event at x = {x}, y = {y}, off the sensor of {sensor} pixels; \
-         the file is damaged or not {format}"
+         the file is damaged or not {format}{}", if format.sensor().is_some() { ", or of another sensor" } else { "" }
     )]
     OffSensor {
         /// Where the event's record starts; in AEDAT 4, the packet it lies in.

@@ -123,7 +123,17 @@ pub(crate) fn decode(
     format: Format,
     info: &DatasetInfo,
 ) -> Result<bpsta_events::Events, DatasetError> {
-    let Recording { events, sensor, .. } = bpsta_events::decode(bytes, format).map_err(of_file(path))?;
+    let Recording { events, sensor, notes, .. } =
+        bpsta_events::decode(bytes, format).map_err(of_file(path))?;
+    // Official recordings of a DVS128 may have such bits, and are read as the paper reads them; of one's own nobody knows the sensor.
+    if info.layout == Layout::ClassFolders && notes.high_address_bits > 0 {
+        let expected = format!(
+            "a recording of a DVS128, as which {format} is read, but {} of its {} events have address bits that a DVS128 has not",
+            notes.high_address_bits,
+            events.len()
+        );
+        return Err(foreign(path.to_owned(), expected));
+    }
     let Sensor { width, height } = sensor;
     let other = |problem| {
         let (path, title) = (path.to_owned(), info.title.clone());

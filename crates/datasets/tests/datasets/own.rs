@@ -149,6 +149,33 @@ fn what_is_no_recording_or_no_class_is_named() {
     assert!(error.contains("no data set mnist") && error.contains("there are gestures"), "{error}");
 }
 
+/// Its addresses have the pixel in other bits, of which those of a DVS128 are a part.
+#[test]
+fn recordings_of_another_sensor_are_no_dvs128s() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir_all(tree.join("clap")).unwrap();
+    // A DAVIS346: y from bit 22 on, x from bit 12 on, polarity in bit 11.
+    let address = |i: u32| (i % 100) << 22 | (i * 3 % 100) << 12 | (i & 1) << 11;
+    let records = (0..500u32).flat_map(|i| [address(i), i * 100].map(u32::to_be_bytes).concat());
+    let bytes = b"#!AER-DAT2.0\r\n".iter().copied().chain(records).collect::<Vec<u8>>();
+    fs::write(tree.join("clap/a.aedat"), bytes).unwrap();
+    let text = table("first-nine-tenths-by-name", Format::Aedat2)
+        .replace("width = 100\nheight = 100", "width = 128\nheight = 128");
+    let error = store(folder.path(), &text).import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("a.aedat: expected a recording of a DVS128"), "{error}");
+    assert!(error.contains("495 of its 500 events"), "{error}");
+
+    // AEDAT 3.1, in the same way a little larger.
+    let mut bytes = bpsta_events::encode(&events(1, 50, 100), Format::Aedat31).unwrap();
+    let word = bytes.len() - 8;
+    bytes[word + 3] |= 1;
+    fs::write(tree.join("clap/a.aedat"), bytes).unwrap();
+    let text = text.replace("aedat2", "aedat3.1");
+    let error = store(folder.path(), &text).import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("the file is damaged or not aedat3.1, or of another sensor"), "{error}");
+}
+
 /// The event counts are those that the files' publishers' own tools give. One sensor's recordings do not go into the other's data set,
 /// though the smaller one's events would have room there.
 #[test]

@@ -16,17 +16,22 @@ fn the_repositorys_registry_knows_all_five() {
     assert_eq!(registry.get(DatasetId::DVSGESTURE).unwrap().classes.len(), 11);
 }
 
-/// Changes one line of the registry and returns the error.
-fn refusal(from: &str, to: &str) -> String {
+/// The registry with some lines changed, or the error.
+fn changed(from: &str, to: &str) -> Result<Registry, String> {
     let text = std::fs::read_to_string(registry_path()).unwrap();
     assert!(text.contains(from));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("datasets.toml");
     std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
-    let error = Registry::load(&path).unwrap_err().to_string();
-    assert!(error.contains("datasets.toml"), "no file in {error}");
     let line = text[..text.find(from).unwrap()].matches('\n').count() + 1;
-    error.replace(&format!("line {line},"), "THE LINE,")
+    Registry::load(&path).map_err(|error| error.to_string().replace(&format!("line {line},"), "THE LINE,"))
+}
+
+/// Changes some lines of the registry and returns the error.
+fn refusal(from: &str, to: &str) -> String {
+    let error = changed(from, to).unwrap_err();
+    assert!(error.contains("datasets.toml"), "no file in {error}");
+    error
 }
 
 #[test]
@@ -75,6 +80,32 @@ fn what_does_not_go_with_the_layout_is_refused() {
         let error = refusal(from, to);
         assert!(error.contains(at), "{to}: {error}");
     }
+}
+
+#[test]
+fn a_format_of_one_sensor_has_its_size_at_most() {
+    let own = "layout = \"class-folders\"\nformat";
+    for (format, width, refused) in [
+        ("aedat2", 346, true),
+        ("aedat3.1", 129, true),
+        ("aedat2", 128, false),
+        ("aedat4", 346, false),
+        ("nmnist-bin", 346, false),
+    ] {
+        let table = format!("{own} = \"{format}\"\nwidth = {width}\n");
+        match changed("layout = \"nmnist\"\nwidth = 34\n", &table) {
+            Ok(_) => assert!(!refused, "{format} {width}"),
+            Err(error) => {
+                assert!(refused, "{error}");
+                let said = format!(
+                    "nmnist.width: expected at most 128, since {format} is read as of a DVS128 alone"
+                );
+                assert!(error.contains(&said), "{error}");
+            }
+        }
+    }
+    let error = refusal("height = 128", "height = 129");
+    assert!(error.contains("dvsgesture.height: expected at most 128"), "{error}");
 }
 
 #[test]
