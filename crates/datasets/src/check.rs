@@ -45,6 +45,16 @@ fn file(entry: &FileEntry, info: &DatasetInfo) -> Result<(), (&'static str, Stri
     if let Some(label) = entry.label.filter(|label| usize::from(*label) >= info.classes.len()) {
         return Err(("label", format!("expected a label below {}, found {label}", info.classes.len())));
     }
+    // Labels are places in the registry's list, which may have been put into another order since.
+    if info.layout.has_class_folders() {
+        let folder = Path::new(&entry.path).parent().and_then(Path::file_name);
+        let class = entry.label.and_then(|label| info.classes.get(usize::from(label)));
+        if class.is_none_or(|class| folder != Some(class.as_ref())) {
+            let class = class.map_or("no class", String::as_str);
+            let message = format!("datasets.toml has {class} there, but the file lies at {}", entry.path);
+            return Err(("label", message));
+        }
+    }
     if entry.samples > 0 && entry.split.is_none() {
         return Err(("split", "expected train or test, since the file holds samples".to_owned()));
     }

@@ -163,6 +163,18 @@ impl Manifest {
         found.max().is_some_and(|(_, words)| words == expected)
     }
 
+    /// What first tells another manifest of the same description from this one, in words.
+    pub(crate) fn first_difference(&self, other: &Manifest) -> String {
+        let mut pairs = self.files.iter().zip(&other.files);
+        match pairs.find(|(mine, theirs)| mine != theirs) {
+            Some((mine, theirs)) if mine.path == theirs.path => {
+                format!("{}, of which it would have another", mine.path)
+            }
+            Some((mine, theirs)) => format!("{}, in whose place it would have {}", mine.path, theirs.path),
+            None => "what is named as missing".to_owned(),
+        }
+    }
+
     /// The manifest as JSON, as it is kept on disk (`pretty`) or hashed.
     pub(crate) fn to_json(&self, pretty: bool) -> String {
         // A struct of strings, numbers and vectors has no value that JSON cannot hold.

@@ -119,6 +119,14 @@ pub enum Layout {
 }
 
 impl Layout {
+    /// Whether a recording lies in a folder that has the name of its class.
+    pub(crate) fn has_class_folders(self) -> bool {
+        match self {
+            Layout::Mnist | Layout::Cifar10 | Layout::Dvsgesture => false,
+            Layout::Nmnist | Layout::Dvscifar10 | Layout::ClassFolders => true,
+        }
+    }
+
     /// The kind of data that it holds, and the split rules that it allows.
     fn holds(self) -> (Kind, &'static [SplitRule]) {
         match self {

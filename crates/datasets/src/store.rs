@@ -153,8 +153,16 @@ impl Store {
             if new == existing {
                 return Ok(existing);
             }
-            let (existing, new) = (existing.describe(), new.describe());
-            return Err(DatasetError::AlreadyImported { dataset: id, folder, existing, new });
+            let (words, mut new_words) = (existing.describe(), new.describe());
+            if words == new_words {
+                new_words = format!("the same but for {}", existing.first_difference(&new));
+            }
+            return Err(DatasetError::AlreadyImported {
+                dataset: id,
+                folder,
+                existing: words,
+                new: new_words,
+            });
         }
         if folder.exists() {
             return Err(DatasetError::InTheWay { folder });

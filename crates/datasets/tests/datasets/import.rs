@@ -35,6 +35,18 @@ fn importing_the_same_again_changes_nothing_and_another_is_refused() {
     let before = contents(&folder.path().join("data"));
     assert_eq!(store.import(DatasetId::NMNIST, &tree).unwrap(), first);
 
+    // As many files, which the two descriptions cannot tell apart.
+    fs::copy(tree.join("Train/1/00001.bin"), tree.join("Train/2/00002.bin")).unwrap();
+    let error = store.import(DatasetId::NMNIST, &tree).unwrap_err().to_string();
+    assert!(
+        error.contains("would be the same but for Train/2/00002.bin, of which it would have another"),
+        "{error}"
+    );
+    fs::rename(tree.join("Train/2/00002.bin"), tree.join("Train/2/00012.bin")).unwrap();
+    let error = store.import(DatasetId::NMNIST, &tree).unwrap_err().to_string();
+    let said = "the same but for Train/2/00002.bin, in whose place it would have Train/2/00012.bin";
+    assert!(error.contains(said), "{error}");
+
     nmnist(&tree, 11, 3);
     let error = store.import(DatasetId::NMNIST, &tree).unwrap_err();
     assert!(matches!(error, DatasetError::AlreadyImported { .. }), "{error}");
@@ -310,7 +322,10 @@ fn a_manifest_that_contradicts_itself_is_refused_with_the_field() {
         ("\"label\": 1", "\"label\": 10", "files[0].label"),
         ("Train/2/00002.bin", "../../2/00002.bin", "files[2].path"),
         ("Train/2/00002.bin", "/etc/hosts", "files[2].path"),
-        ("Train/2/00002.bin", "Train/1/00001.bin", "files[2].path"),
+        ("\"label\": 1", "\"label\": 2", "files[0].label"),
+        ("\"label\": 1", "\"label\": null", "files[0].label"),
+        ("Train/2/00002.bin", "Test/2/00002.bin", "files[2].path"),
+        ("Train/1/00001.bin", "Test/1/00001.bin", "files[1].path"),
         ("\"samples\": 1", "\"samples\": 2", "samples"),
         ("\"split\": \"test\"", "\"split\": null", "files[0].split"),
         ("\"bytes\": 1000", "\"bytes\": 18446744073709551615", "files"),

@@ -100,6 +100,29 @@ fn many_samples_of_long_names_are_cached() {
     assert_eq!((last, test.iter().sum::<f32>()), (test.clone(), 3.0));
 }
 
+/// Labels are places in the list: another order would give every recording another class.
+#[test]
+fn classes_in_another_order_than_at_the_import_are_noticed() {
+    for (split, part) in [("first-nine-tenths-by-name", ""), ("official-folders", "Train/")] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        for class in ["clap", "wave"] {
+            write(&tree.join(format!("{part}{class}/a.bin")), &events(1, 50, 34), Format::NmnistBin);
+        }
+        let text = table(split, Format::NmnistBin);
+        store(folder.path(), &text).import(gestures(), &tree).unwrap();
+        for (classes, there) in [("\"wave\", \"clap\"", "wave"), ("\"boo\", \"wave\"", "boo")] {
+            let store = store(folder.path(), &text.replace("\"clap\", \"wave\"", classes));
+            let error = store.manifest(gestures()).unwrap_err().to_string();
+            let said = format!(
+                "at files[0].label: datasets.toml has {there} there, but the file lies at {part}clap/a.bin"
+            );
+            assert!(error.contains(&said), "{error}");
+            assert!(store.import(gestures(), &tree).is_err());
+        }
+    }
+}
+
 #[test]
 fn folders_without_recordings_are_no_import() {
     for (split, class) in [("first-nine-tenths-by-name", "clap"), ("official-folders", "Train/clap")] {
