@@ -124,13 +124,21 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
 fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
     let mut table =
         table(["data set", "title", "kind", "size", "classes", "official", "here", "training", "test"]);
-    let mut missing = Vec::new();
+    let (mut missing, mut unreadable) = (Vec::new(), Vec::new());
     for id in registry.ids() {
         let info = registry.get(id)?;
-        let real = store.manifest(id)?;
-        let found: Vec<Manifest> = real.into_iter().chain(store.stand_ins(id)?).collect();
-        if found.iter().all(|manifest| manifest.synthetic) {
+        let real = store.manifest(id);
+        if matches!(real, Ok(None)) {
             missing.push(id.to_string());
+        }
+        // One that cannot be read keeps nobody from seeing the others.
+        let before = unreadable.len();
+        let mut found: Vec<Manifest> = Vec::new();
+        for part in [real.map(|real| real.into_iter().collect()), store.stand_ins(id)] {
+            match part {
+                Ok(manifests) => found.extend::<Vec<Manifest>>(manifests),
+                Err(error) => unreadable.push(error),
+            }
         }
         let mut official = vec![
             id.to_string(),
@@ -143,20 +151,24 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
                 |official| format!("{} + {}", thousands(official.train), thousands(official.test)),
             ),
         ];
-        if found.is_empty() {
-            official.extend(["no", "", ""].map(str::to_owned));
-            table.add_row(official);
-            continue;
+        let mut rows: Vec<[String; 3]> = Vec::new();
+        if unreadable.len() > before {
+            rows.push(["unreadable", "", ""].map(str::to_owned));
+        } else if found.is_empty() {
+            rows.push(["no", "", ""].map(str::to_owned));
         }
-        for manifest in found {
+        rows.extend(found.iter().map(|manifest| {
             let what = match (manifest.synthetic, manifest.subset, manifest.seed) {
                 (true, _, Some(seed)) => format!("synthetic stand-in, seed {seed}"),
                 (true, _, None) => "synthetic stand-in".to_owned(),
                 (false, Some(_), _) => "subset".to_owned(),
                 (false, None, _) => "complete".to_owned(),
             };
+            [what, thousands(manifest.samples.train), thousands(manifest.samples.test)]
+        }));
+        for here in rows {
             let mut row = std::mem::replace(&mut official, vec![String::new(); 6]);
-            row.extend([what, thousands(manifest.samples.train), thousands(manifest.samples.test)]);
+            row.extend(here);
             table.add_row(row);
         }
     }
@@ -167,6 +179,12 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
             "cargo xtask data fetch DATA-SET gets the published files, and data import DATA-SET brings them in; a tree or an archive \
              that is somewhere else comes in with --from PATH",
         )?;
+    }
+    for error in &unreadable {
+        print::line(format_args!("unreadable: {error}"))?;
+    }
+    if !unreadable.is_empty() {
+        bail!("{} cannot be read", print::counted(unreadable.len(), "manifest"));
     }
     Ok(())
 }

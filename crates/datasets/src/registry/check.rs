@@ -1,5 +1,7 @@
 //! Does a table of the registry agree with itself, and with what its layout and format can hold?
 
+use std::collections::BTreeSet;
+
 use bpsta_events::{Format, Sensor};
 
 use super::{DatasetInfo, Kind, Layout};
@@ -44,10 +46,17 @@ impl DatasetInfo {
                 "expected the official numbers, such as { train = 60000, test = 10000 }".into(),
             );
         }
-        if let Some(class) =
-            self.classes.iter().find(|class| class.is_empty() || class.contains(['/', '\\', '.']))
-        {
+        let folders = self.layout.has_class_folders();
+        let no_folder = |class: &&String| class.is_empty() || class.contains(['/', '\\', '.']);
+        if let Some(class) = self.classes.iter().find(no_folder).filter(|_| folders) {
             return refuse("classes", format!("a class is the name of a folder, found {class:?}"));
+        }
+        // Some file systems take names that differ in their capitals alone for one.
+        let mut seen = BTreeSet::new();
+        let name = |class: &String| if folders { class.to_lowercase() } else { class.clone() };
+        if let Some(class) = self.classes.iter().find(|class| !seen.insert(name(class))) {
+            let capitals = if folders { ", whatever its capitals" } else { "" };
+            return refuse("classes", format!("expected every class once{capitals}, found {class:?} again"));
         }
         // The addresses of another sensor's events have the same bits in other places: they would be taken for other pixels.
         if let Some(format @ (Format::Aedat2 | Format::Aedat31)) = self.recordings() {

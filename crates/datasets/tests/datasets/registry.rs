@@ -83,6 +83,27 @@ fn what_does_not_go_with_the_layout_is_refused() {
 }
 
 #[test]
+fn a_class_is_named_once() {
+    let error = refusal("\"airplane\", \"automobile\"", "\"airplane\", \"airplane\"");
+    assert!(
+        error.contains("cifar10.classes: expected every class once, found \"airplane\" again"),
+        "{error}"
+    );
+    // Folders, which some file systems take for one.
+    let classes =
+        "classes = [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]\nsamples = ";
+    let of_nmnist = format!("channels = 2\n{classes}");
+    for (classes, found) in [("\"wave\", \"wave\"", "wave"), ("\"wave\", \"Wave\"", "Wave")] {
+        let error = refusal(&of_nmnist, &format!("channels = 2\nclasses = [{classes}]\nsamples = "));
+        let said =
+            format!("nmnist.classes: expected every class once, whatever its capitals, found {found:?}");
+        assert!(error.contains(&said), "{error}");
+    }
+    let capitals = "channels = 1\nclasses = [\"a\", \"A\"]\nsamples = ";
+    changed(&format!("channels = 1\n{classes}"), capitals).unwrap();
+}
+
+#[test]
 fn a_format_of_one_sensor_has_its_size_at_most() {
     let own = "layout = \"class-folders\"\nformat";
     for (format, width, refused) in [
