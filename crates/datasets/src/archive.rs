@@ -1,7 +1,7 @@
 //! Published archives, `.zip` and `.tar.gz`, unpacked into a staging folder.
 //!
 //! An archive is not believed: names that lead out of the folder, links and other special entries, names that come twice, and more
-//! entries or bytes than any of these data sets has are refused, with the entry's name.
+//! entries or bytes than any of these data sets has are refused, with the entry's name (but for a `.zip` with a name twice).
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -75,6 +75,10 @@ impl<'a> Unpacking<'a> {
         let damaged = |error: zip::result::ZipError| refuse(path, "", format!("{error}: fetch it again"));
         let file = BufReader::new(File::open(path).context("open", path)?);
         let mut archive = ZipArchive::new(file).map_err(damaged)?;
+        // Of entries with one name the archive has kept the last alone, and `file` below never sees the others.
+        if archive.has_duplicate_names() {
+            return Err(refuse(path, "", "a name of an entry comes twice; no data set's does"));
+        }
         let total = fs::metadata(path).context("read", path)?.len();
         let mut packed = 0;
         for index in 0..archive.len() {
