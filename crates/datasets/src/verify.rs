@@ -45,14 +45,15 @@ pub(crate) fn verify(
         .collect();
 
     let known: BTreeSet<&str> = manifest.files.iter().map(|entry| entry.path.as_str()).collect();
-    let mut folders = vec![String::new()];
-    while let Some(folder) = folders.pop() {
-        let path = raw.join(&folder);
+    let mut folders = vec![(raw.to_owned(), String::new())];
+    while let Some((path, folder)) = folders.pop() {
         for entry in fs::read_dir(&path).context("list", &path)? {
             let entry = entry.context("list", &path)?;
+            // As text for the manifest alone: a name that is none is listed by its path, and is in no manifest.
             let name = format!("{folder}{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() {
-                folders.push(name + "/");
+            // A link to a folder is no folder: what lies there is no part of the data set.
+            if entry.file_type().context("read", &entry.path())?.is_dir() {
+                folders.push((entry.path(), name + "/"));
             } else if !known.contains(name.as_str()) {
                 problems.push(format!("{}: is not in the manifest", entry.path().display()));
             }

@@ -171,19 +171,25 @@ fn find_root(from: &Path, is_root: impl Fn(&Path) -> bool) -> Result<Option<Path
     if is_root(from) {
         return Ok(Some(from.to_owned()));
     }
-    Ok(list(from)?.into_iter().map(|(_, path)| path).find(|path| path.is_dir() && is_root(path)))
+    Ok(visible(from)?.into_iter().find(|path| path.is_dir() && is_root(path)))
 }
 
-/// The visible entries of a folder, sorted by name.
+/// The visible entries of a folder in a tree, sorted by name. A name that is not UTF-8 is refused: it would be left out in silence.
 fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, DatasetError> {
+    let named = |path: PathBuf| match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) => Ok((name.to_owned(), path)),
+        None => Err(foreign(path, "a name in UTF-8")),
+    };
+    visible(folder)?.into_iter().map(named).collect()
+}
+
+/// The visible entries of a folder, by whatever name, sorted.
+fn visible(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).context("list", folder)? {
         let entry = entry.context("list", folder)?;
-        // A name that is no text belongs to no official tree.
-        if let Ok(name) = entry.file_name().into_string()
-            && !name.starts_with('.')
-        {
-            entries.push((name, entry.path()));
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            entries.push(entry.path());
         }
     }
     entries.sort();

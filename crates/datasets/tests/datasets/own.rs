@@ -172,6 +172,41 @@ fn what_is_no_recording_or_no_class_is_named() {
     assert!(error.contains("no data set mnist") && error.contains("there are gestures"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf_8_are_refused_and_found() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    let recording = events(1, 50, 100);
+    write(&tree.join("clap/a.bin"), &recording, Format::NmnistBin);
+    let store = store(folder.path(), &table("first-nine-tenths-by-name", Format::NmnistBin));
+    let odd = |bytes| OsStr::from_bytes(bytes);
+    for (file, top) in [
+        (tree.join("clap").join(odd(b"rec\xff.bin")), tree.join("clap").join(odd(b"rec\xff.bin"))),
+        (tree.join(odd(b"gr\xfc\xdf")).join("a.bin"), tree.join(odd(b"gr\xfc\xdf"))),
+    ] {
+        write(&file, &recording, Format::NmnistBin);
+        let error = store.import(gestures(), &tree).unwrap_err();
+        assert!(matches!(&error, DatasetError::ForeignFile { path, .. } if *path == top), "{error}");
+        assert!(error.to_string().contains("expected a name in UTF-8"), "{error}");
+        if top.is_dir() { fs::remove_dir_all(&top) } else { fs::remove_file(&top) }.unwrap();
+    }
+    // Beside the tree they are nobody's.
+    fs::create_dir(folder.path().join(odd(b"\xff"))).unwrap();
+    let manifest = store.import(gestures(), folder.path()).unwrap();
+    let raw = store.folder(&manifest).join("raw");
+    write(&raw.join(odd(b"gr\xfc\xdf")).join("b.bin"), &recording, Format::NmnistBin);
+    // Nor is what a link leads to a part of the data set, though it may lead back.
+    std::os::unix::fs::symlink(&raw, raw.join("again")).unwrap();
+    let problems = store.verify(&manifest).unwrap().problems;
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].ends_with("raw/again: is not in the manifest"), "{problems:?}");
+    assert!(problems[1].ends_with("/b.bin: is not in the manifest"), "{problems:?}");
+}
+
 /// Its addresses have the pixel in other bits, of which those of a DVS128 are a part.
 #[test]
 fn recordings_of_another_sensor_are_no_dvs128s() {
