@@ -30,7 +30,7 @@ use crate::{
 const MANIFEST: &str = "manifest.json";
 
 /// Frames of a sample at most.
-const MOST_FRAMES: usize = 1024;
+pub(crate) const MOST_FRAMES: usize = 1024;
 
 /// Splits up to this size are kept in memory: 1 GiB of counts.
 const IN_MEMORY: u64 = 1 << 30;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bpsta_events::{Format, Sensor};
 
 use super::{DatasetInfo, Kind, Layout};
+use crate::store::MOST_FRAMES;
 
 impl DatasetInfo {
     /// What the types cannot say: lengths of checksums, and what a kind implies.
@@ -58,6 +59,27 @@ impl DatasetInfo {
             let capitals = if folders { ", whatever its capitals" } else { "" };
             return refuse("classes", format!("expected every class once{capitals}, found {class:?} again"));
         }
+        for (at, pixels) in [("width", self.width), ("height", self.height)] {
+            if pixels == 0 {
+                return refuse(at, "expected at least 1 pixel, found 0".to_owned());
+            }
+        }
+        // What files of the layout hold; those of CIFAR-10 say nothing of it themselves.
+        let size = [self.classes.len(), self.channels, self.height.into(), self.width.into()];
+        let holds = match self.layout {
+            Layout::Mnist => [None, Some(1), None, None],
+            Layout::Cifar10 => [10, 3, 32, 32].map(Some),
+            Layout::Nmnist | Layout::Dvsgesture | Layout::Dvscifar10 | Layout::ClassFolders => {
+                [None, Some(2), None, None]
+            }
+        };
+        for ((at, found), expected) in
+            ["classes", "channels", "height", "width"].into_iter().zip(size).zip(holds)
+        {
+            if let Some(expected) = expected.filter(|expected| *expected != found) {
+                return refuse(at, format!("expected {expected}, as the layout holds them, found {found}"));
+            }
+        }
         // The addresses of another sensor's events have the same bits in other places: they would be taken for other pixels.
         if let Some(format @ (Format::Aedat2 | Format::Aedat31)) = self.recordings() {
             let Sensor { width, height } = Sensor::DVS128;
@@ -72,8 +94,8 @@ impl DatasetInfo {
         match (kind, self.framing) {
             (Kind::Events, None) => refuse("framing", "event data needs one, such as \"number:16\"".into()),
             (Kind::Static, Some(_)) => refuse("framing", "static images are not framed".into()),
-            (Kind::Events, _) if self.channels != 2 => {
-                refuse("channels", format!("events have 2, OFF and ON, found {}", self.channels))
+            (Kind::Events, Some(framing)) if framing.frames().is_some_and(|frames| frames > MOST_FRAMES) => {
+                refuse("framing", format!("a sample has at most {MOST_FRAMES} frames, found {framing}"))
             }
             _ => Ok(()),
         }

@@ -62,6 +62,11 @@ fn a_checksum_that_is_none_is_refused() {
 fn event_data_need_a_framing_and_images_have_none() {
     let error = refusal("official-folders\"\nframing = \"number:16\"\n", "official-folders\"\n");
     assert!(error.contains("nmnist.framing"), "{error}");
+    for framing in ["number:1025", "time:4000", "duration:5us:4000"] {
+        let error = refusal("number:16\"\nmirrors", &format!("{framing}\"\nmirrors"));
+        let said = format!("nmnist.framing: a sample has at most 1024 frames, found {framing}");
+        assert!(error.contains(&said), "{error}");
+    }
     let error = refusal("width = 28", "framing = \"number:16\"\nwidth = 28");
     assert!(error.contains("mnist.framing"), "{error}");
 }
@@ -80,6 +85,38 @@ fn what_does_not_go_with_the_layout_is_refused() {
         let error = refusal(from, to);
         assert!(error.contains(at), "{to}: {error}");
     }
+}
+
+#[test]
+fn sizes_that_the_layout_does_not_hold_are_refused() {
+    let classes = "channels = 3\nclasses = [\"airplane\", ";
+    for (from, to, said) in [
+        (
+            classes,
+            "channels = 3\nclasses = [",
+            "cifar10.classes: expected 10, as the layout holds them, found 9",
+        ),
+        (classes, "channels = 1\nclasses = [\"airplane\", ", "cifar10.channels: expected 3,"),
+        ("width = 32\nheight = 32", "width = 32\nheight = 28", "cifar10.height: expected 32,"),
+        ("width = 32\nheight = 32", "width = 28\nheight = 32", "cifar10.width: expected 32,"),
+        ("channels = 1", "channels = 3", "mnist.channels: expected 1,"),
+        ("34\nchannels = 2", "34\nchannels = 1", "nmnist.channels: expected 2,"),
+        ("width = 34\n", "width = 0\n", "nmnist.width: expected at least 1 pixel"),
+        ("height = 28", "height = 0", "mnist.height: expected at least 1 pixel"),
+    ] {
+        let error = refusal(from, to);
+        assert!(error.contains(said), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_class_is_a_folders_name_where_it_has_a_folder() {
+    let digits = "[\"0\", \"1\", \"2\", \"3\"";
+    let fashion = "[\"T-shirt/top\", \"Trouser\", \"Pullover\", \"Dress\"";
+    let (of_mnist, of_nmnist) = ("channels = 1\nclasses = ", "channels = 2\nclasses = ");
+    changed(&format!("{of_mnist}{digits}"), &format!("{of_mnist}{fashion}")).unwrap();
+    let error = refusal(&format!("{of_nmnist}{digits}"), &format!("{of_nmnist}{fashion}"));
+    assert!(error.contains("nmnist.classes: a class is the name of a folder"), "{error}");
 }
 
 #[test]
