@@ -4,7 +4,7 @@
 //! entries or bytes than any of these data sets has are refused, with the entry's name (but for a `.zip` with a name twice).
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
@@ -56,15 +56,41 @@ pub(crate) struct Unpacking<'a> {
     limits: Limits,
     left: Limits,
     reporter: &'a Reporter,
-    made: BTreeSet<PathBuf>,
+    archives: Vec<PathBuf>,
+    /// The files that were unpacked, each with the place of its archive in that list.
+    made: BTreeMap<PathBuf, usize>,
 }
 
 impl<'a> Unpacking<'a> {
     pub(crate) fn new(folder: &'a Path, limits: Limits, reporter: &'a Reporter) -> Self {
-        Self { folder, limits, left: limits, reporter, made: BTreeSet::new() }
+        Self { folder, limits, left: limits, reporter, archives: Vec::new(), made: BTreeMap::new() }
+    }
+
+    /// Of an error about something that was unpacked here, one about its archive: the folder is gone when somebody reads it.
+    pub(crate) fn of_archive(&self, error: DatasetError) -> DatasetError {
+        let Some((path, entry)) =
+            error.path().and_then(|path| Some((path, path.strip_prefix(self.folder).ok()?)))
+        else {
+            return error;
+        };
+        // Of a folder, the archive of a file in it; of what is missing, that of a file near where it should be.
+        let below = |folder: &Path| {
+            let first = self.made.range(folder.to_owned()..).next();
+            first.filter(|(file, _)| file.starts_with(folder)).map(|(_, archive)| *archive)
+        };
+        let archive = path.ancestors().find_map(below).unwrap_or_default();
+        let text = error.to_string();
+        let problem = text.strip_prefix(&path.display().to_string()).unwrap_or(&text);
+        let here = format!("{}/", self.folder.display());
+        DatasetError::OfArchive {
+            path: self.archives.get(archive).cloned().unwrap_or_default(),
+            entry: entry.display().to_string(),
+            problem: problem.trim_start_matches([':', ' ']).replace(&here, ""),
+        }
     }
 
     pub(crate) fn unpack(&mut self, archive: &Path) -> Result<(), DatasetError> {
+        self.archives.push(archive.to_owned());
         match Kind::of(archive) {
             Some(Kind::Zip) => self.zip(archive),
             _ => self.tar_gz(archive),
@@ -132,7 +158,7 @@ impl<'a> Unpacking<'a> {
     fn file(&mut self, archive: &Path, name: &str, from: &mut dyn Read) -> Result<(), DatasetError> {
         self.count(archive, name)?;
         let path = self.inside(archive, name)?;
-        if !self.made.insert(path.clone()) {
+        if self.made.insert(path.clone(), self.archives.len() - 1).is_some() {
             return Err(refuse(archive, name, "comes twice"));
         }
         if let Some(parent) = path.parent() {

@@ -153,6 +153,16 @@ pub enum DatasetError {
         /// What is wrong.
         problem: String,
     },
+    /// A file of an archive that cannot be imported.
+    #[error("{path}: {}{problem}", if entry.is_empty() { String::new() } else { format!("entry {entry:?}: ") }, path = path.display())]
+    OfArchive {
+        /// The archive.
+        path: PathBuf,
+        /// The entry's name, or that of a folder in the archive; empty where it is all of it.
+        entry: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// No mirror gave a published file.
     #[error("{file} could not be fetched: {failures}; try again later, or fetch it by hand and import it")]
     NotFetched {
@@ -321,6 +331,23 @@ pub enum DatasetError {
     /// A stand-in could not be generated.
     #[error(transparent)]
     Synthetic(#[from] synthetic::SyntheticError),
+}
+
+impl DatasetError {
+    /// The file or folder that it is about, where that may be a part of a tree.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. }
+            | Self::NotRecognised { path, .. }
+            | Self::ForeignFile { path, .. }
+            | Self::Malformed { path, .. }
+            | Self::OtherSensor { path, .. }
+            | Self::BadLine { path, .. }
+            | Self::Checksum { path, .. } => Some(path),
+            Self::Decode(error) => error.path.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// For `map_err`: wraps an I/O error with what was tried on which path.

@@ -92,6 +92,12 @@ impl Import<'_> {
     pub(crate) fn archives(&self) -> Result<Vec<PathBuf>, DatasetError> {
         let archives = if is_archive(self.from) {
             vec![self.from.to_owned()]
+        } else if self.from.is_file() {
+            return Err(DatasetError::NotRecognised {
+                dataset: self.id,
+                path: self.from.to_owned(),
+                expected: "a folder, or an archive whose name ends in .zip, .tar.gz or .tgz".to_owned(),
+            });
         } else {
             match scan(self.id, self.info, self.from) {
                 Err(DatasetError::NotRecognised { .. }) => {

@@ -120,7 +120,7 @@ impl Store {
 
     /// Checks an official tree (or a part of it) and copies it into the data folder.
     ///
-    /// `from` is the tree, the folder right above it, an archive of it (`.zip`, `.tar.gz`), or a folder with the published
+    /// `from` is the tree, the folder right above it, an archive of it (`.zip`, `.tar.gz`, `.tgz`), or a folder with the published
     /// archives, such as [`Self::downloads`]. Every file must decode, and be the official one where the registry
     /// knows its checksum. What is missing makes a subset, and is named in the manifest. When the same import is there
     /// already, nothing is written and its manifest is returned.
@@ -141,15 +141,22 @@ impl Store {
         lock::clear(&parent, &prefix)?;
         let archives = import.archives()?;
         let unpacked;
+        let mut unpacking = None;
         if !archives.is_empty() {
             let builder = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent);
             unpacked = builder.context("create a folder in", &parent)?;
-            let mut unpacking = Unpacking::new(unpacked.path(), archive::LIMITS, reporter);
+            let unpacking = unpacking.insert(Unpacking::new(unpacked.path(), archive::LIMITS, reporter));
             archives.iter().try_for_each(|archive| unpacking.unpack(archive))?;
             import = Import { from: unpacked.path(), ours: true, ..import };
         }
+        let run = |raw: Option<&Path>| {
+            import.run(raw).map_err(|error| match &unpacking {
+                Some(unpacking) => unpacking.of_archive(error),
+                None => error,
+            })
+        };
         if let Some(existing) = self.read(id, false, &folder)? {
-            let new = import.run(None)?;
+            let new = run(None)?;
             if new == existing {
                 return Ok(existing);
             }
@@ -167,7 +174,7 @@ impl Store {
         if folder.exists() {
             return Err(DatasetError::InTheWay { folder });
         }
-        self.stage(&parent, id.as_str(), |_, raw| import.run(Some(raw)))
+        self.stage(&parent, id.as_str(), |_, raw| run(Some(raw)))
     }
 
     /// The stand-in of this size and seed: generated once, and imported like the real thing.

@@ -188,7 +188,9 @@ fn visible(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).context("list", folder)? {
         let entry = entry.context("list", folder)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+        let name = entry.file_name();
+        // macOS puts a folder __MACOSX beside what it packs, with what only macOS knows of the same files.
+        if !name.as_encoded_bytes().starts_with(b".") && name != "__MACOSX" {
             entries.push(entry.path());
         }
     }

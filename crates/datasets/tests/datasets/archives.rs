@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bpsta_datasets::{DatasetError, DatasetId, Manifest, Registry, Store};
+use bpsta_events::Format;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::tree::{assert_nothing_imported, contents, nmnist, registry_path, store};
+use crate::tree::{assert_nothing_imported, contents, events, nmnist, registry_path, store};
 
 /// The entries of a tree, folders left out, by their names with `/`.
 fn entries(tree: &Path) -> Vec<(String, Vec<u8>)> {
@@ -164,6 +165,77 @@ fn entries_that_lead_out_come_twice_or_are_links_are_refused() {
     let error = import(folder.path(), &archive).unwrap_err().to_string();
     assert!(error.contains("is a link or no file"), "{error}");
     assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+}
+
+/// The folder it was unpacked into is gone.
+#[test]
+fn what_is_wrong_in_an_archive_is_said_of_its_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, archive) = (folder.path().join("tree"), folder.path().join("x.zip"));
+    nmnist(&tree, 3, 2);
+    let whole: Vec<_> =
+        entries(&tree).into_iter().map(|(name, bytes)| (format!("set/{name}"), bytes)).collect();
+    for (name, said) in [
+        ("set/Train/9/00009.bin", "entry \"set/Train/9/00009.bin\": byte 0: 3 bytes are left"),
+        ("set/Train/9/x.bin", "entry \"set/Train/9/x.bin\": expected a name from 00001.bin"),
+        ("set/Train/ten/x.bin", "entry \"set/Train/ten\": does not hold nmnist: expected folders Train"),
+    ] {
+        zip(&archive, &[whole.clone(), vec![(name.to_owned(), vec![1, 2, 3])]].concat());
+        let error = import(folder.path(), &archive).unwrap_err().to_string();
+        assert!(error.contains(&format!("x.zip: {said}")) && !error.contains(".unpacking"), "{error}");
+        assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+    }
+    zip(&archive, &[("notes.txt".to_owned(), vec![1])]);
+    let error = import(folder.path(), &archive).unwrap_err().to_string();
+    assert!(error.contains("x.zip: does not hold nmnist: expected folders Train"), "{error}");
+
+    // An error that names another file beside its own.
+    let labels = "class,startTime_usec,endTime_usec\n1,900000,900001\n";
+    let recording = bpsta_events::encode(&events(1, 9, 128), Format::Aedat31).unwrap();
+    let files = [
+        ("trials_to_train.txt", b"a.aedat\n".to_vec()),
+        ("trials_to_test.txt", Vec::new()),
+        ("a.aedat", recording),
+        ("a_labels.csv", labels.into()),
+    ];
+    let archive = folder.path().join("y.tar.gz");
+    let mut files = files.map(|(name, bytes)| (name.to_owned(), bytes)).to_vec();
+    tar_gz(&archive, &files);
+    let said = |archive| store(folder.path()).import(DatasetId::DVSGESTURE, archive).unwrap_err().to_string();
+    let error = said(&archive);
+    assert!(
+        error.contains("y.tar.gz: entry \"a_labels.csv\": line 2: no event of a.aedat lies from"),
+        "{error}"
+    );
+    files.pop();
+    tar_gz(&archive, &files);
+    let error = said(&archive);
+    assert!(error.contains("y.tar.gz: entry \"a_labels.csv\": cannot read a_labels.csv: "), "{error}");
+}
+
+#[test]
+fn what_macos_adds_is_left_out_and_other_archives_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, archive) = (folder.path().join("tree"), folder.path().join("x.zip"));
+    nmnist(&tree, 3, 2);
+    let added = vec![("__MACOSX/Train/1/._00001.bin".to_owned(), vec![1])];
+    zip(&archive, &[entries(&tree), added.clone()].concat());
+    let manifest = import(folder.path(), &archive).unwrap();
+    assert_eq!(manifest.samples.train + manifest.samples.test, 5);
+    // It has the folders of a tree, and its name comes before most.
+    let inside: Vec<_> =
+        entries(&tree).into_iter().map(|(name, bytes)| (format!("set/{name}"), bytes)).collect();
+    zip(&archive, &[inside, added].concat());
+    assert_eq!(import(folder.path(), &archive).unwrap(), manifest);
+
+    for name in ["x.tar", "x.tar.xz"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "x").unwrap();
+        let error = import(folder.path(), &path).unwrap_err().to_string();
+        let said =
+            format!("{name} does not hold nmnist: expected a folder, or an archive whose name ends in .zip,");
+        assert!(error.contains(&said), "{error}");
+    }
 }
 
 #[test]
