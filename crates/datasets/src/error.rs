@@ -272,6 +272,12 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
     },
+    /// A file would be overwritten by what is made from it.
+    #[error("{path}: the output would take the place of its own input: choose another name", path = path.display())]
+    OverInput {
+        /// The file.
+        path: PathBuf,
+    },
     /// No format fits a file that is to be looked into.
     #[error("{path}: neither its beginning nor its name says its format; name one with --format: {formats}", path = path.display())]
     UnknownFormat {

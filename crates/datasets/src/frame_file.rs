@@ -22,7 +22,8 @@ use crate::skipping::Skipping;
 /// `format` is found out from the file if not given; a `.gz` file is unpacked first. The frames are also returned.
 ///
 /// # Errors
-/// An input that cannot be decoded or framed; [`DatasetError::OutputExists`] when `output` is there and `force` is false.
+/// An input that cannot be decoded or framed; [`DatasetError::OutputExists`] when `output` is there and `force` is false, and
+/// [`DatasetError::OverInput`] when it is the input itself.
 /// `output` is then as before: it is written under another name, synced and renamed. Only one process at a time may write one
 /// output: it takes what it finds of an unfinished one for a killed process's.
 pub fn frame_file(
@@ -34,6 +35,10 @@ pub fn frame_file(
 ) -> Result<Frames, DatasetError> {
     if !force && output.exists() {
         return Err(DatasetError::OutputExists { path: output.to_owned() });
+    }
+    // By whatever names: links count. What is not there is said where it is read or written.
+    if input.canonicalize().is_ok_and(|input| output.canonicalize().is_ok_and(|output| output == input)) {
+        return Err(DatasetError::OverInput { path: output.to_owned() });
     }
     let (frames, format) = frames_of_file(input, format, framing)?;
     let version = FRAMING_VERSION.to_string();
@@ -66,7 +71,9 @@ pub fn frames_of_file(
     format: Option<Format>,
     framing: Framing,
 ) -> Result<(Frames, Format), DatasetError> {
-    if !is_gzip(input) {
+    // What is no regular file, such as a pipe, has no length and can be read once alone.
+    let regular = fs::metadata(input).context("read", input)?.is_file();
+    if regular && !is_gzip(input) {
         let file = File::open(input).context("read", input)?;
         let length = file.metadata().context("read", input)?.len();
         let mut file = Skipping::new(file, length);
@@ -75,7 +82,7 @@ pub fn frames_of_file(
             return Ok((frames, format));
         }
     }
-    // It is compressed, or something is wrong with it, which is named here.
+    // It is compressed, a pipe, or something is wrong with it, which is named here.
     let bytes = read_unpacked(input)?;
     let format = event_format(input, &bytes, bytes.len() as u64, format)?;
     let recording = bpsta_events::decode(&bytes, format).map_err(of_file(input))?;

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use bpsta_datasets::{Dataset, DatasetError, DatasetId, Manifest, Progress, Stage, Store, frame_file};
+use bpsta_datasets::{
+    Dataset, DatasetError, DatasetId, Manifest, Progress, Stage, Store, frame_file, frames_of_file,
+};
 use bpsta_events::{Format, Framing, Sensor};
 
 use crate::tree::{contents, framing, nmnist, registry, store};
@@ -261,11 +263,38 @@ fn one_file_is_framed_into_a_file_of_its_own() {
     frame_file(&input, None, Framing::ByNumber { frames: 2 }, &output, true).unwrap();
     assert_ne!(fs::read(&output).unwrap(), before);
 
+    // Nor is the input one that may be replaced, by whatever name.
+    let recorded = fs::read(&input).unwrap();
+    for output in [input.clone(), input.with_file_name("../1/00001.bin")] {
+        let error = frame_file(&input, None, by_number, &output, true).unwrap_err();
+        assert!(matches!(error, DatasetError::OverInput { .. }), "{error}");
+    }
+    assert_eq!(fs::read(&input).unwrap(), recorded);
+
     // A bad input leaves the old output, and nothing beside it.
     fs::write(&input, [1, 2, 3]).unwrap();
     let before = contents(folder.path());
     frame_file(&input, None, by_number, &output, true).unwrap_err();
     assert_eq!(contents(folder.path()), before);
+}
+
+/// It has no length, and what was read of it is gone.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_framed_as_its_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    nmnist(folder.path(), 1, 0);
+    let (input, pipe) = (folder.path().join("Train/1/00001.bin"), folder.path().join("pipe"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let bytes = fs::read(&input).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, bytes)
+    });
+    let by_number = Framing::ByNumber { frames: 5 };
+    let (frames, _) = frames_of_file(&pipe, Some(Format::NmnistBin), by_number).unwrap();
+    writer.join().unwrap().unwrap();
+    assert_eq!(frames, frames_of_file(&input, None, by_number).unwrap().0);
 }
 
 #[test]
