@@ -36,8 +36,13 @@ impl Destination {
     /// Refuses before anything is computed what writing would refuse after it.
     ///
     /// # Errors
-    /// [`DatasetError::OutputExists`].
+    /// [`DatasetError::NoStem`] and [`DatasetError::OutputExists`].
     pub fn check(&self, suffixes: &[&str]) -> Result<(), DatasetError> {
+        // `file_name` takes no notice of a separator at the end, behind which `.png` would be all of the name.
+        let folder = self.stem.to_string_lossy().ends_with(std::path::is_separator);
+        if folder || self.stem.file_name().is_none() {
+            return Err(DatasetError::NoStem { stem: self.stem.clone() });
+        }
         match suffixes.iter().map(|suffix| self.path(suffix)).find(|path| !self.replace && path.exists()) {
             Some(path) => Err(DatasetError::OutputExists { path }),
             None => Ok(()),
@@ -47,7 +52,7 @@ impl Destination {
     /// Writes the files, each a suffix and its bytes: all to a folder of another name first, synced, then renamed.
     ///
     /// # Errors
-    /// [`DatasetError::OutputExists`], and where the disk refuses. Only one process at a time may write one stem.
+    /// As [`Self::check`], and where the disk refuses. Only one process at a time may write one stem.
     pub(crate) fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<Vec<PathBuf>, DatasetError> {
         self.check(&files.iter().map(|(suffix, _)| *suffix).collect::<Vec<_>>())?;
         let parent =

@@ -278,6 +278,12 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
     },
+    /// A stem of outputs that ends in a folder.
+    #[error("{stem}: expected a name to which .png and the like are appended, found a folder: say FOLDER/NAME", stem = stem.display())]
+    NoStem {
+        /// The stem.
+        stem: PathBuf,
+    },
     /// No format fits a file that is to be looked into.
     #[error("{path}: neither its beginning nor its name says its format; name one with --format: {formats}", path = path.display())]
     UnknownFormat {

@@ -255,6 +255,11 @@ fn outputs_are_replaced_only_when_asked() {
     let refused = preview.save(&Destination::named(&out, false));
     assert!(matches!(refused, Err(DatasetError::OutputExists { .. })));
     assert_eq!(contents(&folder.path().join("a")).len(), 1, "nothing else was written");
+    for stem in [folder.path().join("a/"), folder.path().join("b/"), folder.path().join("a/.."), "".into()] {
+        let refused = preview.save(&Destination::named(&stem, true));
+        assert!(matches!(refused, Err(DatasetError::NoStem { .. })), "{}", stem.display());
+    }
+    assert_eq!(contents(folder.path()).len(), 2, "the recording and the file that was there");
     let paths = preview.save(&Destination::named(&out.with_file_name("v1.2.png"), true)).unwrap().paths;
     assert_eq!(paths, ["v1.2.png", "v1.2.gif"].map(|name| out.with_file_name(name)));
     assert_eq!(contents(&folder.path().join("a")).len(), 2);
