@@ -114,7 +114,7 @@ pub enum Layout {
     /// `<class>/cifar10_<class>_<i>.aedat`, AEDAT 2.0.
     Dvscifar10,
     /// A folder a class, with recordings of the format that `format` says, by any name; below `Train` and `Test` where the split is
-    /// official-folders. For data sets of one's own.
+    /// official-folders. For data sets of one's own. AEDAT 2.0 and 3.1 are read as of a DVS128 alone.
     ClassFolders,
 }
 
