@@ -1,5 +1,5 @@
 //! `data` on a data folder of which a part cannot be read.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
