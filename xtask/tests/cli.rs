@@ -35,6 +35,21 @@ fn fails(arguments: &[&str], expected: &[&str]) {
     }
 }
 
+/// Of all artefacts those that have something to do, and a failure where none has.
+#[test]
+fn all_artefacts_go_on_past_one_without_data_or_runs() {
+    let empty = tempfile::tempdir().unwrap();
+    let [data, runs] = ["data", "runs"].map(|name| empty.path().join(name).to_str().unwrap().to_owned());
+    let of = ["all", "--profile", "cpu", "--dataset", "mnist", "--data", &data, "--results", &runs];
+    for command in ["reproduce", "accept"] {
+        let output = xtask(&[&[command], &of[..]].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        let said = |part: &str| message.lines().filter(|line| line.contains(part)).count();
+        assert!(said("mnist is not in") > 1, "table1, table5 and others: {message}");
+    }
+}
+
 #[test]
 fn help_is_as_it_was() {
     insta::assert_snapshot!("help", out(&xtask(&["--help"])));
@@ -172,6 +187,9 @@ fn words_that_mean_nothing_are_refused() {
     let frame = ["data", "frame", "--file", "README.md", "--output", "x.h5", "--time-steps"];
     fails(&[&frame[..], &["99999999999"]].concat(), &["--time-steps", "1..=1024"]);
     fails(&[&frame[..], &["4"]].concat(), &["README.md", "--format: nmnist-bin, aedat2, aedat3.1"]);
+    for of_steps in [&["--json"][..], &["--engine", "reference"], &["--device", "cuda:0"], &["--save", "a"]] {
+        fails(&[&["bench", "layers"], of_steps].concat(), &["a table of the CPU engine alone"]);
+    }
     fails(&["reproduce", "table2", "--device", "gpu"], &["unknown device `gpu`", "cuda:N"]);
 }
 

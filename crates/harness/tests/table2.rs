@@ -144,6 +144,11 @@ fn an_experiment_with_a_typo_is_refused_with_key_and_line() {
         ("learning_rate = 5e-3", "learning_rate = -5e-3", "learning_rate is -0.005"),
         ("weight_decay = 1e-4", "weight_decay = nan", "weight_decay is NaN"),
         ("accuracy = 98.88", "accuracy = \"high\"", "accuracy"),
+        (
+            "artefact = \"table2\"",
+            "artefact = \"../table2\"",
+            "key `artefact`: \"../table2\", expected letters",
+        ),
     ] {
         assert!(text.contains(from), "{from}");
         std::fs::write(folder.path().join("table2.toml"), text.replacen(from, to, 1)).unwrap();
