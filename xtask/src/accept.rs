@@ -6,7 +6,7 @@ use bpsta_harness::{RunStore, accept};
 use clap::Args;
 
 use crate::print;
-use crate::reproduce::{ArtefactArgs, CellArgs, is_empty};
+use crate::reproduce::{ArtefactArgs, CellArgs, Passing};
 
 /// The table to promote, with the finished runs that it shows: the same options as `reproduce`.
 #[derive(Debug, Args)]
@@ -20,17 +20,8 @@ pub(crate) struct AcceptArgs {
 /// Runs the command. Of all artefacts, those that have finished runs are accepted; it fails where none has.
 pub(crate) fn run(args: &AcceptArgs) -> anyhow::Result<()> {
     let files = args.artefact.files();
-    let mut left_out = 0;
-    for file in &files {
-        match one(args, file) {
-            Err(error) if left_out + 1 < files.len() && is_empty(&error) => {
-                print::note(&error);
-                left_out += 1;
-            }
-            accepted => accepted?,
-        }
-    }
-    Ok(())
+    let mut passing = Passing::over(files.len());
+    files.iter().try_for_each(|file| passing.pass(one(args, file)).map(drop))
 }
 
 fn one(args: &AcceptArgs, file: &Path) -> anyhow::Result<()> {

@@ -257,20 +257,12 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         interrupt.or_eof();
     }
     let mut failed = Vec::new();
-    let mut left_out = 0;
+    let mut passing = Passing::over(files.len());
     for file in files {
         if interrupt.pressed() {
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
-        let (mut plan, store) = match cells.plan(file) {
-            // Of all artefacts, those that have cells for the options and the data.
-            Err(error) if left_out + 1 < files.len() && is_empty(&error) => {
-                print::note(&error);
-                left_out += 1;
-                continue;
-            }
-            plan => plan?,
-        };
+        let Some((mut plan, store)) = passing.pass(cells.plan(file))? else { continue };
         let runs = run_store(cells.runs())?;
         if !running.only.is_empty() {
             plan.cells.retain(|cell| running.only.contains(&cell.run_id));
@@ -353,10 +345,34 @@ fn missing(plan: &Plan, estimate: &Estimate, mut command: Vec<OsString>) -> Opti
     (command.len() > begin).then_some(command)
 }
 
-/// Whether an artefact has nothing to do: no cells for the options, no data for them, or no finished run.
-pub(crate) fn is_empty(error: &anyhow::Error) -> bool {
-    use HarnessError::{NoData, NothingPlanned, NothingToAccept};
-    matches!(error.downcast_ref(), Some(NothingPlanned { .. } | NoData { .. } | NothingToAccept { .. }))
+/// Of several artefacts, passes over those that have nothing to do, as long as another is left that may have.
+pub(crate) struct Passing {
+    left: usize,
+}
+
+impl Passing {
+    pub(crate) fn over(artefacts: usize) -> Self {
+        Self { left: artefacts }
+    }
+
+    /// What came of an artefact; nothing, with a note, of one without cells for the options, data for them, or a finished run.
+    pub(crate) fn pass<T>(&mut self, of: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+        use HarnessError::{NoData, NothingPlanned, NothingToAccept};
+        let nothing = |error: &anyhow::Error| {
+            matches!(
+                error.downcast_ref(),
+                Some(NothingPlanned { .. } | NoData { .. } | NothingToAccept { .. })
+            )
+        };
+        match of {
+            Err(error) if self.left > 1 && nothing(&error) => {
+                print::note(&error);
+                self.left -= 1;
+                Ok(None)
+            }
+            of => of.map(Some),
+        }
+    }
 }
 
 /// The run store, with the time between checkpoints that the variable names; for tests.

@@ -151,12 +151,12 @@ fn out_of_range(record: &Record) -> Option<String> {
     for (index, layer) in record.operations.iter().flatten().enumerate() {
         numbers.push((format!("operations[{index}].operations_per_sample"), layer.operations_per_sample));
     }
-    let (key, value) = numbers.into_iter().find(|(key, value)| {
-        let most = if key.contains("firing_rate") { 1.0 } else { f64::MAX };
-        !(0.0..=most).contains(value)
-    })?;
-    let most = if key.contains("firing_rate") { "from 0 to 1" } else { "of 0 or more" };
-    Some(format!("key `{key}` is {value}, expected a finite number {most}"))
+    let range = |key: &str| match key.contains("firing_rate") {
+        true => (1.0, "from 0 to 1"),
+        false => (f64::MAX, "of 0 or more"),
+    };
+    let (key, value) = numbers.into_iter().find(|(key, value)| !(0.0..=range(key).0).contains(value))?;
+    Some(format!("key `{key}` is {value}, expected a finite number {}", range(&key).1))
 }
 
 fn against_epochs(record: &Record) -> Option<String> {

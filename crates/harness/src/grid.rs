@@ -142,7 +142,7 @@ pub(crate) fn peculiar(config: &RunConfig, several: Several) -> String {
 }
 
 /// What hardly ever differs, and is named only where nothing else tells configurations apart.
-const SELDOM: [fn(&RunConfig) -> String; 7] = [
+const SELDOM: [fn(&RunConfig) -> String; 8] = [
     |config| format!("batches of {}", config.batch_size),
     |config| format!("{} epochs of ANN warm-up", config.ann_warm_up_epochs),
     |config| match config.schedule.cosine {
@@ -156,17 +156,14 @@ const SELDOM: [fn(&RunConfig) -> String; 7] = [
     },
     |config| format!("stride {}", config.input.stride),
     |config| format!("code version {}", config.code_version),
+    |config| format!("data {:.8}", config.manifest_hash),
 ];
 
 /// In words that begin with a comma, what tells a configuration from others that [`peculiar`] and a table's columns leave alike, itself among
-/// them: if nothing else, the hash of its data.
+/// them.
 pub(crate) fn told_apart(config: &RunConfig, alike: &[&RunConfig]) -> String {
     let telling = SELDOM.iter().filter(|of| differ(alike, **of));
-    let mut words: String = telling.map(|of| format!(", {}", of(config))).collect();
-    if words.is_empty() && alike.len() > 1 {
-        words = format!(", data {}", config.manifest_hash.get(..8).unwrap_or(&config.manifest_hash));
-    }
-    words
+    telling.map(|of| format!(", {}", of(config))).collect()
 }
 
 #[cfg(test)]

@@ -172,6 +172,16 @@ fn configurations_that_differ_in_anything_have_rows_of_their_own() {
             assert!(view == View::Energy || table.contains("12.34"), "{words}: {table}");
         }
     }
+    // What tells one of three from the others need not tell those apart.
+    let batches = other(&record, |config| config.batch_size += 1);
+    let data = other(&record, |config| config.manifest_hash = "0123456789".to_owned());
+    let table = text(View::Curves, &[record, batches, data], "table.md");
+    let rows = table.lines().filter(|line| line.starts_with("| both,"));
+    let names: Vec<&str> = rows.map(|line| line.split('|').nth(1).unwrap().trim()).collect();
+    assert!(
+        names.len() == 3 && names[0] != names[1] && names[0] != names[2] && names[1] != names[2],
+        "{names:?}"
+    );
 }
 
 #[test]
