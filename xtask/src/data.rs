@@ -44,7 +44,7 @@ enum Command {
     Import {
         /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
         dataset: DatasetId,
-        /// The tree, the folder right above it, an archive of it (.zip, .tar.gz), or a folder with the published archives;
+        /// The tree, the folder right above it, an archive of it (.zip, .tar.gz, .tgz), or a folder with the published archives;
         /// what `fetch` has fetched if not given
         #[arg(long, value_name = "PATH")]
         from: Option<PathBuf>,

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use crate::DatasetError;
 use crate::error::IoContext;
@@ -98,7 +99,16 @@ impl<'a> Unpacking<'a> {
     }
 
     fn zip(&mut self, path: &Path) -> Result<(), DatasetError> {
-        let damaged = |error: zip::result::ZipError| refuse(path, "", format!("{error}: fetch it again"));
+        let damaged = |error: ZipError| {
+            // What is encrypted, or packed in a way of its own, is so wherever it is fetched from.
+            let advice = match error {
+                ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
+                    "unpack it by other means and import the folder"
+                }
+                _ => "fetch it again",
+            };
+            refuse(path, "", format!("{error}: {advice}"))
+        };
         let file = BufReader::new(File::open(path).context("open", path)?);
         let mut archive = ZipArchive::new(file).map_err(damaged)?;
         // Of entries with one name the archive has kept the last alone, and `file` below never sees the others.
@@ -200,9 +210,14 @@ impl<'a> Unpacking<'a> {
     /// Where an entry goes: below the folder, or nowhere.
     fn inside(&self, archive: &Path, name: &str) -> Result<PathBuf, DatasetError> {
         let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        // Backslashes and colons lead out on some systems only; none of these data sets has them.
         let leads_out = name.contains(['\\', '\0', ':']) || !Path::new(name).components().all(plain);
         if name.is_empty() || leads_out {
-            return Err(refuse(archive, name, "has a name that leads out of the folder it is unpacked into"));
+            return Err(refuse(
+                archive,
+                name,
+                "has a name that leads out of the folder it is unpacked into, here or on other systems",
+            ));
         }
         Ok(self.folder.join(name))
     }

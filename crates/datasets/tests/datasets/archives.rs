@@ -147,6 +147,19 @@ fn entries_that_lead_out_come_twice_or_are_links_are_refused() {
     assert!(error.contains("twice.zip: a name of an entry comes twice"), "{error}");
     assert_nothing_imported(folder.path(), DatasetId::NMNIST);
 
+    // The first bit of the flags, behind either signature, says that an entry is encrypted.
+    let mut bytes = written.clone();
+    for (signature, flags) in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)] {
+        for (at, _) in written.windows(4).enumerate().filter(|(_, four)| four == signature) {
+            bytes[at + flags] |= 1;
+        }
+    }
+    let archive = folder.path().join("encrypted.zip");
+    fs::write(&archive, bytes).unwrap();
+    let error = import(folder.path(), &archive).unwrap_err().to_string();
+    assert!(error.contains("encrypted.zip") && error.ends_with("import the folder"), "{error}");
+    assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+
     for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Fifo] {
         let archive = folder.path().join("link.tar.gz");
         let mut tar = tar::Builder::new(GzEncoder::new(File::create(&archive).unwrap(), Compression::fast()));
