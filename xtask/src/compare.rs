@@ -15,9 +15,9 @@ git revision, whose results/ is then read. A name that is both is the folder.
 
 Runs are paired by run id, the rest by profile, data set, network, width, variant, T, rule and seed. Under one configuration and code
 version all accuracies, losses, spike counts and parameters must be equal bit for bit (engine `reference` and ANN warm-up: on one CPU
-model). Where either changed, accuracies are compared over seeds: NEW regressed where its mean is lower and the bootstrap's 95 %
-interval of the paired differences leaves 0 out; with fewer than 3 seeds, where it is more than 1 percentage point lower. Of 3 seeds
-that interval reaches from the lowest to the highest difference: chance alone finds all three lower one time in eight.
+model). Where either changed, accuracies are compared over seeds: NEW regressed where its mean is lower and the 95 % interval of the
+paired differences, by Student's t, leaves 0 out; with fewer than 3 seeds, where it is more than 1 percentage point lower. A mean
+that fell further than that, and few seeds do not tell it from chance, is named and is no regression: more seeds would tell.
 
 Exit codes:
   0  same: nothing that must be equal differs, and nothing regressed

@@ -37,12 +37,12 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<Accepted> 
             folder: runs.root().to_owned(),
         });
     }
-    // Before anything is written: maps that are not their run's stop it.
+    // Before anything is written: maps that are not their run's stop it, and so does a record there that is none.
     let maps = RunFiles::Store(runs).needed(&plan.experiment, &accepted)?;
-    let mut gone = 0;
     let folder = results.join(&plan.experiment.artefact).join(plan.profile.id());
     let path = |record: &Record| folder.join("records").join(format!("{}.json", record.run_id));
     let committed = RunFiles::Committed(&folder);
+    let before = if folder.join("records").is_dir() { records(&folder)? } else { Vec::new() };
     for record in &accepted {
         if let Some(maps) = maps.get(&record.run_id) {
             maps.write(&committed.maps_path(&record.run_id), record)?;
@@ -51,8 +51,9 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<Accepted> 
         json.push(b'\n');
         write_whole(&path(record), &json)?;
     }
+    let mut gone = 0;
     let configuration = |record: &Record| RunConfig { code_version: 0, seed: 0, ..record.config.clone() };
-    for old in records(&folder)? {
+    for old in before {
         // Seeds of two versions would be two rows of one configuration.
         let replaces = |new: &Record| {
             new.config.code_version != old.config.code_version && configuration(new) == configuration(&old)

@@ -177,15 +177,29 @@ impl RunConfig {
 
     /// The run in words.
     pub fn name(&self) -> String {
-        let data = if self.synthetic { " (synthetic stand-in)" } else { "" };
         format!(
-            "{}{data} {} width {} T={} seed {}",
-            self.dataset,
+            "{} {} {} width {} T={} seed {}",
+            self.data_name(),
             self.rule_id(),
+            self.network,
             self.width,
             self.time_steps,
             self.seed
         )
+    }
+
+    /// The data set, and that its data are not all of the official ones where they are not.
+    pub(crate) fn data_name(&self) -> String {
+        self.mark().map_or_else(|| self.dataset.to_string(), |mark| format!("{} ({mark})", self.dataset))
+    }
+
+    /// What its data are, where they are not all of the official ones.
+    pub(crate) const fn mark(&self) -> Option<&'static str> {
+        match (self.synthetic, self.subset) {
+            (true, _) => Some("synthetic stand-in"),
+            (false, Some(_)) => Some("subset"),
+            (false, None) => None,
+        }
     }
 
     /// The gradient rule of its cells; none of the ANN twin, whose cells do not spike.

@@ -237,7 +237,7 @@ pub struct Experiment {
     pub title: String,
     /// What the paper claims there, and what contradicts it.
     pub analysis: String,
-    /// Percentage points within which a value of the paper counts as reproduced, where the interval over seeds is narrower.
+    /// Percentage points within which a value of the paper counts as reproduced.
     #[serde(default = "half")]
     pub tolerance: f64,
     /// What is made of the runs.

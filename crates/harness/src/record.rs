@@ -249,17 +249,6 @@ pub struct Record {
     pub timing: Option<Timing>,
 }
 
-impl Record {
-    /// What marks a run in rows and captions whose data are not the whole official set.
-    pub(crate) const fn mark(&self) -> &'static str {
-        match (self.synthetic, self.subset) {
-            (true, _) => ", synthetic stand-in",
-            (false, Some(_)) => ", subset",
-            (false, None) => "",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +269,13 @@ mod tests {
             train_ms_per_sample: 1.0,
             test_ms_per_sample: 1.0,
         }
+    }
+
+    #[test]
+    fn percentiles_are_the_nearest_ranks() {
+        let hundred: Vec<f32> = (1..=100).rev().map(|value| value as f32).collect();
+        let Percentiles { p5, p50, p95, max } = Percentiles::of(&hundred);
+        assert_eq!((p5, p50, p95, max), (5.0, 50.0, 95.0, 100.0));
     }
 
     #[test]

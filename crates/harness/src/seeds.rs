@@ -3,8 +3,8 @@
 use bpsta_spiking::{Neuron, Rule};
 
 use crate::block::{Block, Grid};
-use crate::statistics::{Spread, paired};
-use crate::views::Group;
+use crate::statistics::{FEWEST_SEEDS, Spread, paired};
+use crate::views::{Group, network};
 use crate::{Record, RunConfig};
 
 /// The pairs of rules whose difference an ablation asks for.
@@ -14,9 +14,6 @@ const PAIRS: [(Rule, Rule); 4] = [
     (Rule::Both, Rule::Baseline),
     (Rule::Both, Rule::Spatial),
 ];
-
-/// Seeds from which on an interval on one side of 0 is taken to tell two rules apart.
-const ENOUGH: usize = 5;
 
 /// Both sections for the configurations of one data set, each with its runs; nothing where no configuration has two seeds.
 pub(crate) fn blocks(groups: &[Group<'_>]) -> Vec<Block> {
@@ -48,7 +45,8 @@ fn spreads(groups: &[Group<'_>]) -> [Block; 2] {
             table.add(row, group.records().iter().copied());
         }
     }
-    let about = "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by the percentile bootstrap.";
+    let about =
+        "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by Student's t, which knows no bound at 100.";
     [Block::Text(about.to_owned()), Block::Grid(table)]
 }
 
@@ -84,28 +82,27 @@ fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
                 configuration(a),
                 accuracy.count.to_string(),
                 format!("{:+.2}", accuracy.mean),
-                told_apart(&accuracy),
+                told_apart(&accuracy, 2),
                 format!("{:+.4}", rate.mean),
-                rate.interval.map(|(low, high)| format!("{low:+.4} to {high:+.4}")).unwrap_or_default(),
+                told_apart(&rate, 4),
             ];
             table.add(row, a.records().iter().chain(b.records()).copied());
         }
     }
-    let about = "Rules compared seed by seed: a seed gives both the same initial weights and the same order of samples. An interval that \
-                 holds 0 does not tell the two apart.";
+    let about = "Rules compared seed by seed: a seed gives both the same initial weights and the same order of samples. Intervals \
+                 are of 95 %, by Student's t; one that holds 0 does not tell the two apart, and of 20 that hold nothing but chance, one leaves 0 out.";
     (!table.rows.is_empty()).then(|| [Block::Text(about.to_owned()), Block::Grid(table)])
 }
 
 /// The interval, and whether it tells the two apart.
-fn told_apart(spread: &Spread) -> String {
+fn told_apart(spread: &Spread, digits: usize) -> String {
     let Some((low, high)) = spread.interval else { return String::new() };
     let apart = match low > 0.0 || high < 0.0 {
         false => ", not told apart",
-        // All of so few may lie on one side by chance: of three, one time in four.
-        true if spread.count < ENOUGH => ", too few seeds to tell",
+        true if spread.count < FEWEST_SEEDS => ", too few seeds to tell",
         true => "",
     };
-    format!("{low:+.2} to {high:+.2}{apart}")
+    format!("{low:+.digits$} to {high:+.digits$}{apart}")
 }
 
 fn interval(spread: &Spread) -> String {
@@ -113,12 +110,8 @@ fn interval(spread: &Spread) -> String {
 }
 
 fn configuration(group: &Group<'_>) -> String {
-    let (record, config) = (group.first(), &group.first().config);
-    let peculiar = group.peculiar();
-    format!(
-        "{} width {}{peculiar}, T = {}, {} epochs",
-        record.network, config.width, config.time_steps, config.epochs
-    )
+    let config = &group.first().config;
+    format!("{}, T = {}, {} epochs", network(group), config.time_steps, config.epochs)
 }
 
 /// Whether `b` is of the rule `against`, and the same as `a` in all that both use.

@@ -7,7 +7,7 @@ use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
 use crate::block::{Block, Grid};
 use crate::order::by_data;
-use crate::views::{Group, classes, latency};
+use crate::views::{Group, classes, latency, particulars, row_name};
 use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
@@ -78,10 +78,9 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Recor
     let mut table = Grid::new(columns, 2);
     for group in &groups {
         let first = group.first();
-        let varied = if first.config.augmentation == "none" { "" } else { ", augmented" };
         let of = |value: fn(&Record) -> f64, digits| group.spread(value, digits);
         let mut row = vec![
-            format!("ours: {}{}{}{varied}{}", first.rule, group.peculiar(), first.mark(), seed_count(group)),
+            format!("ours: {}{}{}", first.rule, particulars(group), seed_count(group)),
             network(first),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),
@@ -155,7 +154,10 @@ pub fn runs_csv(records: &[Record]) -> Result<Vec<u8>> {
     let wholes = |name: &str, value: fn(&Record) -> u64| {
         Column::new(name.into(), records.iter().map(value).collect::<Vec<_>>())
     };
+    let groups = Group::all(&records.iter().collect::<Vec<_>>());
+    let row = |record: &Record| groups.iter().find(|group| group.is_of(record)).map(row_name);
     let columns = vec![
+        Column::new("row".into(), records.iter().map(row).collect::<Vec<_>>()),
         texts("run_id", |record| record.run_id.clone()),
         texts("profile", |record| record.profile.clone()),
         texts("dataset", |record| record.dataset.clone()),

@@ -70,7 +70,10 @@ impl<'a> Run<'a> {
         };
         let training = setup.start(parameters, optimizer, done < warm_up_epochs)?;
         let (train, validation) = match config.validation {
-            Some(share) => hold_back(&data.train, share, &streams)?,
+            Some(share) => {
+                let [train, held] = hold_back(data.train.len(), share, &streams);
+                (data.train.part(&train)?, Some(data.train.part(&held)?))
+            }
             None => (data.train.clone(), None),
         };
         let tested = Tested::default();
@@ -268,15 +271,37 @@ impl<'a> Run<'a> {
 }
 
 /// Divides the training samples: those to train on, and a share of them, drawn by the seed, to choose an epoch by.
-fn hold_back(train: &Split, share: f64, streams: &Streams) -> Result<(Split, Option<Split>)> {
-    let mut order = streams.permutation("validation", train.len());
-    let mut rest = order.split_off(held_back(train.len(), share));
-    order.sort_unstable();
+fn hold_back(samples: usize, share: f64, streams: &Streams) -> [Vec<usize>; 2] {
+    let mut held = streams.permutation("validation", samples);
+    let mut rest = held.split_off(held_back(samples, share));
+    held.sort_unstable();
     rest.sort_unstable();
-    Ok((train.part(&rest)?, Some(train.part(&order)?)))
+    [rest, held]
 }
 
 /// How many of so many samples a share is; at least one.
 pub(crate) fn held_back(samples: usize, share: f64) -> usize {
     ((samples as f64 * share).round() as usize).clamp(1.min(samples), samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_held_back_by_the_seed_from_all_over_the_split() {
+        let of_seed = |seed| hold_back(1000, 0.1, &Streams::new(seed));
+        let [train, held] = of_seed(1);
+        assert_eq!((train.len(), held.len()), (900, 100));
+        let mut all = [train, held.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..1000).collect::<Vec<_>>());
+        // Files are in the order of classes: each tenth of them loses some samples and keeps some.
+        for tenth in 0..10 {
+            let of_tenth = held.iter().filter(|place| **place / 100 == tenth).count();
+            assert!((1..50).contains(&of_tenth), "{of_tenth} of tenth {tenth}");
+        }
+        assert_eq!(of_seed(1)[1], held);
+        assert_ne!(of_seed(2)[1], held);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bpsta_datasets::thousands;
+
 use crate::experiment::{CellSettings, DatasetEntry};
 use crate::grid::{Several, peculiar};
 use crate::statistics::Spread;
@@ -11,13 +13,19 @@ use crate::{Experiment, PaperValue, Profile, Record};
 /// The verdict on one of the paper's values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Runs of the paper's protocol give it: inside the tolerance, or inside the interval over seeds.
-    Reproduced {
-        /// Our mean, at the best test epoch, as the paper chose it.
-        ours: f64,
+    /// The mean of runs of the paper's protocol, at the best test epoch, as the paper chose it, lies within the tolerance.
+    Reproduced(Spread),
+    /// It does not, but the interval over seeds holds the paper's value: they are too few, or too far apart, to tell.
+    Untold {
+        /// What our runs gave.
+        ours: Spread,
+        /// Our mean less the paper's value.
+        by: f64,
     },
     /// Runs of the paper's protocol give another value.
     Deviates {
+        /// What our runs gave.
+        ours: Spread,
         /// Our mean less the paper's value.
         by: f64,
     },
@@ -33,12 +41,28 @@ pub enum Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reproduced { ours } => write!(f, "reproduced: ours is {ours:.2}"),
-            Self::Deviates { by } => write!(f, "deviates by {by:+.2} points"),
+            Self::Reproduced(ours) => write!(f, "reproduced: ours is {}", of_seeds(ours)),
+            Self::Untold { ours, by } => {
+                write!(
+                    f,
+                    "off by {by:+.2} points, which the seeds do not tell from chance: ours is {}",
+                    of_seeds(ours)
+                )
+            }
+            Self::Deviates { ours, by } => {
+                write!(f, "deviates by {by:+.2} points: ours is {}", of_seeds(ours))
+            }
             Self::Reduced { why } => write!(f, "reduced scale, not comparable: {}", why.join(", ")),
             Self::NotRun => f.write_str("not run"),
         }
     }
+}
+
+/// The mean, of how many seeds, and its interval.
+fn of_seeds(ours: &Spread) -> String {
+    let seeds = if ours.count == 1 { "seed" } else { "seeds" };
+    let interval = ours.interval.map(|(low, high)| format!(", {low:.2} to {high:.2}")).unwrap_or_default();
+    format!("{:.2} ({} {seeds}{interval})", ours.mean, ours.count)
 }
 
 /// The verdict on a value, from finished runs; none for a value that no rule of ours stands for. Several configurations may be runs of the
@@ -59,12 +83,12 @@ pub(crate) fn verdict(experiment: &Experiment, value: &PaperValue, records: &[&R
     let whole: Vec<f64> = whole.iter().map(|record| record.accuracy.best_test).collect();
     let verdict = match (Spread::of(&whole), ours.into_iter().min_by_key(|(_, less)| less.len())) {
         (Some(spread), _) => {
-            let by = spread.mean - value.accuracy;
-            let inside = spread.interval.is_some_and(|(low, high)| (low..=high).contains(&value.accuracy));
-            if inside || by.abs() <= experiment.tolerance {
-                Verdict::Reproduced { ours: spread.mean }
-            } else {
-                Verdict::Deviates { by }
+            let (ours, by) = (spread, spread.mean - value.accuracy);
+            let held = ours.interval.is_some_and(|(low, high)| (low..=high).contains(&value.accuracy));
+            match by.abs() <= experiment.tolerance {
+                true => Verdict::Reproduced(ours),
+                false if held => Verdict::Untold { ours, by },
+                false => Verdict::Deviates { ours, by },
             }
         }
         (None, Some((_, why))) => Verdict::Reduced { why },
@@ -85,9 +109,11 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
     }
     if let Some(subset) = config.subset {
         why.push(format!(
-            "subset of {} of {} training samples",
-            bpsta_datasets::thousands(subset.train),
-            bpsta_datasets::thousands(subset.train_official)
+            "subset of {} of {} training and {} of {} test samples",
+            thousands(subset.train),
+            thousands(subset.train_official),
+            thousands(subset.test),
+            thousands(subset.test_official)
         ));
     }
     let paper = experiment.profile.get(&Profile::Paper);
@@ -181,10 +207,41 @@ mod tests {
         verdict(experiment, value, &runs.iter().collect::<Vec<_>>()).unwrap()
     }
 
+    /// Five seeds that all gave the same.
+    fn reproduced() -> Verdict {
+        Verdict::Reproduced(Spread::of(&[OURS; 5]).unwrap())
+    }
+
+    #[test]
+    fn the_tolerance_is_asked_first_and_then_the_seeds() {
+        let (experiment, value, runs) = runs_of_the_protocol();
+        let (paper, tolerance) = (value.accuracy, experiment.tolerance);
+        // What five seeds gave, in points off the paper's value, and how the verdict begins.
+        let cases = [
+            ([0.9 * tolerance; 5], "reproduced: ours is"),
+            ([-0.9 * tolerance; 5], "reproduced: ours is"),
+            ([1.1 * tolerance; 5], "deviates by +0.55 points: ours is"),
+            ([-9.0; 5], "deviates by -9.00 points: ours is"),
+            (
+                [-9.0, -3.0, 0.0, -6.0, 3.0],
+                "off by -3.00 points, which the seeds do not tell from chance: ours is",
+            ),
+            ([-9.0, -3.0, 0.0, 3.0, 9.0], "reproduced: ours is"),
+        ];
+        for (off, expected) in cases {
+            let mut runs = runs.clone();
+            runs.iter_mut().zip(off).for_each(|(record, off)| record.accuracy.best_test = paper + off);
+            let verdict = verdict_on(&experiment, &value, &runs).to_string();
+            assert!(verdict.starts_with(expected) && verdict.contains("(5 seeds, "), "{off:?}: {verdict}");
+        }
+        let alone = verdict_on(&experiment, &value, &runs[..1]).to_string();
+        assert_eq!(alone, "reproduced: ours is 99.50 (1 seed)");
+    }
+
     #[test]
     fn who_holds_samples_back_does_not_follow_the_paper_s_protocol() {
         let (experiment, value, mut runs) = runs_of_the_protocol();
-        assert_eq!(verdict_on(&experiment, &value, &runs), Verdict::Reproduced { ours: OURS });
+        assert_eq!(verdict_on(&experiment, &value, &runs), reproduced());
         runs.iter_mut().for_each(|record| record.config.validation = Some(0.07));
         let why = vec!["7 % of the training samples held back".to_owned()];
         assert_eq!(verdict_on(&experiment, &value, &runs), Verdict::Reduced { why });
@@ -220,9 +277,9 @@ mod tests {
             record.accuracy.best_test -= 20.0;
             all.push(record);
         }
-        assert_eq!(verdict_on(&experiment, &value, &all), Verdict::Reproduced { ours: OURS });
+        assert_eq!(verdict_on(&experiment, &value, &all), reproduced());
         all.rotate_left(5);
-        assert_eq!(verdict_on(&experiment, &value, &all), Verdict::Reproduced { ours: OURS });
+        assert_eq!(verdict_on(&experiment, &value, &all), reproduced());
         let groups = Group::all(&all.iter().collect::<Vec<_>>());
         let names: Vec<&str> = groups.iter().map(Group::peculiar).collect();
         assert_eq!(names, [", engine reference", ", engine cpu"]);

@@ -217,10 +217,11 @@ fn an_accuracy_that_fell_is_told_from_noise_by_its_seeds() {
     let one = Options { rules: vec![Rule::Both], ..grid(folder.path()) };
     let (outcome, _) = run(&one, &folder.path().join("runs"), 2);
     let record = &outcome.records[0];
-    let cases: [(&[f64], &[f64], ComparisonVerdict, &str); 5] = [
-        (&[0.0, 1.0, 2.0], &[-4.0, -2.0, -1.0], ComparisonVerdict::Regressed, "-4.00 to -3.00"),
-        (&[0.0, 1.0, 2.0], &[-4.0, 2.0, -1.0], ComparisonVerdict::Same, "-4.00 to +1.00"),
-        (&[0.0, 1.0, 2.0], &[4.0, 4.0, 4.0], ComparisonVerdict::Same, "+2.00 to +4.00"),
+    let cases: [(&[f64], &[f64], ComparisonVerdict, &str); 6] = [
+        (&[0.0, 1.0, 2.0], &[-4.0, -2.0, -1.0], ComparisonVerdict::Regressed, "-4.77 to -1.90"),
+        (&[0.0, 1.0, 2.0], &[-4.0, 2.0, -1.0], ComparisonVerdict::Same, "-8.57 to +4.57"),
+        (&[0.0, 1.0, 2.0], &[-4.0, 2.0, -1.0], ComparisonVerdict::Same, "2 fell by more than 1 point, which"),
+        (&[0.0, 1.0, 2.0], &[4.0, 4.0, 4.0], ComparisonVerdict::Same, "+0.52 to +5.48"),
         (&[0.0, 1.0], &[-1.0, 0.0], ComparisonVerdict::Same, "too few seeds to tell"),
         (&[0.0, 1.0], &[-1.0, -0.1], ComparisonVerdict::Regressed, "too few seeds to tell"),
     ];

@@ -5,10 +5,10 @@ mod common;
 
 use std::path::Path;
 
-use bpsta_datasets::{DatasetId, Store};
+use bpsta_datasets::{DatasetId, Store, Subset};
 use bpsta_harness::{
-    Experiment, HarnessError, Options, Plan, Profile, Record, RunFiles, RunStore, accept, reproduce,
-    table_markdown,
+    EpochRecord, Experiment, HarnessError, Options, Plan, Profile, Record, RunFiles, RunStore, accept,
+    reproduce, table_markdown,
 };
 use bpsta_spiking::Rule;
 
@@ -278,6 +278,79 @@ fn a_record_that_is_no_number_is_not_written() {
         assert!(error.contains(&record.run_id) && error.contains(expected), "{error}");
         assert!(!store.record_path(&record.run_id).exists());
     }
+}
+
+#[test]
+fn what_stands_in_a_record_twice_is_the_same_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let store = RunStore::new(&folder.path().join("others"));
+    let subset = Subset { train: 20, train_official: 60000, test: 10, test_official: 10000 };
+    let edits: [(&str, &dyn Fn(&mut Record)); 12] = [
+        ("run_id", &|record| record.run_id = "0123456789abcdef".to_owned()),
+        ("dataset", &|record| record.dataset = "mnist".to_owned()),
+        ("rule", &|record| record.rule = "baseline".to_owned()),
+        ("time_steps", &|record| record.time_steps += 1),
+        ("seed", &|record| record.seed += 1),
+        ("profile", &|record| record.profile = "paper".to_owned()),
+        ("synthetic", &|record| record.synthetic = false),
+        ("subset", &|record| record.subset = Some(subset)),
+        ("network", &|record| record.network = "large".to_owned()),
+        ("width", &|record| record.width = 1.0),
+        ("layers", &|record| record.layers.push('C')),
+        ("parameters", &|record| record.parameters += 1),
+    ];
+    for (key, edit) in edits {
+        let mut record = outcome.records[0].clone();
+        edit(&mut record);
+        let error = store.finish(&record).unwrap_err().to_string();
+        assert!(error.contains(&format!("key `{key}` is")), "{key}: {error}");
+    }
+}
+
+#[test]
+fn a_finished_record_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let store = RunStore::new(&folder.path().join("runs"));
+    let mut again = outcome.records[0].clone();
+    again.wall_seconds += 1.0;
+    store.finish(&again).unwrap();
+    assert_eq!(store.finished(&again.run_id).unwrap().as_ref(), Some(&outcome.records[0]));
+}
+
+#[test]
+fn times_a_sample_come_to_the_time_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
+    let record = &outcome.records[0];
+    let [train, test] = record.samples;
+    let of_epoch = |epoch: &EpochRecord| {
+        epoch.train_ms_per_sample * train as f64 + epoch.test_ms_per_sample * test as f64
+    };
+    let seconds = record.epochs.iter().map(of_epoch).sum::<f64>() / 1e3;
+    let timing = record.timing.as_ref().unwrap();
+    assert!(seconds <= record.wall_seconds, "{seconds} s of {} s", record.wall_seconds);
+    // Whatever else runs here, an epoch holds its steps, of which half take as long as the median or longer.
+    let steps = timing.step_ms.p50 * (timing.steps / 2) as f64 / 1e3;
+    assert!(seconds >= steps, "{seconds} s, and half of the steps took {steps} s");
+}
+
+#[test]
+fn accepting_changes_nothing_where_a_record_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runs, results) = (folder.path().join("runs"), folder.path().join("results"));
+    let options = one(folder.path(), Rule::Both);
+    run(&options, &runs, 2);
+    let (plan, _) = plan(&options);
+    let damaged = results.join("table2/quick/records/0123456789abcdef.json");
+    std::fs::create_dir_all(damaged.parent().unwrap()).unwrap();
+    std::fs::write(&damaged, "{").unwrap();
+    let error = accept(&plan, &RunStore::new(&runs), &results).unwrap_err().to_string();
+    assert!(error.contains("0123456789abcdef.json"), "{error}");
+    let there = std::fs::read_dir(damaged.parent().unwrap()).unwrap();
+    assert_eq!(there.map(|entry| entry.unwrap().path()).collect::<Vec<_>>(), [damaged]);
+    assert!(!results.join("table2/quick/table.md").exists());
 }
 
 #[test]

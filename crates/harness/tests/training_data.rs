@@ -32,7 +32,7 @@ fn an_epoch_is_chosen_by_samples_that_are_held_back() {
         outcome.table
     );
 
-    // A quarter of the samples is not trained on, and another seed holds back others.
+    // A quarter of the samples is not trained on.
     let (plan, _) = plan(&plain);
     assert_ne!(plan.cells[0].run_id, record.run_id);
     let batch = record.config.batch_size;

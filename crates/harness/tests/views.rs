@@ -60,7 +60,7 @@ fn views_give_the_records_numbers_and_name_the_stand_in_in_each_row() {
     let folder = tempfile::tempdir().unwrap();
     let records = records(folder.path());
     assert_eq!(records.len(), 8);
-    for view in [View::Energy, View::Latency, View::Curves] {
+    for view in [View::Accuracy, View::Energy, View::Latency, View::Curves] {
         let table = text(view, &records, "table.md");
         let ours: Vec<&str> =
             table.lines().filter(|line| line.starts_with("| b") && !line.contains("paper")).collect();
@@ -125,11 +125,11 @@ fn runs_of_other_numbers_of_epochs_have_rows_of_their_own_in_the_latency_view() 
         .collect();
     let epochs = records[0].config.epochs;
     let named = |table: &str, epochs: usize| {
-        let name = format!("| both, middle width 0.125, {epochs} epochs, synthetic stand-in ");
+        let name = format!("| both, middle width 0.125, synthetic stand-in, {epochs} epochs ");
         table.lines().filter(|line| line.starts_with(&name)).map(str::to_owned).collect::<Vec<_>>()
     };
     let alone = text(View::Latency, &records, "table.md");
-    assert!(!alone.contains(" epochs, synthetic"), "only where there are several: {alone}");
+    assert!(!alone.contains("stand-in, "), "only where there are several: {alone}");
     records.extend(longer);
     let table = text(View::Latency, &records, "table.md");
     for of in [epochs, 2 * epochs] {
@@ -204,6 +204,45 @@ fn a_rule_is_compared_with_each_baseline_that_differs_in_what_the_rule_does_not_
 }
 
 #[test]
+fn each_network_has_layers_of_its_own_and_silence_no_ratio() {
+    let record = accepted().into_iter().find(|record| record.config.rule() == Some(Rule::Both)).unwrap();
+    let mut deeper = other(&record, |config| config.width = 0.25);
+    (deeper.width, deeper.layers) = (0.25, format!("{} another", record.layers));
+    deeper.layer_spikes[0].layer = 77;
+    let table = text(View::Energy, &[record.clone(), deeper.clone()], "table.md");
+    for of in [&record, &deeper] {
+        let mut after = table.lines().skip_while(|line| !line.contains(&format!("index in `{}`", of.layers)));
+        let header = after.find(|line| line.starts_with("| row")).unwrap();
+        assert!(header.contains(&format!("| layer {} |", of.layer_spikes[0].layer)), "{header}");
+    }
+    assert!(!table.contains("no spikes"), "{table}");
+    let silent = other(&record, |config| config.seed = 2);
+    let table = text(View::Energy, &[record, Record { firing_rate: 0.0, ..silent }], "table.md");
+    assert!(table.contains("| no spikes |") && !table.contains(" inf "), "{table}");
+}
+
+#[test]
+fn a_line_of_one_epoch_is_seen() {
+    let dots = |records: &[Record]| text(View::Curves, records, "figure.svg").matches("<circle").count();
+    let mut records = accepted();
+    assert_eq!(dots(&records), 0);
+    for record in &mut records {
+        record.epochs.truncate(1);
+    }
+    assert_eq!(dots(&records), 4);
+}
+
+#[test]
+fn a_row_of_runs_csv_says_what_tells_its_configuration_apart() {
+    let record = accepted().remove(0);
+    let alpha = other(&record, |config| config.neuron.alpha = 0.4);
+    let csv = text(View::Accuracy, &[record.clone(), alpha], "runs.csv");
+    let rows: Vec<&str> = csv.lines().map(|line| line.split('"').nth(1).unwrap_or(line)).collect();
+    assert!(rows[0].starts_with("row,run_id,") && rows[1].contains(", synthetic stand-in"), "{csv}");
+    assert_eq!(rows[2], rows[1].replace(", synthetic", ", alpha 0.4, synthetic"));
+}
+
+#[test]
 fn a_drawing_has_a_panel_for_each_configuration_and_names_what_tells_it_apart() {
     let records = accepted();
     let panels = |edit: &dyn Fn(&mut Record)| {
@@ -229,7 +268,7 @@ fn a_drawing_has_a_panel_for_each_configuration_and_names_what_tells_it_apart() 
         record.config.dataset = DatasetId::DVSCIFAR10;
     });
     for (captions, name) in [
-        (longer, ", 40 epochs, synthetic stand-in"),
+        (longer, ", synthetic stand-in, 40 epochs"),
         (rates, ", learning rate 0.001, synthetic stand-in"),
         (constants, ", alpha 0.4, synthetic stand-in"),
         (data, "dvscifar10, T = 4"),

@@ -3,13 +3,10 @@
 use serde::Serialize;
 
 use super::pairs::Match;
-use crate::statistics::{Spread, paired};
+use crate::statistics::{FEWEST_SEEDS, Spread, paired};
 use crate::{Accuracy, RunConfig};
 
-/// Seeds from which an interval is asked; fewer are judged by what the mean fell.
-pub(super) const FEWEST_SEEDS: usize = 3;
-
-/// What the mean may fall where seeds are too few to tell, in percentage points.
+/// What the mean may fall where seeds are too few to tell, in percentage points; what falls further is named where they do not tell.
 pub(super) const TOLERANCE: f64 = 1.0;
 
 /// Reads an accuracy off a record that may not have it.
@@ -42,6 +39,8 @@ pub struct AccuracyGroup {
     /// Whether NEW is worse: its mean is below BASE's, and the interval of the differences leaves 0 out. With too few seeds: the mean
     /// fell by more than 1 percentage point.
     pub regressed: bool,
+    /// Whether the mean fell by more than 1 percentage point, and the seeds do not tell that from chance.
+    pub untold: bool,
 }
 
 /// Judges pairs that met the same data and need not be the same bits.
@@ -75,6 +74,7 @@ fn judge(group: &[&Match<'_>], key: &'static str, read: Read) -> Option<Accuracy
         Some((_, high)) if enough_seeds => difference.mean < 0.0 && high < 0.0,
         _ => difference.mean < -TOLERANCE,
     };
+    let untold = !regressed && difference.mean < -TOLERANCE;
     let ids = |pair: &&Match<'_>| (pair.base.record.run_id.clone(), pair.new.record.run_id.clone());
     Some(AccuracyGroup {
         about: group[0].base.about(),
@@ -85,5 +85,6 @@ fn judge(group: &[&Match<'_>], key: &'static str, read: Read) -> Option<Accuracy
         difference,
         enough_seeds,
         regressed,
+        untold,
     })
 }

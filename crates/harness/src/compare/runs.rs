@@ -32,7 +32,6 @@ impl Run {
     /// What it is about, the seed aside.
     pub(super) fn about(&self) -> String {
         let config = &self.record.config;
-        let data = if config.synthetic { " (synthetic stand-in)" } else { "" };
         // The variant follows from the data set everywhere but in experiment files of one's own; as JSON it has its name.
         let variant = serde_json::to_value(config.variant).unwrap_or_default();
         let engine = match config.engine {
@@ -40,9 +39,9 @@ impl Run {
             other => format!(", engine {other}"),
         };
         format!(
-            "{} {}{data}, {} of {}, width {}, {}, T={}{engine}",
+            "{} {}, {} of {}, width {}, {}, T={}{engine}",
             config.profile,
-            config.dataset,
+            config.data_name(),
             config.network,
             variant.as_str().unwrap_or_default(),
             config.width,

@@ -43,6 +43,7 @@ impl Comparison {
         let (unequal, bound) =
             (self.unequal().count(), self.pairs.iter().filter(|pair| pair.must_be_equal).count());
         let fell = self.accuracies.iter().filter(|group| group.regressed).count();
+        let untold = self.accuracies.iter().filter(|group| group.untold).count();
         let other_data = self.pairs.iter().filter(|pair| pair.other_data).count();
         let free = self.pairs.len() - bound - other_data;
         let slower: Vec<&str> = self.times.iter().filter(|time| time.slower).map(|time| time.key).collect();
@@ -67,6 +68,11 @@ impl Comparison {
             parts.push(format!("{fell} of {} fell", counted(self.accuracies.len(), "accuracy")));
         } else if free > 0 {
             parts.push(format!("{} may differ and did not regress", counted(free, "pair")));
+        }
+        if untold > 0 {
+            parts.push(format!(
+                "{untold} fell by more than {TOLERANCE} point, which the seeds do not tell from chance"
+            ));
         }
         if self.limits.exact && self.not_again() > 0 {
             parts.push(format!("{} of BASE not there again in NEW", counted(self.not_again(), "run")));
@@ -136,7 +142,11 @@ impl Comparison {
                 _ => "too few seeds to tell".to_owned(),
             };
             vec![
-                if group.regressed { "regressed" } else { "not regressed" }.to_owned(),
+                match (group.regressed, group.untold) {
+                    (true, _) => "regressed".to_owned(),
+                    (false, true) => "fell, not told from chance".to_owned(),
+                    (false, false) => "not regressed".to_owned(),
+                },
                 group.about.clone(),
                 group.key.trim_start_matches("accuracy.").to_owned(),
                 group.difference.count.to_string(),

@@ -41,29 +41,31 @@ pub(super) fn lead(chapters: &[Chapter], runs: &[&Record]) -> [String; 2] {
         kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let finished = format!("{} finished runs: {}.", runs.len(), kinds.join(", "));
 
-    let mut of_value = [0; 4];
+    let mut of_value = [0; 5];
     for chapter in chapters {
         let records: Vec<&Record> = chapter.records.iter().collect();
         for value in &chapter.experiment.paper {
             let Some(verdict) = verdict::verdict(&chapter.experiment, value, &records) else { continue };
             of_value[match verdict {
-                Verdict::Reproduced { .. } => 0,
+                Verdict::Reproduced(_) => 0,
                 Verdict::Deviates { .. } => 1,
-                Verdict::Reduced { .. } => 2,
-                Verdict::NotRun => 3,
+                Verdict::Untold { .. } => 2,
+                Verdict::Reduced { .. } => 3,
+                Verdict::NotRun => 4,
             }] += 1;
         }
     }
-    let [reproduced, deviates, reduced, not_run] = of_value;
+    let [reproduced, deviates, untold, reduced, not_run] = of_value;
     let rest = format!("run at reduced scale only: {reduced}; not run: {not_run}");
-    let said = if reproduced + deviates == 0 {
+    let said = if reproduced + deviates + untold == 0 {
         format!(
             "No run follows the paper's protocol, so no number here reproduces or contradicts one of the paper's. Of the values of its \
              own method, by artefact and profile, {rest}."
         )
     } else {
         format!(
-            "Of the values of the paper's own method, by artefact and profile, reproduced: {reproduced}; deviating: {deviates}; {rest}."
+            "Of the values of the paper's own method, by artefact and profile, reproduced: {reproduced}; deviating: {deviates}; off by \
+             what the seeds do not tell from chance: {untold}; {rest}."
         )
     };
     [finished, said]

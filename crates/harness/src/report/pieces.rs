@@ -8,7 +8,7 @@ use super::prose::{Span, spans};
 use crate::block::{Block, Grid};
 use crate::maps::MapsByRun;
 use crate::views::curves::{Line, panel};
-use crate::views::{Group, by_configuration, latency, maps};
+use crate::views::{Group, by_configuration, latency, maps, particulars};
 use crate::{Experiment, Record, Result};
 
 /// Digits of a run's id in a link to it.
@@ -134,16 +134,17 @@ fn figure(
         return Ok(None);
     };
     let width = if first.width == 1.0 { String::new() } else { format!(", width {}", first.width) };
-    let steps = first.time_steps;
+    let (particulars, steps) = (particulars(groups[0]), first.time_steps);
     let of_runs = groups.iter().flat_map(|group| group.records().iter().copied());
     let caption = format!(
-        "Test accuracy after each {x}: the mean over seeds, and between the lowest and the highest seed the band. {}; {}, {}.",
+        "Test accuracy after each {x}: the mean over seeds, and between the lowest and the highest seed the band. {}; {}{}, {}.",
         first.data,
         first.network,
+        groups[0].peculiar(),
         marks(experiment, of_runs).join(", ")
     );
     Ok(Some(Figure {
-        svg: panel(&format!("{}{}{width}, T = {steps}", first.dataset, first.mark()), x, &lines)?,
+        svg: panel(&format!("{}{width}{particulars}, T = {steps}", first.dataset), x, &lines)?,
         caption,
         legend: lines.iter().map(|line| (line.rule as usize, line.rule)).collect(),
         wide: false,

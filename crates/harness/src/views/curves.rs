@@ -6,7 +6,7 @@ use bpsta_spiking::Rule;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Group, by_configuration, particulars, row_name};
+use super::{Group, by_configuration, epochs, particulars, row_name};
 use crate::{HarnessError, Record, Result};
 
 const PANEL: (u32, u32) = (520, 340);
@@ -101,7 +101,7 @@ fn caption(group: &Group<'_>, several: bool) -> String {
     let record = group.first();
     let dataset = if several { format!("{}, ", record.dataset) } else { String::new() };
     let (time_steps, network, width) = (record.time_steps, &record.network, record.width);
-    format!("{dataset}T = {time_steps}, {network} width {width}{}", particulars(group))
+    format!("{dataset}T = {time_steps}, {network} width {width}{}{}", particulars(group), epochs(group))
 }
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -176,6 +176,11 @@ fn chart(panel: &DrawingArea<SVGBackend<'_>, Shift>, caption: &str, x: &str, lin
         )))?;
         let means = line.points.iter().map(|point| (point.at as i32, point.mean));
         chart.draw_series(LineSeries::new(means, colour.stroke_width(2)))?;
+        // A line of one point has no length.
+        if let [point] = line.points.as_slice() {
+            let dot = Circle::new((point.at as i32, point.mean), 4, colour.filled());
+            chart.draw_series(std::iter::once(dot))?;
+        }
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
             counted(|count| count.multiplications, 0),
             counted(|count| count.dense, 0),
             counted(|count| count.energy() / PJ, 3),
-            of_spikes(group.spread(by_formula, 1)),
+            of_spikes(by_formula(group)),
             counted(Count::ratio, 1),
         ];
         if experiment.ann_twin {
@@ -108,7 +108,7 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
     }
     let mut blocks = vec![Block::Grid(out)];
     blocks.extend(without_twin.then(|| Block::Text(NO_TWIN.to_owned())));
-    blocks.extend(layers(groups).into_iter().flatten());
+    blocks.extend(layers(groups));
     blocks
 }
 
@@ -138,15 +138,22 @@ fn signed(differences: &[f64]) -> String {
     if text.is_empty() || text.starts_with('-') { text } else { format!("+{text}") }
 }
 
-/// Firing rate of each layer of cells that spike.
-fn layers(groups: &[Group<'_>]) -> Option<[Block; 2]> {
-    let groups: Vec<&Group<'_>> = groups.iter().filter(|group| !group.first().config.ann).collect();
-    let first = groups.first()?;
-    let about = format!(
-        "Firing rate of each LIF layer, by its index in `{}`, mean over seeds:",
-        first.first().layers
-    );
-    let cells: Vec<usize> = first.first().layer_spikes.iter().map(|layer| layer.layer).collect();
+/// Firing rate of each layer of cells that spike, network by network.
+fn layers(groups: &[Group<'_>]) -> Vec<Block> {
+    let mut networks: Vec<(&str, Vec<&Group<'_>>)> = Vec::new();
+    for group in groups.iter().filter(|group| !group.first().config.ann) {
+        let layers = group.first().layers.as_str();
+        match networks.iter_mut().find(|(known, _)| *known == layers) {
+            Some((_, alike)) => alike.push(group),
+            None => networks.push((layers, vec![group])),
+        }
+    }
+    networks.iter().flat_map(|(layers, alike)| of_network(layers, alike)).collect()
+}
+
+fn of_network(layers: &str, groups: &[&Group<'_>]) -> [Block; 2] {
+    let about = format!("Firing rate of each LIF layer, by its index in `{layers}`, mean over seeds:");
+    let cells: Vec<usize> = groups[0].first().layer_spikes.iter().map(|layer| layer.layer).collect();
     let mut header = vec!["row".to_owned(), "T".to_owned()];
     header.extend(cells.iter().map(|cells| format!("layer {cells}")));
     let mut out = Grid::new(header, 1);
@@ -162,11 +169,15 @@ fn layers(groups: &[Group<'_>]) -> Option<[Block; 2]> {
         }
         out.add(row, group.records().iter().copied());
     }
-    Some([Block::Text(about), Block::Grid(out)])
+    [Block::Text(about), Block::Grid(out)]
 }
 
-fn by_formula(record: &Record) -> f64 {
-    MULTIPLY_PJ / (record.firing_rate * ADD_PJ * record.time_steps as f64)
+/// By the paper's formula the energy of an ANN over that of spikes, of which there may be none.
+fn by_formula(group: &Group<'_>) -> String {
+    if group.records().iter().any(|record| record.firing_rate == 0.0) {
+        return "no spikes".to_owned();
+    }
+    group.spread(|record| MULTIPLY_PJ / (record.firing_rate * ADD_PJ * record.time_steps as f64), 1)
 }
 
 /// Operations of one sample.

@@ -51,11 +51,10 @@ pub(crate) struct Group<'a> {
 impl<'a> Group<'a> {
     /// Runs by configuration, in the order in which they come.
     pub(crate) fn all(records: &[&'a Record]) -> Vec<Self> {
-        let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
         let several = Several::of(&records.iter().map(|record| &record.config).collect::<Vec<_>>());
         let mut groups: Vec<Self> = Vec::new();
         for record in records {
-            match groups.iter_mut().find(|group| but_seed(group.first()) == but_seed(record)) {
+            match groups.iter_mut().find(|group| group.is_of(record)) {
                 // One run twice is still one seed.
                 Some(group) if group.records.iter().any(|known| known.seed == record.seed) => {}
                 Some(group) => group.records.push(record),
@@ -82,6 +81,12 @@ impl<'a> Group<'a> {
             group.peculiar += &more;
         }
         groups
+    }
+
+    /// Whether a run is of this configuration.
+    pub(crate) fn is_of(&self, record: &Record) -> bool {
+        let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
+        but_seed(self.first()) == but_seed(record)
     }
 
     /// What rows and their columns show of it.
@@ -228,27 +233,33 @@ pub(crate) fn blocks(
 
 /// Rule, data and network of a row, with stand-in, subset, width and seeds named, and the epochs where they tell it from another.
 pub(crate) fn row_name(group: &Group<'_>) -> String {
-    let record = group.first();
-    let mut name = format!("{}, {}", record.rule, record.network);
-    if record.width != 1.0 {
-        let _ = write!(name, " width {}", record.width);
-    }
-    name.push_str(&particulars(group));
+    let mut name = format!("{}, {}{}", group.first().rule, network(group), epochs(group));
     if group.records().len() > 1 {
         let _ = write!(name, ", {} seeds", group.records().len());
     }
     name
 }
 
-/// What a name goes on with: what is not the paper's, the epochs where they tell it from another, and what its data are.
-fn particulars(group: &Group<'_>) -> String {
-    let record = group.first();
+/// Network and width, and what a name goes on with.
+pub(crate) fn network(group: &Group<'_>) -> String {
+    let Record { network, width, .. } = group.first();
+    let width = if *width == 1.0 { String::new() } else { format!(" width {width}") };
+    format!("{network}{width}{}", particulars(group))
+}
+
+/// The epochs, where they tell it from another.
+fn epochs(group: &Group<'_>) -> String {
+    if group.several_epochs { format!(", {} epochs", group.first().config.epochs) } else { String::new() }
+}
+
+/// What a name goes on with: what is not the paper's, and what its data are.
+pub(crate) fn particulars(group: &Group<'_>) -> String {
+    let config = &group.first().config;
     let mut words = group.peculiar().to_owned();
-    if group.several_epochs {
-        let _ = write!(words, ", {} epochs", record.config.epochs);
+    if let Some(mark) = config.mark() {
+        let _ = write!(words, ", {mark}");
     }
-    words.push_str(record.mark());
-    if record.config.augmentation != "none" {
+    if config.augmentation != "none" {
         words.push_str(", augmented");
     }
     words
