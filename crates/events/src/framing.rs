@@ -14,7 +14,7 @@ use crate::simd::Path;
 use crate::{Events, FramingError, Sensor};
 
 /// Raised when framing gives other frames than before: caches made by another version are stale.
-pub const FRAMING_VERSION: u32 = 1;
+pub const FRAMING_VERSION: u32 = 2;
 
 /// Counts in the frames of one sample at most: 1 GiB of them. More is a slip or a damaged timestamp, not a recording.
 const MOST_COUNTS: usize = 1 << 29;
@@ -164,16 +164,22 @@ fn by_number(events: usize, frames: usize) -> Vec<Range<usize>> {
 }
 
 /// As the reference does it, over timestamps in file order: a frame runs from the first event inside its window to the last
-/// one, so that where timestamps step back everything between them belongs to it.
+/// one, so that where timestamps step back everything between them belongs to it. The last frame begins so too, and runs to the
+/// end; where its window is empty, it begins with the first event behind that.
 fn by_time(t: &[i64], first: i64, step: i64, frames: usize) -> Vec<Range<usize>> {
     let mut bounds = vec![0..0; frames];
     let sorted = t.is_sorted();
     for (j, bound) in bounds.iter_mut().enumerate() {
         let left = first.saturating_add(step.saturating_mul(j as i64));
         let right = left.saturating_add(step);
-        let inside = |t: &i64| *t >= left && (*t < right || j + 1 == frames);
-        let start = if sorted { Some(t.partition_point(|t| *t < left)) } else { t.iter().position(inside) };
-        let end = match j + 1 == frames {
+        let is_last = j + 1 == frames;
+        let inside = |t: &i64| *t >= left && *t < right;
+        let behind = || t.iter().position(|t| *t >= left).filter(|_| is_last);
+        let start = match sorted {
+            true => Some(t.partition_point(|t| *t < left)),
+            false => t.iter().position(inside).or_else(behind),
+        };
+        let end = match is_last {
             true => Some(t.len()),
             false if sorted => Some(t.partition_point(|t| *t < right)),
             false => t.iter().rposition(inside).map(|last| last + 1),

@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_is_framed_as_its_events_are_or_not_at_all(
+    fn a_stream_is_framed_as_its_events_are_where_it_can_be(
         events in events(34, 1 << 23), step_back in any::<bool>(), frames in 1usize..20, us in 1_000i64..500_000,
         buffer in 1usize..300, damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
     ) {
@@ -92,16 +92,23 @@ proptest! {
                 bytes[place] = *value;
             }
             let sensor = format.sensor().unwrap();
-            for framing in
-                [Framing::ByNumber { frames }, Framing::ByTime { frames }, Framing::ByDuration { us }]
-            {
+            for framing in [
+                Framing::ByNumber { frames },
+                Framing::ByTime { frames },
+                Framing::ByDuration { us },
+                Framing::Windows { us, frames },
+            ] {
                 let mut input = BufReader::with_capacity(buffer, Cursor::new(&bytes));
                 let found = frame_stream(&mut input, bytes.len() as u64, format, framing).unwrap();
-                let expected =
-                    decode(&bytes, format).ok().and_then(|it| frame(&it.events, sensor, framing).ok());
-                if found.is_some() || (damage.is_none() && !step_back) {
-                    prop_assert_eq!(found, expected, "{} {}", format, framing);
-                }
+                // What it leaves to the other two, and nothing else.
+                let streams = |events: &Events| match framing {
+                    Framing::ByNumber { .. } => true,
+                    Framing::ByTime { .. } | Framing::ByDuration { .. } => events.t.is_sorted(),
+                    Framing::Windows { .. } => false,
+                };
+                let decoded = decode(&bytes, format).ok().filter(|it| streams(&it.events));
+                let expected = decoded.and_then(|it| frame(&it.events, sensor, framing).ok());
+                prop_assert_eq!(found, expected, "{} {}", format, framing);
             }
         }
     }
@@ -138,7 +145,7 @@ fn damaged_recordings_are_named_by_offset() {
         bytes
     };
     let aedat2 = encode(&one, Format::Aedat2).unwrap();
-    let cases: [(Vec<u8>, Format, String); 20] = [
+    let cases: [(Vec<u8>, Format, String); 21] = [
         (vec![], Format::NmnistBin, "byte 0: the file is empty".into()),
         (vec![1; 7], Format::NmnistBin, "byte 5: 2 bytes are left".into()),
         (vec![], Format::Aedat2, "byte 0: the file is empty".into()),
@@ -175,6 +182,11 @@ fn damaged_recordings_are_named_by_offset() {
             format!("byte {}: event with timestamp -16777209", packet + 28),
         ),
         (patched(packet + 31, 0x7f), Format::Aedat31, format!("byte {}: event at x = 16257", packet + 28)),
+        (
+            patched(packet + 29, 0x7f),
+            Format::Aedat31,
+            format!("byte {}: event at x = 1, y = 8130", packet + 28),
+        ),
     ];
     for (bytes, format, expected) in cases {
         let error = decode(&bytes, format).unwrap_err().to_string();
@@ -213,6 +225,64 @@ fn a_file_s_error_names_the_file() {
     assert!(error.contains("none.bin"), "{error}");
 }
 
+/// For each frame the events that it holds.
+fn shared_out(t: &[i64], framing: Framing) -> Vec<Vec<usize>> {
+    let mut events = Events::default();
+    for (i, t) in t.iter().enumerate() {
+        events.push(*t, i as u16, 0, false);
+    }
+    let frames = frame(&events, Sensor::NMNIST, framing).unwrap();
+    let here = |frame: &[u16]| (0..t.len()).filter(|i| frame[*i] == 1).collect();
+    frames.counts.chunks(2 * 34 * 34).map(here).collect()
+}
+
+/// What SpikingJelly 2.0's `cal_fixed_frames_number_segment_index` gives, by time: each frame from the first to the last event
+/// of its window, and the last to the end.
+#[test]
+fn where_timestamps_step_back_frames_by_time_are_the_reference_s() {
+    for (t, bounds) in [
+        // A glitch forward, which begins no frame.
+        (&[0, 50, 1, 2, 6, 7, 10][..], &[0..4, 4..7][..]),
+        (&[0, 9, 2, 30, 4, 8, 3, 12], &[0..7, 4..5, 1..8]),
+        (&[5, 0, 9, 6, 2, 30, 7, 12], &[0..7, 2..8]),
+        (&[3, 1, 0, 4, 2, 3, 6, 5], &[0..6, 3..8]),
+    ] {
+        let frames = shared_out(t, Framing::ByTime { frames: bounds.len() });
+        assert_eq!(frames, bounds.iter().cloned().map(Vec::from_iter).collect::<Vec<_>>(), "{t:?}");
+    }
+    // Nothing lies in the last window, for which the reference has no answer: what is later is there all the same.
+    assert_eq!(
+        shared_out(&[0, 9, 1, 2, 10], Framing::ByTime { frames: 3 }),
+        [vec![0, 1, 2, 3], vec![], vec![1, 2, 3, 4]]
+    );
+}
+
+#[test]
+fn frames_of_a_duration_reach_to_the_latest_event() {
+    let framing = Framing::ByDuration { us: 10 };
+    assert_eq!(
+        shared_out(&[0, 35, 12, 3, 14], framing),
+        [vec![0, 1, 2, 3], vec![2, 3, 4], vec![], vec![1, 2, 3, 4]]
+    );
+}
+
+/// The upper bits of their timestamps lie in the headers of packets, and change on the way.
+#[test]
+fn recordings_far_from_the_clock_s_start_are_streamed() {
+    let mut events = Events::default();
+    for i in 0..3000 {
+        events.push((1 << 40) - 100_000 + i * 97, (i % 128) as u16, (i % 7) as u16, i % 3 == 0);
+    }
+    let bytes = encode(&events, Format::Aedat31).unwrap();
+    for framing in
+        [Framing::ByNumber { frames: 5 }, Framing::ByTime { frames: 5 }, Framing::ByDuration { us: 9000 }]
+    {
+        let found = frame_stream(&mut Cursor::new(&bytes), bytes.len() as u64, Format::Aedat31, framing);
+        let expected = frame(&events, Sensor::DVS128, framing).unwrap();
+        assert_eq!(found.unwrap(), Some(expected), "{framing}");
+    }
+}
+
 #[test]
 fn framing_refuses_what_has_no_frames() {
     let mut one = Events::default();
@@ -230,6 +300,11 @@ fn framing_refuses_what_has_no_frames() {
         let error = frame(&one, Sensor::NMNIST, framing).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    let mut far = Events::default();
+    far.push(0, 0, 0, true);
+    far.push(1 << 52, 0, 0, true);
+    let error = frame(&far, Sensor::NMNIST, Framing::ByDuration { us: 1 }).unwrap_err().to_string();
+    assert!(error.contains("`duration:1us` gives more than 232210 frames"), "{error}");
     let mut many = Events::default();
     for t in 0..65_536 {
         many.push(t, 0, 0, true);
@@ -254,4 +329,17 @@ fn what_looks_wrong_in_a_recording_is_counted() {
     }
     let notes = decode(&bytes, Format::Aedat2).unwrap().notes;
     assert_eq!((notes.steps_back, notes.off_sensor, notes.high_address_bits), (1, 0, 2));
+
+    // From block to block.
+    let mut events = Events::default();
+    for i in 0..1025 {
+        events.push(if i == 1024 { 0 } else { i + 1 }, 1, 2, true);
+    }
+    let mut bytes = encode(&events, Format::Aedat31).unwrap();
+    for back in [1, 2, 1025] {
+        let place = bytes.len() - 8 * back;
+        bytes[place] &= !1;
+    }
+    let notes = decode(&bytes, Format::Aedat31).unwrap().notes;
+    assert_eq!((notes.steps_back, notes.invalid_events), (1, 3));
 }
