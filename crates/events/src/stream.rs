@@ -239,12 +239,9 @@ impl Shares {
             input.read_exact(&mut record)?;
             Ok::<_, Unfit>(R::event(&record, run.base).t)
         };
-        let (first, duration) = match framing {
-            Framing::ByNumber { .. } => (0, 0),
-            Framing::ByTime { .. } | Framing::ByDuration { .. } | Framing::Windows { .. } => {
-                let first = t(start, 0)?;
-                (first, t(end, end.events - 1)?.saturating_sub(first))
-            }
+        let mut first_and_duration = || {
+            let first = t(start, 0)?;
+            Ok::<_, Unfit>((first, t(end, end.events - 1)?.saturating_sub(first)))
         };
         let (rule, frames) = match framing {
             Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => return Err(Unfit::Other),
@@ -255,10 +252,12 @@ impl Shares {
                 (Rule::Number { share, left: share }, frames)
             }
             Framing::ByTime { frames } => {
+                let (first, duration) = first_and_duration()?;
                 let step = duration / i64::try_from(frames).unwrap_or(i64::MAX);
                 (Rule::Time { first, step, before: i64::MIN }, frames)
             }
             Framing::ByDuration { us } => {
+                let (first, duration) = first_and_duration()?;
                 let frames = usize::try_from(duration / us).unwrap_or(usize::MAX).saturating_add(1);
                 (Rule::Time { first, step: us, before: i64::MIN }, frames)
             }
