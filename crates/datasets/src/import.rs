@@ -17,13 +17,14 @@ use crate::fetch::check_published;
 use crate::layout::{Content, Found, scan};
 use crate::manifest::{self, Counts};
 use crate::progress::{Reporter, Stage};
+use crate::store::MANIFEST;
 use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Manifest, SplitName, Subset, hash};
 
 /// No file of these data sets unpacks to more: a gzip file that does is not one of them.
 const LARGEST_UNPACKED: u64 = 1 << 30;
 
 /// The file in a generated tree that says what it is: such a tree must never pass for official data.
-pub(crate) const STAND_IN_MARKER: &str = "SYNTHETIC.txt";
+const STAND_IN_MARKER: &str = "SYNTHETIC.txt";
 
 /// What is imported, and whether it was generated.
 pub(crate) struct Import<'a> {
@@ -41,12 +42,13 @@ impl Import<'_> {
     /// Checks every file and, if `raw` is given, copies it there. The manifest is returned, not written.
     pub(crate) fn run(&self, raw: Option<&Path>) -> Result<Manifest, DatasetError> {
         let scan = scan(self.id, self.info, self.from)?;
-        let marker = scan.root.join(STAND_IN_MARKER);
-        if self.stand_in.is_none() && marker.exists() {
+        if self.stand_in.is_none()
+            && let Some(file) = says_generated(&scan.root)
+        {
             return Err(DatasetError::NotRecognised {
                 dataset: self.id,
                 path: scan.root,
-                expected: format!("official data, but its {STAND_IN_MARKER} says that it was generated"),
+                expected: format!("official data, but the {file} there or above says that it was generated"),
             });
         }
         if let Some(raw) = raw {
@@ -150,6 +152,20 @@ impl Import<'_> {
             samples,
         })
     }
+}
+
+/// The name of the file that says that what lies at `path` was generated, if one does: a generated tree's marker, or the manifest of
+/// the stand-in that was made from one, whose files have no marker. It may lie in any folder above.
+pub(crate) fn says_generated(path: &Path) -> Option<&'static str> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    path.ancestors().find_map(|folder| {
+        let manifest = || Manifest::read(&folder.join(MANIFEST)).ok().flatten();
+        if folder.join(STAND_IN_MARKER).exists() {
+            Some(STAND_IN_MARKER)
+        } else {
+            manifest().filter(|manifest| manifest.synthetic).map(|_| MANIFEST)
+        }
+    })
 }
 
 /// Images and labels of a split must be equally many; from then on only the images count as samples.

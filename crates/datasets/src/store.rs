@@ -27,7 +27,7 @@ use crate::{
     cache, check, lock, preview, stats, synthetic, verify,
 };
 
-const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// Frames of a sample at most.
 pub(crate) const MOST_FRAMES: usize = 1024;
@@ -126,7 +126,7 @@ impl Store {
     /// already, nothing is written and its manifest is returned.
     ///
     /// # Errors
-    /// [`DatasetError::NotRecognised`] when `from` holds nothing of the data set, [`DatasetError::AlreadyImported`] when the
+    /// [`DatasetError::NotRecognised`] when `from` holds nothing of the data set, or was generated, [`DatasetError::AlreadyImported`] when the
     /// data folder holds another import of it, and what is wrong with the first bad file. The data folder is then as
     /// before.
     pub fn import(&self, id: DatasetId, from: &Path) -> Result<Manifest, DatasetError> {

@@ -1,17 +1,16 @@
 //! One file in the form in which it is drawn.
 
-use std::fs;
 use std::path::Path;
 
 use bpsta_events::{Format, Framing, Recording};
 
 use super::{Choice, Clip, FRAMES, IMAGES, Pick, Preview, Shown, Strip, check_size, in_words};
 use crate::idx::{self, Idx};
-use crate::import::STAND_IN_MARKER;
+use crate::import::says_generated;
 use crate::inspect::{Guess, open};
 use crate::layout::of_file;
 use crate::manifest::thousands;
-use crate::{DatasetError, DatasetId, Manifest, Registry, cifar};
+use crate::{DatasetError, DatasetId, Registry, cifar};
 
 /// Rows of images of a file.
 const ROWS: usize = 10;
@@ -131,19 +130,9 @@ fn name(path: &Path) -> String {
 
 /// The file's name and format, and what its folders say of where it is from.
 fn title(path: &Path, format: &str) -> String {
-    let from = match is_stand_in(path) {
-        true => ", synthetic stand-in",
-        false => "",
+    let from = match says_generated(path) {
+        Some(_) => ", synthetic stand-in",
+        None => "",
     };
     format!("{} ({format}){from}", name(path))
-}
-
-/// Whether a file lies in a generated tree, or in the folder of a stand-in that was made from one.
-fn is_stand_in(path: &Path) -> bool {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    path.ancestors().skip(1).any(|folder| {
-        let manifest = || Manifest::read(&folder.join("manifest.json"));
-        folder.join(STAND_IN_MARKER).exists()
-            || manifest().is_ok_and(|manifest| manifest.is_some_and(|manifest| manifest.synthetic))
-    })
 }

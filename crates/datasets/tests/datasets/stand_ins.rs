@@ -4,7 +4,7 @@ use bpsta_datasets::synthetic::Size;
 use bpsta_datasets::{DatasetError, DatasetId, Kind, Store, synthetic};
 use bpsta_events::Framing;
 
-use crate::tree::{registry, store};
+use crate::tree::{assert_nothing_imported, registry, store};
 
 const SIZE: Size = Size { train: 22, test: 11 };
 
@@ -78,11 +78,22 @@ fn a_stand_in_is_generated_once_and_is_the_same_everywhere() {
 #[test]
 fn a_stand_in_never_passes_for_the_official_data() {
     let folder = tempfile::tempdir().unwrap();
-    let tree = folder.path().join("tree");
+    let (above, home) = (folder.path().join("above"), folder.path().join("home"));
+    let tree = above.join("tree");
     synthetic::generate(DatasetId::NMNIST, &SIZE, 1, &tree).unwrap();
-    let error = store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap_err();
-    assert!(matches!(error, DatasetError::NotRecognised { .. }), "{error}");
-    assert!(error.to_string().contains("generated"), "{error}");
+    let theirs = store(folder.path());
+    let made = theirs.folder(&theirs.synthetic(DatasetId::NMNIST, &SIZE, 1).unwrap());
+    let raw = made.join("raw");
+    assert!(!raw.join("SYNTHETIC.txt").exists(), "its manifest alone says so");
+    for (from, says) in
+        [(tree, "SYNTHETIC.txt"), (above, "SYNTHETIC.txt"), (made, "manifest.json"), (raw, "manifest.json")]
+    {
+        let error = store(&home).import(DatasetId::NMNIST, &from).unwrap_err();
+        assert!(matches!(error, DatasetError::NotRecognised { .. }), "{error}");
+        let said = format!("{says} there or above says that it was generated");
+        assert!(error.to_string().contains(&said), "{error}");
+        assert_nothing_imported(&home, DatasetId::NMNIST);
+    }
 }
 
 #[test]
