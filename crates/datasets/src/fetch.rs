@@ -2,8 +2,8 @@
 //!
 //! A download grows in `NAME.part`, beside `NAME.part.json`, which says where it comes from and which version of the file it is (the
 //! server's ETag or Last-Modified). One that was cut or killed goes on behind its last byte if the server still has that
-//! version (RFC 9110, sections 13.1.5 and 14.2), and from the first byte if not. It gets its name once its length and its
-//! checksums are the registry's.
+//! version (RFC 9110, sections 13.1.5 and 14.2), and from the first byte if not, unless what it has is shorter. It gets its name once
+//! its length and its checksums are the registry's.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -189,6 +189,9 @@ impl Fetch<'_> {
         {
             return Err(Failure::Mirror(format!("it has {total} bytes, the official file {expected}")));
         }
+        if start == 0 {
+            part.check_worth(total)?;
+        }
         let total = total.or(file.bytes);
         self.check_space(total.map_or(0, |total| total.saturating_sub(start)))?;
         if start == 0 {
@@ -281,6 +284,20 @@ impl Part {
     /// Where they come from, if that is known.
     fn origin(&self) -> Option<Origin> {
         serde_json::from_slice(&fs::read(&self.origin).ok()?).ok()
+    }
+
+    /// Whether a whole file of `total` bytes, if that is known, is worth beginning anew for. Who stands between, such as a hotel's
+    /// network, answers with a page of its own: bytes that can be gone on with are given up for no fewer.
+    fn check_worth(&self, total: Option<u64>) -> Result<(), Failure> {
+        let have = self.origin().map_or(0, |_| self.len());
+        if total.unwrap_or(0) >= have {
+            return Ok(());
+        }
+        let sends = total.map_or("a file of unknown length".to_owned(), |total| format!("{total} bytes"));
+        Err(Failure::Mirror(format!(
+            "it sends {sends} in place of the {have} bytes fetched before: remove {} to begin anew all the same",
+            self.data.display()
+        )))
     }
 
     /// Begins anew. A file whose version the server does not tell cannot be gone on with later.

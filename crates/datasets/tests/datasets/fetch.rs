@@ -32,6 +32,8 @@ enum Answer {
     Drip { content: Vec<u8> },
     /// Sends to another path.
     Redirect(&'static str),
+    /// To the first request a page of whoever stands between, then the file.
+    Page { page: &'static str, tells_length: bool, content: Vec<u8> },
 }
 
 /// Requests in their order: path, and the range asked for.
@@ -149,6 +151,12 @@ fn serve(mut stream: TcpStream, answers: &HashMap<String, Answer>, seen: &Reques
             }
             Ok(())
         }
+        Some(Answer::Page { page, tells_length, .. }) if count == 1 => {
+            let length =
+                if *tells_length { format!("Content-Length: {}\r\n", page.len()) } else { String::new() };
+            write!(stream, "HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n{page}")
+        }
+        Some(Answer::Page { content, .. }) => send(&mut stream, content, "\"1\"", usize::MAX),
         Some(Answer::Redirect(to)) => write!(
             stream,
             "HTTP/1.1 302 Found\r\nLocation: /{to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -183,7 +191,7 @@ fn registry(folder: &Path, mirrors: &[String], content: &[u8], bytes: Option<usi
 }
 
 struct Run {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     data: std::path::PathBuf,
     store: Store,
 }
@@ -193,7 +201,7 @@ impl Run {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let store = Store::open(&data, &registry(folder.path(), mirrors, content, bytes));
-        Run { _folder: folder, data, store }
+        Run { folder, data, store }
     }
 
     fn fetch(&self) -> Result<Vec<Fetched>, DatasetError> {
@@ -355,6 +363,49 @@ fn bad_mirrors_are_passed_over() {
         let run = Run::new(&mirrors, &content(1), Some(content(1).len()));
         assert_eq!(run.fetch().unwrap()[0].from.as_deref(), Some(&*format!("{}digits.gz", good.address)));
         run.assert_whole(&content(1));
+    }
+}
+
+/// As a hotel's network answers whatever is asked for, until somebody has logged in.
+#[test]
+fn a_page_in_the_way_costs_nothing_of_what_was_fetched() {
+    for (tells_length, said) in [(true, "it sends 16 bytes"), (false, "it sends a file of unknown length")] {
+        let page = Answer::Page { page: "<html>Log in<br>", tells_length, content: content(1) };
+        let servers = [(); 2].map(|()| Server::start(&[("digits.gz", page.clone())]));
+        let run = Run::new(&servers.each_ref().map(|server| server.address.clone()), &content(1), None);
+        run.leave_part(&content(1)[..200_000], &servers[0].address, 1);
+        let message = run.fetch().unwrap_err().to_string();
+        assert_eq!(message.matches(said).count(), 2, "{message}");
+        assert!(
+            message.contains("200000 bytes fetched before: remove") && message.contains(".part "),
+            "{message}"
+        );
+        assert!(fs::read(run.data.join("downloads/mnist/digits.gz.part")).unwrap() == content(1)[..200_000]);
+
+        run.fetch().unwrap();
+        run.assert_whole(&content(1));
+        assert_eq!(servers[0].ranges("digits.gz"), [(); 2].map(|()| Some("bytes=200000-".to_owned())));
+    }
+}
+
+#[test]
+fn a_file_needs_the_right_sha_256_too_where_one_is_known() {
+    use sha2::Sha256;
+
+    let server = Server::start(&[("digits.gz", Answer::File { content: content(1), etag: "\"1\"" })]);
+    let sha256: String = Sha256::digest(content(1)).iter().map(|byte| format!("{byte:02x}")).collect();
+    for (sha256, fits) in [(sha256, true), ("0".repeat(64), false)] {
+        let run = Run::new(std::slice::from_ref(&server.address), &content(1), None);
+        let path = run.folder.path().join("datasets.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let name = "name = \"digits.gz\", ";
+        fs::write(&path, text.replace(name, &format!("{name}sha256 = \"{sha256}\", "))).unwrap();
+        let store = Store::open(&run.data, &Registry::load(&path).unwrap());
+        match store.fetch(DatasetId::MNIST, QUICK) {
+            Ok(_) => assert!(fits),
+            Err(error) => assert!(!fits && error.to_string().contains("its SHA-256 is"), "{error}"),
+        }
+        assert_eq!(run.names().len(), usize::from(fits));
     }
 }
 
