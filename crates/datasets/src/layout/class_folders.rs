@@ -57,6 +57,10 @@ pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Sca
                 if !name.ends_with(&suffix) || !source.is_file() {
                     return Err(foreign(source, format!("files whose names end in {suffix}")));
                 }
+                // In a manifest it would be a path of another system.
+                if name.contains('\\') {
+                    return Err(foreign(source, "a name without a backslash"));
+                }
                 let by_place = if place < train { SplitName::Train } else { SplitName::Test };
                 scan.files.push(Found {
                     source,

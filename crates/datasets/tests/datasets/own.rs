@@ -207,6 +207,21 @@ fn names_that_are_not_utf_8_are_refused_and_found() {
     assert!(problems[1].ends_with("/b.bin: is not in the manifest"), "{problems:?}");
 }
 
+/// A manifest has `/` alone between the parts of a path, on every system.
+#[cfg(unix)]
+#[test]
+fn a_name_with_a_backslash_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for name in ["take1.bin", "take\\2.bin"] {
+        write(&tree.join("clap").join(name), &events(1, 50, 100), Format::NmnistBin);
+    }
+    let store = store(folder.path(), &table("first-nine-tenths-by-name", Format::NmnistBin));
+    let error = store.import(gestures(), &tree).unwrap_err().to_string();
+    assert!(error.contains("take\\2.bin: expected a name without a backslash"), "{error}");
+    assert_eq!(store.manifest(gestures()).unwrap(), None);
+}
+
 /// Its addresses have the pixel in other bits, of which those of a DVS128 are a part.
 #[test]
 fn recordings_of_another_sensor_are_no_dvs128s() {
