@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use bpsta_events::{FRAMING_VERSION, Framing};
+use bpsta_events::Framing;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
@@ -65,7 +65,7 @@ pub(super) fn build(
         }
     }
     let file = H5File::create(path).map_err(hdf5("create", path))?;
-    let version = FRAMING_VERSION.to_string();
+    let version = key.framing_version.to_string();
     let dataset = files.manifest.dataset.to_string();
     let attributes: &Attributes<'_> = &[
         ("format", FORMAT),

@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use bpsta_events::FRAMING_VERSION;
 use rayon::prelude::*;
 use rust_hdf5::H5File;
 
@@ -40,7 +39,7 @@ pub(super) fn open(
     key: &Key,
 ) -> Result<Cached, DatasetError> {
     let file = H5File::open(path).map_err(unsound(path))?;
-    let version = FRAMING_VERSION.to_string();
+    let version = key.framing_version.to_string();
     let expected = [
         ("format", FORMAT),
         ("dataset", files.manifest.dataset.as_str()),

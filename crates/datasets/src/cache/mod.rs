@@ -43,14 +43,20 @@ const FORMAT: &str = "bpsta-frames 2";
 pub(crate) struct Key {
     pub(crate) manifest_hash: String,
     pub(crate) framing: String,
+    pub(crate) framing_version: u32,
     pub(crate) time_steps: usize,
 }
 
 impl Key {
+    fn new(files: Files<'_>, framing: Framing, time_steps: usize) -> Self {
+        let (manifest_hash, framing) = (files.manifest.hash(), framing.to_string());
+        Self { manifest_hash, framing, framing_version: FRAMING_VERSION, time_steps }
+    }
+
     /// 16 hex digits of the BLAKE3 of everything that decides the frames.
     fn short(&self) -> String {
-        let Key { manifest_hash, framing, time_steps } = self;
-        let text = format!("{FORMAT}\n{FRAMING_VERSION}\n{manifest_hash}\n{framing}\n{time_steps}\n");
+        let Key { manifest_hash, framing, framing_version, time_steps } = self;
+        let text = format!("{FORMAT}\n{framing_version}\n{manifest_hash}\n{framing}\n{time_steps}\n");
         hash::blake3_hex(text.as_bytes())[..16].to_owned()
     }
 }
@@ -72,7 +78,7 @@ impl Cached {
 
 /// Whether there is a cache of these files and this framing, sound or not.
 pub(crate) fn is_there(files: Files<'_>, framing: Framing, time_steps: usize) -> bool {
-    let key = Key { manifest_hash: files.manifest.hash(), framing: framing.to_string(), time_steps };
+    let key = Key::new(files, framing, time_steps);
     files.folder.join("frames").join(format!("{}.h5", key.short())).exists()
 }
 
@@ -83,7 +89,7 @@ pub(crate) fn open_or_build(
     time_steps: usize,
     reporter: &Reporter,
 ) -> Result<Cached, DatasetError> {
-    let key = Key { manifest_hash: files.manifest.hash(), framing: framing.to_string(), time_steps };
+    let key = Key::new(files, framing, time_steps);
     let folder = files.folder.join("frames");
     let path = folder.join(format!("{}.h5", key.short()));
     let building = folder.join(format!(".building-{}", key.short()));
@@ -135,4 +141,28 @@ fn open(path: &Path, files: Files<'_>, key: &Key) -> Result<Cached, Unusable> {
     let places = guard::check(path).map_err(Unusable::Unsound)?;
     file::open(path, places::decode(&places), files, key)
         .map_err(|error| Unusable::Unsound(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_decides_the_frames_is_in_the_name() {
+        let key = Key {
+            manifest_hash: "0123".to_owned(),
+            framing: "number:4".to_owned(),
+            framing_version: 2,
+            time_steps: 4,
+        };
+        let others = [
+            Key { manifest_hash: "4567".to_owned(), ..key.clone() },
+            Key { framing: "time:4".to_owned(), ..key.clone() },
+            Key { framing_version: 3, ..key.clone() },
+            Key { time_steps: 5, ..key.clone() },
+        ];
+        for other in others {
+            assert_ne!(other.short(), key.short(), "{other:?}");
+        }
+    }
 }
