@@ -316,4 +316,29 @@ mod tests {
             assert!(outcome.unwrap_err().contains("more than 1 entries"));
         }
     }
+
+    #[test]
+    fn archives_share_one_budget() {
+        let folder = tempfile::tempdir().unwrap();
+        let [zip, _] = bombs(folder.path());
+        let tar = folder.path().join("more.tar.gz");
+        let mut to_tar = tar::Builder::new(GzEncoder::new(File::create(&tar).unwrap(), Compression::fast()));
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1_000_000);
+        to_tar.append_data(&mut header, "c", vec![0; 1_000_000].as_slice()).unwrap();
+        to_tar.into_inner().unwrap().finish().unwrap();
+        for (entries, bytes, said) in [
+            (3, 3_000_000, None),
+            (2, 3_000_000, Some("is one of more than 2 entries")),
+            (3, 2_999_999, Some("entry \"c\" goes beyond 2999999 bytes")),
+        ] {
+            let into = tempfile::tempdir().unwrap();
+            let reporter = Reporter::default();
+            let mut unpacking = Unpacking::new(into.path(), Limits { entries, bytes }, &reporter);
+            unpacking.unpack(&zip).unwrap();
+            let error = unpacking.unpack(&tar).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), said.is_some(), "{error:?}");
+            assert!(error.unwrap_or_default().contains(said.unwrap_or_default()));
+        }
+    }
 }

@@ -174,7 +174,10 @@ mod tests {
         for (index, draw) in draws.iter().enumerate() {
             assert_eq!(no_flip.draw(7, 3, index), Draw { flipped: false, ..*draw });
             assert_ne!(rule.draw(7, 4, index), *draw);
+            assert_ne!(rule.draw(8, 3, index), *draw);
         }
+        // The same on every machine, and in every version: runs are to be repeated.
+        assert_eq!(draws[0], Draw { down: -4, right: -3, flipped: false, angle: 2.940_200_8 });
         assert_eq!(Augmentation::default().draw(7, 0, 0), STILL);
         assert_eq!(rule.to_string(), "crop with padding 4, horizontal flip, rotation by up to 15 degrees");
         assert_eq!(Augmentation::default().to_string(), "none");

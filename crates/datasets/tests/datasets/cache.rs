@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bpsta_datasets::{
-    Dataset, DatasetError, DatasetId, Manifest, Progress, Stage, Store, frame_file, frames_of_file,
+    Augmentation, Dataset, DatasetError, DatasetId, Manifest, Progress, Split, Stage, Store, frame_file,
+    frames_of_file,
 };
 use bpsta_events::{Format, Framing, Sensor};
 
@@ -58,7 +59,7 @@ fn frames_from_the_cache_are_the_frames() {
             let data = store.load(&manifest, Some(framing(text))).unwrap();
             assert_eq!(values(&data), expected, "{text} {round}");
         }
-        // Read sample by sample from the file, from two threads.
+        // Without room for them in memory, by two threads.
         let data = store.clone().with_memory_limit(0).load(&manifest, Some(framing(text))).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -72,6 +73,48 @@ fn frames_from_the_cache_are_the_frames() {
     assert_eq!(data.train.labels(), [0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(data.manifest_hash, manifest.hash());
     assert!(!data.synthetic && data.subset == manifest.subset);
+}
+
+#[test]
+fn without_room_in_memory_samples_stay_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let kept = store.load(&manifest, Some(framing("number:4"))).unwrap();
+    let data = store.with_memory_limit(0).load(&manifest, Some(framing("number:4"))).unwrap();
+    let expected = values(&kept);
+    assert_eq!(values(&data), expected);
+    fs::File::options().write(true).open(&caches(folder.path())[0]).unwrap().set_len(0).unwrap();
+    assert_eq!(values(&kept), expected);
+    let mut out = vec![0.5];
+    data.train.read(&[0], &mut out).unwrap_err();
+    assert_eq!(out, [0.5]);
+}
+
+/// Also a part of a part; and what is drawn for a sample is drawn for its place in the whole.
+#[test]
+fn a_part_has_the_samples_it_was_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let read = |split: &Split, index: usize| {
+        let mut out = Vec::new();
+        split.read(&[index], &mut out).unwrap();
+        out
+    };
+    let varied = |split: &Split, index: usize| {
+        let augmentation = Augmentation { crop_padding: 4, flip: true, rotation_degrees: 15.0 };
+        let mut out = Vec::new();
+        split.read_varied(&[index], &augmentation, (7, 2), &mut out).unwrap();
+        out
+    };
+    for (where_from, store) in [("memory", store.clone()), ("the file", store.with_memory_limit(0))] {
+        let whole = store.load(&manifest, Some(framing("number:2"))).unwrap().train;
+        let part = whole.part(&[3, 1]).unwrap();
+        assert_eq!(part.labels(), [2, 1]);
+        for (part, index, place) in [(&part, 0, 3), (&part, 1, 1), (&part.part(&[1, 0]).unwrap(), 1, 3)] {
+            assert!(read(part, index) == read(&whole, place), "{place} from {where_from}");
+            assert!(varied(part, index) == varied(&whole, place), "{place} varied from {where_from}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
-use std::fs;
+use std::fs::{self, File};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
-use bpsta_datasets::{Counts, DatasetError, DatasetId, SplitName, Subset};
+use bpsta_datasets::{Counts, DatasetError, DatasetId, Progress, SplitName, Subset};
 use bpsta_events::Format;
 
 use crate::tree::{assert_nothing_imported, contents, events, framing, nmnist, store, write};
@@ -82,16 +84,45 @@ fn what_a_killed_import_left_is_cleared_away() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
     nmnist(&tree, 10, 3);
-    let left = folder.path().join("data/.importing-nmnist-Xy12");
+    let left = ["importing", "unpacking"].map(|what| folder.path().join(format!("data/.{what}-nmnist-Xy12")));
     // These are of other data sets, whose imports may be running.
     let others = ["importing-nmnist-2-Xy12", "unpacking-nmnist-2-Xy12", "importing-nmnist2-Xy12"]
         .map(|name| folder.path().join(format!("data/.{name}")));
-    for folder in others.iter().chain([&left]) {
+    for folder in others.iter().chain(&left) {
         fs::create_dir_all(folder.join("import/raw/Train")).unwrap();
     }
     assert!(store(folder.path()).manifest(DatasetId::NMNIST).unwrap().is_none());
     store(folder.path()).import(DatasetId::NMNIST, &tree).unwrap();
-    assert!(!left.exists() && others.iter().all(|folder| folder.exists()));
+    assert!(!left.iter().any(|folder| folder.exists()) && others.iter().all(|folder| folder.exists()));
+}
+
+#[test]
+fn an_import_waits_for_the_lock_and_holds_it_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, data) = (folder.path().join("tree"), folder.path().join("data"));
+    nmnist(&tree, 10, 3);
+    fs::create_dir(&data).unwrap();
+    let path = data.join(".nmnist.lock");
+    let lock = File::create(&path).unwrap();
+    lock.lock().unwrap();
+    let (heard, notices) = mpsc::channel();
+    let held = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let store = store(folder.path()).with_progress({
+        let held = std::sync::Arc::clone(&held);
+        move |progress| match progress {
+            Progress::Notice(text) => heard.send(text).unwrap(),
+            _ => held.lock().unwrap().push(File::open(&path).unwrap().try_lock().is_err()),
+        }
+    });
+    std::thread::scope(|scope| {
+        let import = scope.spawn(|| store.import(DatasetId::NMNIST, &tree).unwrap());
+        let notice = notices.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(notice.starts_with("waiting for another process that works on"), "{notice}");
+        assert!(held.lock().unwrap().is_empty() && !data.join("nmnist").exists());
+        drop(lock);
+        import.join().unwrap();
+    });
+    assert_eq!(*held.lock().unwrap(), [true; 13]);
 }
 
 #[test]
@@ -160,6 +191,13 @@ fn gesture_trials_are_cut_by_their_label_rows() {
     // An event comes every 97 us: starts belong to a sample, ends do not.
     let sums: Vec<f32> = frames.chunks(data.train.sample_len()).map(|sample| sample.iter().sum()).collect();
     assert_eq!(sums, [90.0, 150.0, 1.0]);
+
+    // Another class of the same gesture.
+    let labels = store.folder(&manifest).join("raw/user02_led_labels.csv");
+    let text = fs::read_to_string(&labels).unwrap();
+    fs::write(&labels, text.replace("1,0,97", "2,0,97")).unwrap();
+    let error = store.load(&manifest, Some(framing("number:2"))).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, DatasetError::Changed { path, .. } if *path == labels), "{error}");
 }
 
 #[test]
