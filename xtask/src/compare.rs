@@ -55,7 +55,7 @@ fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| "expected a number of 1 or more, such as 1.3".to_owned())
 }
 
-/// Runs the command. Whoever reads its output or not: the exit code is the verdict's.
+/// Runs the command. Whether its output can be written or not: the exit code is the verdict's.
 pub(crate) fn run(args: &CompareArgs) -> ExitCode {
     let limits =
         Limits { time_tolerance: args.time_tolerance, fail_on_time: args.fail_on_time, exact: args.exact };
@@ -70,10 +70,8 @@ pub(crate) fn run(args: &CompareArgs) -> ExitCode {
         true => serde_json::to_string_pretty(&comparison).unwrap_or_default(),
         false => comparison.to_string().trim_end().to_owned(),
     };
-    if let Err(error) = print::line(text)
-        && !print::is_closed_pipe(&error.into())
-    {
-        print::note("error: the comparison cannot be written");
+    if let Err(error) = print::line(text) {
+        print::note(format_args!("error: the comparison cannot be written: {error}"));
     }
     ExitCode::from(comparison.verdict as u8)
 }

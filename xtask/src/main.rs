@@ -76,7 +76,6 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
-        Err(error) if print::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             print::note(format_args!("error: {error:#}"));
             ExitCode::FAILURE

@@ -1,24 +1,23 @@
-//! What the command line prints. A reader that has gone (`| head -1`) ends a command, and is no error.
+//! What the command line prints. A reader that has gone (`| head -1`) misses the rest, and nothing else changes: a command does all its
+//! work, and its exit code is its verdict.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints a line to standard output.
+/// Prints a line to standard output, unless nobody reads it any more.
 ///
 /// # Errors
-/// Where it cannot be written; see [`is_closed_pipe`].
+/// Where it cannot be written for another cause, such as a full disk.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{text}")
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Prints a line to standard error. Where nobody reads it, nothing is lost.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Whether a command only ended because nobody reads its output any more.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 /// A number of things: `1 thread`, `2 threads`.

@@ -1,11 +1,13 @@
 //! The program as a user meets it: help, plans, and errors with their exit codes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/closed_pipe.rs"]
+mod closed_pipe;
 #[path = "cli/compare.rs"]
 mod compare;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -235,21 +237,6 @@ fn framing_a_damaged_file_leaves_nothing_behind() {
         &["cut.bin", "byte 10"],
     );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the damaged file alone");
-}
-
-#[test]
-fn output_that_nobody_reads_ends_a_command_quietly() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
-    for arguments in
-        [&["data", "list", "--data", data][..], &["reproduce", "--dry-run", "--data", data], &["tidy"]]
-    {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = command(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}");
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
-    }
 }
 
 #[test]
