@@ -74,13 +74,14 @@ struct RunningArgs {
 }
 
 impl RunningArgs {
-    fn jobs(&self) -> usize {
+    /// Processes that share this machine's threads: the tasks of a batch script run elsewhere, each with all of --threads.
+    fn processes_here(&self) -> usize {
         if self.launcher == Launcher::Local { self.jobs.get() } else { 1 }
     }
 
     /// Cells that are worked at in the time of one: processes share a GPU, and each gets its part of the time.
     fn cells_at_once(&self, device: DeviceKind) -> usize {
-        if device == DeviceKind::Cpu { self.jobs() } else { 1 }
+        if device == DeviceKind::Cpu { self.jobs.get() } else { 1 }
     }
 }
 
@@ -249,7 +250,7 @@ pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::Result<ExitCode> {
-    let threads = crate::use_threads(running.threads, running.jobs())?;
+    let threads = crate::use_threads(running.threads, running.processes_here())?;
     let at_once = running.cells_at_once(cells.device);
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
@@ -291,7 +292,9 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
                 launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
                 continue;
             }
-            Some(arguments) if running.jobs() > 1 => Workers::start(running.jobs() - 1, &arguments)?,
+            Some(arguments) if running.processes_here() > 1 => {
+                Workers::start(running.processes_here() - 1, &arguments)?
+            }
             _ => Workers::default(),
         };
         let mut progress = GridProgress::new(interrupt.clone(), at_once)?;
@@ -383,4 +386,29 @@ fn run_store(folder: &Path) -> anyhow::Result<RunStore> {
     let every = every
         .with_context(|| format!("{CHECKPOINT_SECONDS} is {seconds:?}, expected seconds, such as 20"))?;
     Ok(runs.with_checkpoint_every(every))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        running: RunningArgs,
+    }
+
+    #[test]
+    fn tasks_of_a_cluster_share_the_cells_and_not_the_threads_of_this_machine() {
+        let of = |launcher, device| {
+            let line = ["", "--jobs", "8", "--launcher", launcher];
+            let running = Line::try_parse_from(line).unwrap().running;
+            (running.processes_here(), running.cells_at_once(device))
+        };
+        assert_eq!(of("local", DeviceKind::Cpu), (8, 8));
+        assert_eq!(of("slurm", DeviceKind::Cpu), (1, 8));
+        assert_eq!(of("local", DeviceKind::Cuda(0)), (8, 1));
+    }
 }
