@@ -56,6 +56,7 @@ impl<'a> Grid<'a> {
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Step<'_>),
     ) -> Result<End> {
+        claim.try_again()?;
         let end = self.train(cell, &claim, stop, tell).and_then(|trained| match trained {
             Some(trained) => {
                 let path = claim.finish(&trained)?;

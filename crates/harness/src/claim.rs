@@ -81,7 +81,7 @@ impl RunStore {
         }
     }
 
-    /// Why a run failed when it was last tried; none if it did not fail, or is finished by now, or the file says nothing.
+    /// Why a run failed when it was last tried; none if it did not fail, or is tried again or finished by now, or the file says nothing.
     ///
     /// # Errors
     /// [`HarnessError::Io`].
@@ -109,6 +109,11 @@ impl RunStore {
 }
 
 impl Claim {
+    /// The run is tried again: what it failed of before is how it stands no more, even if this try is stopped or killed.
+    pub(crate) fn try_again(&self) -> Result<()> {
+        remove_if_there(&self.store.failure_path(&self.run_id))
+    }
+
     /// Writes what the run goes on from if it is stopped.
     pub(crate) fn save(&self, checkpoint: &Checkpoint, config: &RunConfig) -> Result<()> {
         checkpoint.write(&self.store.checkpoint_path(&self.run_id), config)

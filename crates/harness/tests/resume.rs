@@ -4,12 +4,12 @@
 mod common;
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bpsta_datasets::{DatasetId, Store};
 use bpsta_harness::{
-    EngineKind, Event, Experiment, Options, Outcome, Plan, Profile, Record, RunStore, reproduce,
+    EngineKind, Event, Experiment, Options, Outcome, Plan, Profile, Record, RunState, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 
@@ -199,12 +199,7 @@ fn a_cell_that_fails_keeps_its_cause_and_the_others_go_on() {
     let (plan, data) = plan(&options);
     let failing = &plan.cells[0];
     assert_eq!((plan.cells.len(), failing.config.dataset), (2, DatasetId::NMNIST));
-    let file = &failing.manifest.files[0];
-    let stand_ins = folder.path().join("data/synthetic/nmnist");
-    let stand_in = std::fs::read_dir(stand_ins).unwrap().next().unwrap().unwrap().path();
-    let path = stand_in.join("raw").join(&file.path);
-    let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, b"cut").unwrap();
+    let (path, whole) = damage(&plan, folder.path());
 
     let runs = RunStore::new(&folder.path().join("runs"));
     let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
@@ -225,6 +220,36 @@ fn a_cell_that_fails_keeps_its_cause_and_the_others_go_on() {
     assert_eq!((outcome.records.len(), outcome.failed.len()), (2, 0), "it is tried again");
     assert!(!outcome.table.contains("No row for"));
     assert_eq!(runs.failure(&failing.run_id).unwrap(), None);
+}
+
+/// Damages a recording that a cell is trained on; gives its file, and what it held.
+fn damage(plan: &Plan, folder: &Path) -> (PathBuf, Vec<u8>) {
+    let stand_ins = folder.join("data/synthetic").join(plan.cells[0].config.dataset.to_string());
+    let mut stand_ins = std::fs::read_dir(stand_ins).unwrap().map(|entry| entry.unwrap().path());
+    let stand_in = stand_ins.find(|path| path.is_dir()).unwrap();
+    let path = stand_in.join("raw").join(&plan.cells[0].manifest.files[0].path);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, b"cut").unwrap();
+    (path, whole)
+}
+
+#[test]
+fn a_run_that_is_tried_again_and_stopped_has_not_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, data) = plan(&one(folder.path()));
+    let run_id = &plan.cells[0].run_id;
+    let (path, whole) = damage(&plan, folder.path());
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let state = || runs.runs(&root().join("experiments")).unwrap().remove(0).state;
+    assert_eq!(run_until(&plan, &data, &runs, usize::MAX).0.failed.len(), 1);
+    assert_eq!(state(), RunState::Failed);
+
+    std::fs::write(&path, whole).unwrap();
+    assert!(run_until(&plan, &data, &runs, 1).0.stopped);
+    assert_eq!(state(), RunState::Failed, "it was not tried again");
+    let (outcome, _) = run_until(&plan, &data, &runs, 2);
+    assert!(outcome.stopped && !outcome.table.contains("failed"), "{}", outcome.table);
+    assert_eq!((runs.failure(run_id).unwrap(), state()), (None, RunState::Stopped));
 }
 
 /// Trains one cell of a table at a learning rate that no training bears; gives its error, and the table.
