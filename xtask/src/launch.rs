@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -29,14 +30,15 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` of them with these arguments.
-    pub(crate) fn start(count: usize, arguments: &[OsString]) -> anyhow::Result<Self> {
+    /// Starts `count` of them with these arguments, for a call that began at a moment.
+    pub(crate) fn start(count: usize, arguments: &[OsString], called: SystemTime) -> anyhow::Result<Self> {
+        let called = called.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let program = std::env::current_exe().context("this program's own file")?;
         let mut workers = Self::default();
         for _ in 0..count {
             let mut command = Command::new(&program);
             // Out of the terminal's reach: its Ctrl-C is this process's.
-            command.args(arguments).arg("--until-eof").process_group(0);
+            command.args(arguments).args(["--until-eof", "--called", &called.to_string()]).process_group(0);
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = command.spawn().with_context(|| format!("start {}", program.display()))?;
             workers.inputs.get_mut().extend(child.stdin.take());

@@ -68,6 +68,9 @@ impl GridProgress {
                     path.display()
                 ));
             }
+            Event::AlreadyFailed { cell, failure } => {
+                self.say(&format!("{}: has failed in this call: {}", cell.config.name(), failure.error));
+            }
             Event::Failed { failure, .. } => {
                 self.say(&format!("{}: failed, and the others go on: {}", self.cell, failure.error));
             }

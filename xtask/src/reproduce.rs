@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
@@ -71,6 +71,9 @@ struct RunningArgs {
     /// Stop as by Ctrl-C when standard input ends: so --jobs tells its processes
     #[arg(long, hide = true)]
     until_eof: bool,
+    /// When the call began, in seconds since 1970, if this is one of its --jobs: a cell that has failed since is not tried again
+    #[arg(long, value_name = "SECONDS", value_parser = moment, hide = true)]
+    called: Option<SystemTime>,
 }
 
 impl RunningArgs {
@@ -136,7 +139,7 @@ pub(crate) struct CellArgs {
 }
 
 /// What says how cells are run, and nothing to a check of what was. Without --data, which the environment may give.
-const OF_RUNS: [&str; 16] = [
+const OF_RUNS: [&str; 17] = [
     "profile",
     "dataset",
     "rule",
@@ -153,6 +156,7 @@ const OF_RUNS: [&str; 16] = [
     "launcher",
     "only",
     "until_eof",
+    "called",
 ];
 
 #[derive(Debug, Args)]
@@ -227,6 +231,13 @@ fn hours(text: &str) -> Result<f64, String> {
     hours.ok_or_else(|| "expected a number of hours above 0, such as 2.5".to_owned())
 }
 
+/// A moment by its seconds since 1970.
+fn moment(text: &str) -> Result<SystemTime, String> {
+    let since = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let moment = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    moment.ok_or_else(|| "expected seconds since 1970".to_owned())
+}
+
 /// A share that leaves something on both sides.
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share < 1.0);
@@ -253,6 +264,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
     let threads = crate::use_threads(running.threads, running.processes_here())?;
     let at_once = running.cells_at_once(cells.device);
     let started = Instant::now();
+    let called = running.called.unwrap_or_else(SystemTime::now);
     let interrupt = Interrupt::listen()?;
     if running.until_eof {
         interrupt.or_eof();
@@ -264,7 +276,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
         let Some((mut plan, store)) = passing.pass(cells.plan(file))? else { continue };
-        let runs = run_store(cells.runs())?;
+        let runs = run_store(cells.runs())?.with_call_of(called);
         if !running.only.is_empty() {
             plan.cells.retain(|cell| running.only.contains(&cell.run_id));
             let outcome = reproduce(&plan, &store, &runs, &|| interrupt.pressed(), &mut |_| {})?;
@@ -293,7 +305,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
                 continue;
             }
             Some(arguments) if running.processes_here() > 1 => {
-                Workers::start(running.processes_here() - 1, &arguments)?
+                Workers::start(running.processes_here() - 1, &arguments, called)?
             }
             _ => Workers::default(),
         };

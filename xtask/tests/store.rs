@@ -250,6 +250,42 @@ fn a_cell_that_fails_is_named_and_the_command_says_so_by_its_code() {
     assert!(said.contains("error: 1 cell failed") && said.contains("nmnist"), "{said}");
 }
 
+/// Each try writes the file of its failure anew, under a time of its own.
+#[test]
+fn processes_that_share_a_grid_try_a_cell_that_fails_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, runs) = (folder.path().join("data"), folder.path().join("runs"));
+    let cell = ["--time-steps", "2", "--epochs", "1", "--rule", "both", "--jobs", "3"];
+    assert!(command(&data, &runs, &cell).arg("--dry-run").output().unwrap().status.success());
+    let stand_ins = std::fs::read_dir(data.join("synthetic/nmnist")).unwrap();
+    let classes = stand_ins.map(|entry| entry.unwrap().path().join("raw/Train/0"));
+    let class = classes.into_iter().find(|path| path.is_dir()).unwrap();
+    let recording = std::fs::read_dir(class).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(recording, "cut").unwrap();
+    let failures = || {
+        let folders = std::fs::read_dir(&runs).into_iter().flatten();
+        let files = folders.map(|folder| folder.unwrap().path().join("failed.json"));
+        files.filter_map(|path| std::fs::read_to_string(path).ok()).collect::<Vec<String>>()
+    };
+    for _ in 0..2 {
+        let before = failures();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut child = command(&data, &runs, &cell).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            seen.extend(failures());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        seen.extend(failures());
+        before.iter().for_each(|failure| {
+            seen.remove(failure);
+        });
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", message(&output));
+        assert!(message(&output).contains("error: 1 cell failed"), "{}", message(&output));
+    }
+}
+
 #[test]
 fn processes_share_a_grid_and_come_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();

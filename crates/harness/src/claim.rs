@@ -33,7 +33,7 @@ pub struct Failure {
     /// The error in words.
     pub error: String,
     /// When it failed, in seconds since 1970 (UTC).
-    pub unix_seconds: u64,
+    pub unix_seconds: f64,
     /// Everything that shaped the run.
     pub config: RunConfig,
 }
@@ -91,6 +91,11 @@ impl RunStore {
         }
         let bytes = read_if_there(&self.failure_path(run_id))?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// Why a run failed, if that was since a moment.
+    pub(crate) fn failure_since(&self, run_id: &str, since: SystemTime) -> Result<Option<Failure>> {
+        Ok(self.failure(run_id)?.filter(|failure| failure.unix_seconds >= unix_seconds(since)))
     }
 
     /// Removes what a finished run needs no more, and a process that was killed right behind its record has left.
@@ -170,11 +175,10 @@ impl Claim {
 
     /// Writes why the run failed. Its checkpoint stays.
     pub(crate) fn fail(&self, config: &RunConfig, error: String) -> Result<Failure> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let failure = Failure {
             run_id: self.run_id.clone(),
             error,
-            unix_seconds: since.map_or(0, |since| since.as_secs()),
+            unix_seconds: unix_seconds(SystemTime::now()),
             config: config.clone(),
         };
         let mut json = serde_json::to_vec_pretty(&failure).unwrap_or_default();
@@ -182,4 +186,9 @@ impl Claim {
         write_whole(&self.store.failure_path(&self.run_id), &json)?;
         Ok(failure)
     }
+}
+
+/// Seconds since 1970.
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bpsta_datasets::Store;
 
@@ -71,6 +71,13 @@ pub enum Event<'a> {
         /// Where it is.
         path: PathBuf,
     },
+    /// The cell has failed in this call, in another process or for another artefact: here it would fail again.
+    AlreadyFailed {
+        /// The cell.
+        cell: &'a PlannedCell,
+        /// Why, as it was written beside the run.
+        failure: &'a Failure,
+    },
     /// A cell has failed. The grid goes on, and the next call tries it again.
     Failed {
         /// The cell.
@@ -96,7 +103,8 @@ pub struct Outcome {
 }
 
 /// Runs every cell of the plan that the store has no record of, and renders the table from all finished runs that it shows
-/// ([`Plan::table`]). A cell that another process has is waited for at the end. After each epoch it looks whether to `stop`; what is
+/// ([`Plan::table`]). A cell that another process has is waited for at the end, and one that failed there in the same call
+/// ([`RunStore::with_call_of`]) is not tried again. After each epoch it looks whether to `stop`; what is
 /// under way then goes on from there at the next call.
 ///
 /// # Errors
@@ -109,6 +117,7 @@ pub fn reproduce(
     stop: &dyn Fn() -> bool,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome> {
+    let called = runs.called().unwrap_or_else(SystemTime::now);
     runs.probe()?;
     let mut finished: BTreeMap<&str, Record> = BTreeMap::new();
     for run_id in &plan.table {
@@ -146,17 +155,21 @@ pub fn reproduce(
                 elsewhere.push((index, cell, true));
                 continue;
             };
-            // Another process may have finished it before it was this one's.
+            if waited_for {
+                work.take_back(cell.work);
+            }
+            // Another process may have finished it before it was this one's, or failed at it.
             if let Some(record) = runs.finished(&cell.run_id)? {
-                if !waited_for {
-                    work.leave_out(cell.work);
-                }
+                work.leave_out(cell.work);
                 tell(Event::AlreadyFinished { record: &record });
                 finished.insert(&cell.run_id, record);
                 continue;
             }
-            if waited_for {
-                work.take_back(cell.work);
+            if let Some(failure) = runs.failure_since(&cell.run_id, called)? {
+                work.leave_out(cell.work);
+                tell(Event::AlreadyFailed { cell, failure: &failure });
+                failed.push(failure);
+                continue;
             }
             tell(Event::Started { cell, number: index + 1, of: missing.len() });
             let end = grid.run(cell, claim, stop, &mut |step| match step {

@@ -1,7 +1,7 @@
 //! Where records live: `DIR/RUN_ID/record.json`, written once, when the run is finished.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
@@ -17,17 +17,28 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 pub struct RunStore {
     root: PathBuf,
     checkpoint_every: Duration,
+    called: Option<SystemTime>,
 }
 
 impl RunStore {
     /// The store in `root`, which need not exist yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), checkpoint_every: CHECKPOINT_EVERY }
+        Self { root: root.to_owned(), checkpoint_every: CHECKPOINT_EVERY, called: None }
     }
 
     /// The same with so much training between two checkpoints, at least, in place of 20 s.
     pub fn with_checkpoint_every(self, checkpoint_every: Duration) -> Self {
         Self { checkpoint_every, ..self }
+    }
+
+    /// The same for a call that began at a moment, in whatever process: a cell that has failed since is not tried again in it. Without,
+    /// a call begins with [`crate::reproduce`].
+    pub fn with_call_of(self, moment: SystemTime) -> Self {
+        Self { called: Some(moment), ..self }
+    }
+
+    pub(crate) fn called(&self) -> Option<SystemTime> {
+        self.called
     }
 
     pub(crate) fn checkpoint_every(&self) -> Duration {

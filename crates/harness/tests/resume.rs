@@ -5,7 +5,7 @@ mod common;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bpsta_datasets::{DatasetId, Store};
 use bpsta_harness::{
@@ -250,6 +250,27 @@ fn a_run_that_is_tried_again_and_stopped_has_not_failed() {
     let (outcome, _) = run_until(&plan, &data, &runs, 2);
     assert!(outcome.stopped && !outcome.table.contains("failed"), "{}", outcome.table);
     assert_eq!((runs.failure(run_id).unwrap(), state()), (None, RunState::Stopped));
+}
+
+#[test]
+fn a_cell_that_fails_is_tried_once_by_all_processes_of_a_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, data) = plan(&Options { rules: vec![Rule::Baseline, Rule::Both], ..one(folder.path()) });
+    damage(&plan, folder.path());
+    let process_of = |call| {
+        let runs = RunStore::new(&folder.path().join("runs")).with_call_of(call);
+        let mut tried = 0;
+        let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |event| {
+            tried += usize::from(matches!(event, Event::Started { .. }));
+        });
+        (tried, outcome.unwrap().failed)
+    };
+    let call = SystemTime::now();
+    let (tried, failed) = process_of(call);
+    assert_eq!((tried, failed.len()), (2, 2));
+    assert_eq!(process_of(call), (0, failed), "what failed in one process has failed in all");
+    let (tried, failed) = process_of(SystemTime::now());
+    assert_eq!((tried, failed.len()), (2, 2), "another call tries again");
 }
 
 /// Trains one cell of a table at a learning rate that no training bears; gives its error, and the table.
