@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use bpsta_datasets::{frames_of_file, thousands};
 use bpsta_events::Format;
+use bpsta_harness::median;
 use bpsta_spiking::cpu;
 use bpsta_spiking::cpu::measure::Limits;
 use clap::Args;
@@ -81,9 +82,7 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<()> {
         }
         rounds.push(clock.elapsed().as_secs_f64());
     }
-    let mut sorted = rounds.clone();
-    sorted.sort_by(f64::total_cmp);
-    let seconds = sorted[sorted.len() / 2];
+    let seconds = median(rounds.iter().copied()).context("no round was timed")?;
     // It reads a byte and writes one.
     let copied = Limits::measure(cpu::Path::from_environment()?).copy_gb * 1e9 / 2.0;
     let (events_per_s, bytes_per_s) = (events as f64 / seconds, bytes as f64 / seconds);

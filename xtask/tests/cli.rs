@@ -299,6 +299,18 @@ fn what_cannot_be_looked_at_is_said_with_the_way_out() {
     fails(&["data", "preview", "nmnist", "--sample", "1", "--samples", "2"], &["--sample", "--samples"]);
 }
 
+#[test]
+fn the_time_of_two_rounds_is_their_mean_and_not_the_slower_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("good.bin");
+    std::fs::write(&file, [1, 2, 128, 0, 0, 3, 4, 0, 0, 9]).unwrap();
+    let bench = ["bench", "events", "--rounds", "2", "--time-steps", "2", "--json", "--file"];
+    let json = out(&xtask(&[&bench[..], &[file.to_str().unwrap()]].concat()));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let [one, two] = [0, 1].map(|round| json["seconds"][round].as_f64().unwrap());
+    assert_eq!(json["seconds_per_file"].as_f64(), Some(f64::midpoint(one, two)), "{json}");
+}
+
 /// A registry of one data set of one's own: two recordings of either class, in `tree` beside it.
 fn own_registry(folder: &Path, framing: &str) -> PathBuf {
     for (class, take) in [("clap", 1u8), ("clap", 2), ("wave", 1), ("wave", 2)] {

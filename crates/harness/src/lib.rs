@@ -73,7 +73,7 @@ pub use record::{
 };
 pub use report::{Report, TableFile, report};
 pub use reproduce::{Event, Outcome, reproduce};
-pub use statistics::{Spread, paired};
+pub use statistics::{Spread, median, paired};
 pub use status::{RunState, StoredRun};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};

@@ -56,7 +56,7 @@ pub fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<f64> {
 }
 
 /// The middle one, or the mean of the two in the middle; none of no values.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
