@@ -8,8 +8,13 @@ use bpsta_harness::{Estimate, Outcome, Plan, PlannedCell, RunConfig};
 use crate::print;
 use crate::progress::duration;
 
-/// Prints what the cells that are not finished will take, so many at once.
-pub(crate) fn estimate(estimate: &Estimate, cells: usize, at_once: usize) -> io::Result<()> {
+/// Prints what the cells that are not finished will take, by so many processes that share them, and so many cells in the time of one.
+pub(crate) fn estimate(
+    estimate: &Estimate,
+    cells: usize,
+    processes: usize,
+    at_once: usize,
+) -> io::Result<()> {
     let (missing, finished) = (estimate.cells(), cells - estimate.cells());
     if missing == 0 {
         return print::line(format_args!(
@@ -18,13 +23,16 @@ pub(crate) fn estimate(estimate: &Estimate, cells: usize, at_once: usize) -> io:
         ));
     }
     let before = if finished > 0 { format!(", {finished} finished before") } else { String::new() };
-    let memory = estimate.memory.map_or_else(|| "not known".to_owned(), bytes);
+    let processes = processes.min(missing);
+    let memory =
+        estimate.memory.map_or_else(|| "not known".to_owned(), |memory| format!("about {}", bytes(memory)));
+    let each = if processes > 1 { format!(" in each of {processes} processes") } else { String::new() };
     print::line(format_args!(
-        "  to run    {}{before}: about {}, by a calibration of {} on this machine; memory {memory}, disk at most {}\n",
+        "  to run    {}{before}: about {}, by a calibration of {} on this machine; memory {memory}{each}, disk at most {}\n",
         print::counted(missing, "cell"),
         duration(estimate.total() / at_once.min(missing) as f64),
         duration(estimate.calibration),
-        bytes(estimate.disk)
+        bytes(estimate.disk + processes as u64 * estimate.under_way)
     ))
 }
 

@@ -288,7 +288,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         }
         plan::plan(&plan, threads)?;
         let estimate = Estimate::of(&plan, &runs, &store)?;
-        plan::estimate(&estimate, plan.cells.len(), at_once)?;
+        plan::estimate(&estimate, plan.cells.len(), running.jobs.get(), at_once)?;
         plan.weigh(&estimate);
         if let Some(hours) = running.max_hours {
             let left = 3600.0 * hours - started.elapsed().as_secs_f64();

@@ -122,6 +122,19 @@ fn the_plan_names_cells_networks_and_stand_ins() {
 }
 
 #[test]
+fn the_plan_tells_the_memory_of_each_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let plan = |jobs: &str| {
+        let plan = ["reproduce", "--dry-run", "--dataset", "nmnist", "--data", data, "--results", data];
+        out(&xtask(&[&plan[..], &["--jobs", jobs]].concat()))
+    };
+    let (one, many) = (plan("1"), plan("8"));
+    assert!(one.contains("; memory about ") && !one.contains("processes"), "{one}");
+    assert!(many.contains(" in each of 4 processes, disk at most "), "there are 4 cells: {many}");
+}
+
+#[test]
 fn the_plan_names_ann_twins_unless_rules_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let plan = ["reproduce", "table5", "--dry-run", "--dataset", "nmnist", "--data"];

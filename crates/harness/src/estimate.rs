@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bpsta_datasets::Store;
-use bpsta_spiking::{AdamW, Engine, Mode, Parameters, Streams};
+use bpsta_spiking::{AdamW, Engine, Layer, Mode, Parameters, Streams};
 
 use crate::engine::Setup;
 use crate::statistics::median;
@@ -18,18 +18,24 @@ const STEP_SECONDS: f64 = 0.05;
 const SAMPLES: usize = 4;
 /// Timed steps, behind one that is not.
 const STEPS: usize = 3;
-/// Record and curves of a run, in bytes.
-const RECORD_BYTES: u64 = 64 << 10;
+/// Of each file of a run what does not grow with its network or its epochs, in bytes: heads, configuration, machine.
+const RUN_BYTES: u64 = 64 << 10;
+/// An epoch in record, curves or checkpoint, in bytes.
+const EPOCH_BYTES: u64 = 1 << 10;
 
 /// What the cells of a plan that are not finished will take on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     /// Seconds by run id, of one cell after the other.
     seconds: BTreeMap<String, f64>,
-    /// Bytes of memory of the largest cell: samples, weights and what a batch needs; none where the engine does not tell.
+    /// Bytes of memory of the largest cell, in the one process that runs it: samples, weights and what a batch needs; none where the
+    /// engine does not tell.
     pub memory: Option<u64>,
-    /// Bytes that finished runs take on disk, with frame caches that are still to be built before their compression.
+    /// Bytes that finished runs take on disk at most, with frame caches that are still to be built before their compression: compressed,
+    /// which is less than half, they are there twice for as long as they are built.
     pub disk: u64,
+    /// Bytes on disk that a cell under way needs at most beside that: its checkpoint, and the next one while it is written.
+    pub under_way: u64,
     /// Seconds that the calibration itself took.
     pub calibration: f64,
 }
@@ -41,7 +47,8 @@ impl Estimate {
     /// Those of the store, of networks and of engines.
     pub fn of(plan: &Plan, runs: &RunStore, data: &Store) -> Result<Self> {
         let clock = Instant::now();
-        let mut estimate = Self { seconds: BTreeMap::new(), memory: Some(0), disk: 0, calibration: 0.0 };
+        let mut estimate =
+            Self { seconds: BTreeMap::new(), memory: Some(0), disk: 0, under_way: 0, calibration: 0.0 };
         let mut known: BTreeMap<String, Calibration> = BTreeMap::new();
         let mut framed = BTreeSet::new();
         for cell in plan.missing(runs)? {
@@ -55,8 +62,9 @@ impl Estimate {
             let needs = data.needs(&cell.manifest, cell.framing)?;
             let memory = calibration.memory.map(|bytes| bytes + needs.memory);
             estimate.memory = estimate.memory.zip(memory).map(|(most, memory)| most.max(memory));
-            let spec = config.spec()?;
-            estimate.disk += 4 * spec.parameter_count()? as u64 + RECORD_BYTES;
+            let files = Files::of(cell)?;
+            estimate.disk += files.finished;
+            estimate.under_way = estimate.under_way.max(2 * files.checkpoint);
             if framed.insert((config.manifest_hash.clone(), config.framing.clone())) {
                 estimate.disk += needs.disk;
             }
@@ -152,6 +160,36 @@ fn calibrated_by(config: &RunConfig) -> RunConfig {
         subset: None,
         augmentation: String::new(),
         ..config.clone()
+    }
+}
+
+/// Bytes of a run's files, at most.
+struct Files {
+    /// Weights, maps, record and curves.
+    finished: u64,
+    /// Weights, their two moments, and a time for each step.
+    checkpoint: u64,
+}
+
+impl Files {
+    fn of(cell: &PlannedCell) -> Result<Self> {
+        let (config, spec) = (&cell.config, cell.config.spec()?);
+        let parameters = spec.parameter_count()?;
+        let (mut statistics, mut positions) = (0, 0);
+        for (layer, [channels, height, width]) in spec.layers.iter().zip(spec.shapes()?) {
+            match layer {
+                Layer::BatchNorm => statistics += 2 * channels,
+                Layer::Lif => positions += height * width,
+                _ => {}
+            }
+        }
+        let steps = config.epochs * (cell.manifest.samples.train / config.batch_size);
+        let values = |count: usize| 4 * count as u64;
+        let rest = RUN_BYTES + EPOCH_BYTES * config.epochs as u64;
+        Ok(Self {
+            finished: values(parameters + statistics + 2 * positions) + rest,
+            checkpoint: values(3 * parameters + statistics + steps) + rest,
+        })
     }
 }
 
