@@ -2,6 +2,7 @@
 //! training that went wrong.
 
 use bpsta_datasets::Manifest;
+use bpsta_spiking::{Layer, NetworkSpec};
 
 use crate::reproducible::stream_names;
 use crate::{Accuracy, Record, Result};
@@ -37,11 +38,15 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
         return Ok(Some(format!("key `data` is {:?}, which its `config` contradicts", record.data)));
     }
     let cells = if config.ann { Vec::new() } else { spec.lif_cells()? };
+    let weights = weights(&spec, config.ann, config.time_steps)?;
     Ok(of_schema(record)
         .or_else(|| of_twin(record))
+        .or_else(|| of_hashes(record))
         .or_else(|| out_of_range(record))
         .or_else(|| against_layers(record, &cells))
+        .or_else(|| against_weights(record, &weights))
         .or_else(|| against_epochs(record))
+        .or_else(|| against_spikes(record))
         .or_else(|| against_counts(record)))
 }
 
@@ -104,7 +109,60 @@ fn against_layers(record: &Record, cells: &[(usize, usize)]) -> Option<String> {
     Some(format!("key `layer_spikes` has firing rates {rates:?}, and by its `epochs` {expected:?}"))
 }
 
-/// No number of a record is below 0, and no firing rate above 1.
+/// Each layer of weights of a network: its index, whether real numbers enter it (those of the input, of an average pool, and all of an
+/// ANN), and the weights that all its inputs meet over all time steps; in a convolution of 3x3 those of an edge meet fewer.
+fn weights(spec: &NetworkSpec, ann: bool, time_steps: usize) -> Result<Vec<(usize, bool, f64)>> {
+    let shapes = spec.shapes()?;
+    let mut real = true;
+    let mut weights = Vec::new();
+    for (index, (layer, shape)) in spec.layers.iter().zip(shapes).enumerate() {
+        let [channels, height, width] = shape.map(|length| length as f64);
+        let each = time_steps as f64 * channels;
+        match layer {
+            Layer::Conv { out } => {
+                let reached = (3.0 * height - 2.0) * (3.0 * width - 2.0);
+                weights.push((index, real, each * reached * *out as f64));
+            }
+            Layer::Linear { out } => weights.push((index, real, each * *out as f64)),
+            Layer::Lif => real = ann,
+            Layer::AvgPool { .. } => real = true,
+            _ => {}
+        }
+    }
+    Ok(weights)
+}
+
+/// Each layer of weights has its operations, and no more of them than its weights allow.
+fn against_weights(record: &Record, weights: &[(usize, bool, f64)]) -> Option<String> {
+    let operations = record.operations.as_ref()?;
+    let found: Vec<(usize, bool, f64)> =
+        operations.iter().map(|of| (of.layer, of.real, of.dense_per_sample)).collect();
+    if found != weights {
+        let key = "key `operations` has (layer, real, dense_per_sample)";
+        return Some(format!("{key} {found:?}, and by its `config` {weights:?}"));
+    }
+    for (index, of) in operations.iter().enumerate() {
+        let (inputs, met, all) = (of.inputs_per_sample, of.operations_per_sample, of.dense_per_sample);
+        // An input that is not zero meets one weight at least.
+        if !(inputs <= met && met <= all) {
+            return Some(format!(
+                "key `operations[{index}]` has {inputs} inputs that meet {met} of {all} weights"
+            ));
+        }
+    }
+    None
+}
+
+/// A hash is one: 64 digits of 16.
+fn of_hashes(record: &Record) -> Option<String> {
+    let hashes =
+        [("parameters_hash", Some(&record.parameters_hash)), ("maps_hash", record.maps_hash.as_ref())];
+    let is_hash = |text: &str| blake3::Hash::from_hex(text).is_ok_and(|hash| *hash.to_hex() == *text);
+    let (key, found) = hashes.into_iter().find(|(_, hash)| hash.is_some_and(|hash| !is_hash(hash)))?;
+    Some(format!("key `{key}` is {:?}, expected 64 digits of 0 to 9 and a to f", found?))
+}
+
+/// No number of a record is below 0, no firing rate above 1, and no accuracy by time step above 100 %.
 fn out_of_range(record: &Record) -> Option<String> {
     let mut numbers = vec![
         ("accuracy.last".to_owned(), record.accuracy.last),
@@ -149,11 +207,19 @@ fn out_of_range(record: &Record) -> Option<String> {
         );
     }
     for (index, layer) in record.operations.iter().flatten().enumerate() {
-        numbers.push((format!("operations[{index}].operations_per_sample"), layer.operations_per_sample));
+        let of_layer = [
+            ("inputs_per_sample", layer.inputs_per_sample),
+            ("operations_per_sample", layer.operations_per_sample),
+            ("dense_per_sample", layer.dense_per_sample),
+        ];
+        numbers.extend(of_layer.map(|(key, value)| (format!("operations[{index}].{key}"), value)));
     }
-    let range = |key: &str| match key.contains("firing_rate") {
-        true => (1.0, "from 0 to 1"),
-        false => (f64::MAX, "of 0 or more"),
+    let anytime = record.anytime.iter().flatten().enumerate();
+    numbers.extend(anytime.map(|(index, percent)| (format!("anytime[{index}]"), *percent)));
+    let range = |key: &str| match key {
+        key if key.contains("firing_rate") => (1.0, "from 0 to 1"),
+        key if key.starts_with("anytime") => (100.0, "from 0 to 100"),
+        _ => (f64::MAX, "of 0 or more"),
     };
     let (key, value) = numbers.into_iter().find(|(key, value)| !(0.0..=range(key).0).contains(value))?;
     Some(format!("key `{key}` is {value}, expected a finite number {}", range(&key).1))
@@ -183,6 +249,38 @@ fn against_epochs(record: &Record) -> Option<String> {
     let expected = Accuracy::of(epochs, record.config.ann);
     let found = record.accuracy;
     (found != expected).then(|| format!("key `accuracy` is {found:?}, and by its `epochs` {expected:?}"))
+}
+
+/// Spikes are counted: those of a layer are a whole number over the test samples, and those of all layers their sum. So all these are
+/// quotients of whole numbers, and equal to the bit.
+fn against_spikes(record: &Record) -> Option<String> {
+    let (tested, time_steps) = (record.samples[1] as f64, record.time_steps as f64);
+    let (mut spikes, mut cells) = (0.0, 0.0);
+    for (index, layer) in record.layer_spikes.iter().enumerate() {
+        let each = layer.spikes_per_sample;
+        let whole = (each * tested).round();
+        if whole / tested != each {
+            return Some(format!(
+                "key `layer_spikes[{index}].spikes_per_sample` is {each}, no whole number of spikes over {tested} samples"
+            ));
+        }
+        let (found, expected) = (layer.firing_rate, each / (layer.cells as f64 * time_steps));
+        if found != expected {
+            return Some(format!(
+                "key `layer_spikes[{index}].firing_rate` is {found}, and by its spikes {expected}"
+            ));
+        }
+        spikes += whole;
+        cells += layer.cells as f64;
+    }
+    let (found, expected) = (record.spikes_per_sample, spikes / tested);
+    if found != expected {
+        return Some(format!("key `spikes_per_sample` is {found}, and by its `layer_spikes` {expected}"));
+    }
+    let (found, expected) = (record.firing_rate, spikes / (cells * tested * time_steps));
+    // An ANN has none, and no cells that could fire.
+    (cells > 0.0 && found != expected)
+        .then(|| format!("key `firing_rate` is {found}, and by its `layer_spikes` {expected}"))
 }
 
 /// Classes and steps are counted as the configuration and the accuracy say.
@@ -227,11 +325,6 @@ fn against_counts(record: &Record) -> Option<String> {
                 record.time_steps
             ));
         }
-    }
-    if let Some(layer) =
-        record.operations.iter().flatten().find(|of| of.operations_per_sample > of.dense_per_sample)
-    {
-        return Some(format!("key `operations` has more of layer {} than its weights allow", layer.layer));
     }
     if let Some(streams) = &record.streams
         && *streams != stream_names(&record.config)

@@ -264,7 +264,7 @@ fn what_cannot_be_compared_is_said_and_never_passes_for_equal() {
     let error = refused(&at("base"), &at("edited"));
     assert!(error.contains("record.json: not a sound record: key `accuracy` is"), "{error}");
     let mut twice = record.clone();
-    twice.spikes_per_sample += 0.1;
+    twice.epochs[0].train_loss += 0.1;
     store(&at("twice/a"), std::slice::from_ref(record));
     store(&at("twice/b"), &[twice]);
     let error = refused(&at("base"), &at("twice"));

@@ -99,7 +99,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 33] = [
+    let edits: [(Edit, &str); 46] = [
         (|record| record["schema"] = 4.into(), "key `schema` is 4"),
         (|record| record["schema"] = 2.into(), "key `maps_hash` is there, in a record of schema 2"),
         (|record| record["maps_hash"] = ().into(), "key `maps_hash` is not there, in a record of schema 3"),
@@ -144,6 +144,43 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
         (
             |record| record["operations"][0]["operations_per_sample"] = (-1).into(),
             "key `operations[0].operations_per_sample` is -1",
+        ),
+        (
+            |record| record["operations"][0]["inputs_per_sample"] = (-1).into(),
+            "key `operations[0].inputs_per_sample` is -1",
+        ),
+        (
+            |record| record["operations"][0]["dense_per_sample"] = (-1).into(),
+            "key `operations[0].dense_per_sample` is -1",
+        ),
+        (
+            |record| record["operations"][1]["inputs_per_sample"] = 1e9.into(),
+            "key `operations[1]` has 1000000000 inputs that meet",
+        ),
+        (
+            |record| record["operations"] = serde_json::json!([]),
+            "key `operations` has (layer, real, dense_per_sample) []",
+        ),
+        (
+            |record| record["operations"][1]["layer"] = 4.into(),
+            "key `operations` has (layer, real, dense_per_sample) [",
+        ),
+        (|record| record["operations"][0]["real"] = false.into(), "(0, false, "),
+        (|record| record["operations"][0]["dense_per_sample"] = 1e9.into(), "(0, true, 1000000000.0)"),
+        (
+            |record| record["anytime"][0] = 101.into(),
+            "key `anytime[0]` is 101, expected a finite number from 0 to 100",
+        ),
+        (|record| record["anytime"][0] = (-1).into(), "key `anytime[0]` is -1"),
+        (|record| record["parameters_hash"] = "none".into(), "key `parameters_hash` is \"none\""),
+        (|record| record["maps_hash"] = "A".repeat(64).into(), "key `maps_hash` is \"AAAA"),
+        (
+            |record| record["layer_spikes"][0]["spikes_per_sample"] = 7.003.into(),
+            "key `layer_spikes[0].spikes_per_sample` is 7.003, no whole number of spikes over 100 samples",
+        ),
+        (
+            |record| record["spikes_per_sample"] = 7.into(),
+            "key `spikes_per_sample` is 7, and by its `layer_spikes`",
         ),
     ];
     for (edit, expected) in edits {
