@@ -86,9 +86,10 @@ impl<'a> Grid<'a> {
         let mut notice = |text| tell(Step::Notice(text));
         let checkpoint = claim.checkpoint(config, &spec, &config.device.open()?, &mut notice)?;
         let key = (config.manifest_hash.clone(), config.framing.clone());
-        let dataset = match self.loaded.take() {
-            Some((at, dataset)) if at == key => dataset,
-            _ => self.data.load(&cell.manifest, cell.framing)?,
+        // What other cells met goes first: memory need not hold both.
+        let dataset = match self.loaded.take().filter(|(at, _)| *at == key) {
+            Some((_, dataset)) => dataset,
+            None => self.data.load(&cell.manifest, cell.framing)?,
         };
         let (_, dataset) = &*self.loaded.insert((key, dataset));
         let mut run = Run::new(cell, dataset, spec, checkpoint)?;
