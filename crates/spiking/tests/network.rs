@@ -165,6 +165,40 @@ fn an_engine_made_anew_after_each_step_goes_on_with_the_same_bits() {
     assert!(matches!(error, SpikingError::Parameter { .. }), "{error}");
 }
 
+/// An engine that has seen batches of other sizes learns and fires the same bits as one made anew. Where the surrogate reaches a potential
+/// of 0, the cells that fill up a block take any gradient that was left in their place.
+#[test]
+fn a_step_knows_nothing_of_earlier_batches() {
+    let input = Input { channels: 2, height: 34, width: 34, stride: 1 };
+    // 100 outputs: the last of 7 blocks has 12 lanes to fill up.
+    let spec = NetworkSpec::paper(Architecture::Middle, Variant::Events, 0.0625, input, 10).unwrap();
+    let streams = Streams::new(7);
+    let sample = 3 * 2 * 34 * 34;
+    let values: Vec<f32> = values(8 * sample, 1).iter().map(|value| value.max(0.0)).collect();
+    let labels = [0, 3, 5, 7, 8, 9, 1, 2];
+    let path = cpu::Path::available()[0];
+    for rule in [Rule::Baseline, Rule::Temporal] {
+        let neuron = Neuron { surrogate_half_width: 1.0, ..Neuron::paper(rule) };
+        let make = |parameters: &Parameters, optimizer: &AdamW| {
+            Cpu::new(spec.clone(), neuron, parameters, optimizer, path).unwrap()
+        };
+        let initial = Parameters::initial(&spec, &streams, &Device::Cpu).unwrap();
+        let mut kept = make(&initial, &AdamW::new(1e-4));
+        for (step, samples) in [8, 2, 3, 2].into_iter().enumerate() {
+            let (values, labels) = (&values[..samples * sample], &labels[..samples]);
+            let batch = Batch { values, frames: 3, time_steps: 3, labels };
+            let anew = make(&kept.parameters().unwrap(), &kept.optimizer().unwrap());
+            let [ours, theirs] = [&mut kept, &mut { anew }].map(|engine| {
+                let mut dropout = streams.stream(&format!("dropout/{step}"));
+                engine.train_step(&batch, Mode::Spiking, &mut dropout, 1e-2).unwrap();
+                let spikes = engine.evaluate(&batch, Mode::Spiking).unwrap().spikes;
+                (engine.parameters().unwrap().hash().unwrap(), spikes)
+            });
+            assert_eq!(ours, theirs, "{rule}, step {step}");
+        }
+    }
+}
+
 fn assert_all_differ(mut hashes: Vec<String>) {
     let count = hashes.len();
     hashes.sort();

@@ -63,6 +63,8 @@ impl Cpu {
         let Extent { samples, steps, .. } = self.extent;
         let (classes, voters) = (self.plan.classes, self.plan.voters);
         let blocks = self.linears.last().map_or(0, |linear| linear.stage.blocks());
+        // The lanes that fill up the last block have no vote: what a batch of another size left in their places must go.
+        self.vote_grads.clear();
         self.vote_grads.resize(blocks * samples * LANES, 0.0);
         let share = (2.0 / ((samples * classes) as f64 * (steps * voters) as f64)) as f32;
         for (index, vote) in self.votes.iter().enumerate() {
