@@ -36,7 +36,7 @@ impl Setup {
             (_, device) => {
                 let device = device.open()?;
                 let engine = Reference::new(self.spec.clone(), self.neuron, parameters, device)?;
-                Ok(Training::Reference(Box::new(Trainer::new(engine, optimizer))))
+                Ok(Training::Reference(Box::new(Trainer::new(engine, optimizer)?)))
             }
         }
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
+use crate::parameters::check;
+use crate::{NetworkSpec, Result};
 
 /// Adam with decoupled weight decay; betas 0.9 and 0.999, eps 1e-8.
 ///
@@ -53,6 +54,20 @@ impl AdamW {
     /// First and second moments by parameter, in its shape; none of a parameter that never had a gradient.
     pub const fn moments(&self) -> &BTreeMap<String, (Tensor, Tensor)> {
         &self.moments
+    }
+
+    /// Refuses moments that are not of a network's parameters.
+    pub(crate) fn check(&self, spec: &NetworkSpec) -> Result<()> {
+        let shapes = spec.parameter_shapes()?;
+        let of = |which: &str, moment: fn(&(Tensor, Tensor)) -> &Tensor| {
+            let named = |name: &str| format!("{which} moment of {name}");
+            let found = self.moments.iter().map(|(name, pair)| (named(name), moment(pair).clone())).collect();
+            // A parameter that never had a gradient has none.
+            let begun = shapes.iter().filter(|(name, _)| self.moments.contains_key(name));
+            check(&found, begun.map(|(name, shape)| (named(name), shape.clone())))
+        };
+        of("first", |(first, _)| first)?;
+        of("second", |(_, second)| second)
     }
 
     /// One step: moves each parameter that has a gradient.

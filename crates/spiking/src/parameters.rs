@@ -68,10 +68,15 @@ impl Parameters {
         trainable: BTreeMap<String, Tensor>,
         buffers: BTreeMap<String, Tensor>,
     ) -> Result<Self> {
-        check(&trainable, spec.parameter_shapes()?)?;
-        let initial = initial_buffers(spec, DType::F32, &Device::Cpu)?;
-        check(&buffers, initial.into_iter().map(|(name, tensor)| (name, tensor.dims().to_vec())))?;
-        Ok(Self { trainable, buffers })
+        let parameters = Self { trainable, buffers };
+        parameters.check(spec)?;
+        Ok(parameters)
+    }
+
+    /// Refuses parameters and running statistics that are not exactly a network's.
+    pub(crate) fn check(&self, spec: &NetworkSpec) -> Result<()> {
+        check(&self.trainable, spec.parameter_shapes()?)?;
+        check(&self.buffers, buffer_shapes(spec)?)
     }
 
     /// A parameter or buffer by its name.
@@ -142,7 +147,7 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// Refuses tensors that are not exactly those of the wanted names and shapes.
-fn check(
+pub(crate) fn check(
     tensors: &BTreeMap<String, Tensor>,
     wanted: impl IntoIterator<Item = (String, Vec<usize>)>,
 ) -> Result<()> {
@@ -171,15 +176,24 @@ fn layer_of(name: &str) -> usize {
     name.split('.').next().and_then(|index| index.parse().ok()).unwrap_or_default()
 }
 
-fn initial_buffers(spec: &NetworkSpec, dtype: DType, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+/// Running statistics by name and shape.
+fn buffer_shapes(spec: &NetworkSpec) -> Result<Vec<(String, Vec<usize>)>> {
     let shapes = spec.shapes()?;
-    let mut buffers = BTreeMap::new();
-    for (index, layer) in spec.layers.iter().enumerate() {
-        if matches!(layer, Layer::BatchNorm) {
-            let channels = shapes[index][0];
-            buffers.insert(format!("{index}.running_mean"), Tensor::zeros(channels, dtype, device)?);
-            buffers.insert(format!("{index}.running_var"), Tensor::ones(channels, dtype, device)?);
-        }
-    }
-    Ok(buffers)
+    let norms = spec.layers.iter().zip(&shapes).enumerate();
+    let norms = norms.filter(|(_, (layer, _))| matches!(layer, Layer::BatchNorm));
+    let named = norms.flat_map(|(index, (_, shape))| {
+        ["mean", "var"].map(|part| (format!("{index}.running_{part}"), vec![shape[0]]))
+    });
+    Ok(named.collect())
+}
+
+fn initial_buffers(spec: &NetworkSpec, dtype: DType, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let initial = |(name, shape): (String, Vec<usize>)| {
+        let tensor = match name.ends_with("running_mean") {
+            true => Tensor::zeros(shape, dtype, device)?,
+            false => Tensor::ones(shape, dtype, device)?,
+        };
+        Ok((name, tensor))
+    };
+    buffer_shapes(spec)?.into_iter().map(initial).collect()
 }

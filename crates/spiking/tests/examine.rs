@@ -50,7 +50,7 @@ fn examine(frames: usize) -> (Examination, Examination, Vec<(usize, u64)>) {
     let path = cpu::Path::from_environment().unwrap();
     let mut cpu = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(0.0), path).unwrap();
     let reference = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
-    let mut reference = Trainer::new(reference, AdamW::new(0.0));
+    let mut reference = Trainer::new(reference, AdamW::new(0.0)).unwrap();
     let spikes = cpu.evaluate(&batch, Mode::Spiking).unwrap();
     assert_eq!(spikes.spikes, reference.evaluate(&batch, Mode::Spiking).unwrap().spikes);
     let seen = cpu.examine(&batch, Mode::Spiking).unwrap();
@@ -126,7 +126,7 @@ fn in_analogue_mode_what_the_cells_pass_on_is_multiplied() {
     let mut cpu = Cpu::new(spec.clone(), neuron, &parameters, &AdamW::new(0.0), path).unwrap();
     assert!(cpu.examine(&batch, Mode::Analogue).unwrap_err().to_string().contains("reference engine"));
     let reference = Reference::new(spec, neuron, parameters, Device::Cpu).unwrap();
-    let mut reference = Trainer::new(reference, AdamW::new(0.0));
+    let mut reference = Trainer::new(reference, AdamW::new(0.0)).unwrap();
 
     // Each of the four pixels meets the four weights that lie on the map; each feature meets both outputs.
     let image = Operations { layer: 0, inputs: 3, operations: 12, dense: 16, real: true };

@@ -131,7 +131,7 @@ fn an_engine_made_anew_after_each_step_goes_on_with_the_same_bits() {
     type Make<'a> = &'a dyn Fn(Parameters, AdamW) -> Box<dyn Engine>;
     let reference: Make<'_> = &|parameters, optimizer| {
         let engine = Reference::new(spec.clone(), neuron, parameters, Device::Cpu).unwrap();
-        Box::new(Trainer::new(engine, optimizer))
+        Box::new(Trainer::new(engine, optimizer).unwrap())
     };
     let path = cpu::Path::available()[0];
     let cpu: Make<'_> = &|parameters, optimizer| {
@@ -209,7 +209,7 @@ fn assert_all_differ(mut hashes: Vec<String>) {
 #[test]
 fn one_seed_gives_the_same_bits_on_one_two_and_three_threads() {
     let train = |threads, rule| {
-        train(threads, 5, rule, |engine, optimizer| Box::new(Trainer::new(engine, optimizer)))
+        train(threads, 5, rule, |engine, optimizer| Box::new(Trainer::new(engine, optimizer).unwrap()))
     };
     let mut hashes = Vec::new();
     for rule in Rule::ALL {

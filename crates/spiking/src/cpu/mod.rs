@@ -89,8 +89,8 @@ impl Cpu {
     /// An engine for a network with given parameters, on the given path; AdamW goes on from where `optimizer` stands.
     ///
     /// # Errors
-    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Order`] for layers in an order that only the
-    /// reference engine runs.
+    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], [`SpikingError::Order`] for layers in an order that only the
+    /// reference engine runs, and [`SpikingError::Parameter`] for parameters, running statistics or moments that are not the network's.
     pub fn new(
         spec: NetworkSpec,
         neuron: Neuron,
@@ -100,6 +100,8 @@ impl Cpu {
     ) -> Result<Self> {
         neuron.validate()?;
         let plan = Plan::new(&spec)?;
+        parameters.check(&spec)?;
+        optimizer.check(&spec)?;
         let mut before = None;
         let mut convs = Vec::with_capacity(plan.convs.len());
         for stage in &plan.convs {

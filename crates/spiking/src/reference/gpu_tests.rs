@@ -335,7 +335,7 @@ fn trained(device: &Device, architecture: Architecture) -> String {
     let streams = Streams::new(14);
     let parameters = Parameters::initial(&spec, &streams, device).unwrap();
     let engine = Reference::new(spec, Neuron::paper(Rule::Both), parameters, device.clone()).unwrap();
-    let mut trainer = Trainer::new(engine, AdamW::new(1e-4));
+    let mut trainer = Trainer::new(engine, AdamW::new(1e-4)).unwrap();
     let (samples, time_steps) = (8, 3);
     let frames = if architecture == Architecture::Small { 1 } else { time_steps };
     let pixels: Vec<f32> = values(samples * frames * input.channels * input.height * input.width, 15)

@@ -53,11 +53,11 @@ impl Reference {
     /// An engine for a network with given parameters.
     ///
     /// # Errors
-    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`] for parameters that are not floats of 32 or 64
-    /// bits.
+    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`] for parameters and running statistics that
+    /// are not the network's, or no floats of 32 or 64 bits.
     pub fn new(spec: NetworkSpec, neuron: Neuron, parameters: Parameters, device: Device) -> Result<Self> {
-        spec.shapes()?;
         neuron.validate()?;
+        parameters.check(&spec)?;
         let whole = |tensor: &Tensor| matches!(tensor.dtype(), DType::F32 | DType::F64);
         if let Some((name, tensor)) = parameters.trainable.iter().find(|(_, tensor)| !whole(tensor)) {
             return Err(SpikingError::Parameter {

@@ -15,8 +15,12 @@ pub struct Trainer {
 
 impl Trainer {
     /// AdamW goes on from where `optimizer` stands.
-    pub fn new(engine: Reference, optimizer: AdamW) -> Self {
-        Self { engine, optimizer }
+    ///
+    /// # Errors
+    /// [`SpikingError::Parameter`](crate::SpikingError::Parameter) for moments that are not of the network's parameters.
+    pub fn new(engine: Reference, optimizer: AdamW) -> Result<Self> {
+        optimizer.check(&engine.spec)?;
+        Ok(Self { engine, optimizer })
     }
 
     /// Where its tensors are.

@@ -1,0 +1,76 @@
+//! What a caller may hand over that has no meaning: each is an error that says so, and leaves an engine as it was.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use bpsta_spiking::cpu::{Cpu, Path};
+use bpsta_spiking::reference::{Reference, Trainer};
+use bpsta_spiking::{
+    AdamW, Engine, Input, Layer, NetworkSpec, Neuron, Parameters, Rule, SpikingError, Streams,
+};
+use candle_core::{DType, Device, Tensor};
+
+/// A network for maps of 2x6x6 and 3 classes, `wide` channels behind its convolution.
+fn spec(wide: usize) -> NetworkSpec {
+    let input = Input { channels: 2, height: 6, width: 6, stride: 1 };
+    let conv = [Layer::Conv { out: wide }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
+    let output = [Layer::Flatten, Layer::Linear { out: 6 }, Layer::Lif, Layer::Vote { voters: 2 }];
+    NetworkSpec { input, layers: [conv, output].concat() }
+}
+
+fn parameters(spec: &NetworkSpec) -> Parameters {
+    Parameters::initial(spec, &Streams::new(1), &Device::Cpu).unwrap()
+}
+
+/// Both engines for [`spec`] of width 3, or why one of them will not be made.
+fn engines(parameters: &Parameters, optimizer: &AdamW) -> [Result<Box<dyn Engine>, SpikingError>; 2] {
+    let neuron = Neuron::paper(Rule::Both);
+    let cpu = Cpu::new(spec(3), neuron, parameters, optimizer, Path::available()[0]);
+    let reference = Reference::new(spec(3), neuron, parameters.clone(), Device::Cpu);
+    let reference = reference.and_then(|engine| Trainer::new(engine, optimizer.clone()));
+    [cpu.map(|engine| Box::new(engine) as _), reference.map(|engine| Box::new(engine) as _)]
+}
+
+#[test]
+fn parameters_of_another_network_make_no_engine() {
+    let refused = |parameters: Parameters, named: &str| {
+        for engine in engines(&parameters, &AdamW::new(0.0)) {
+            let error = engine.err().unwrap().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    };
+    let channels = |channels: usize| Tensor::zeros(channels, DType::F32, &Device::Cpu).unwrap();
+    for wide in [2, 4, 20] {
+        refused(parameters(&spec(wide)), &format!("`0.bias`: found [{wide}], the network wants [3]"));
+        let mut parameters = parameters(&spec(3));
+        parameters.buffers.insert("1.running_var".to_owned(), channels(wide));
+        refused(parameters, &format!("`1.running_var`: found [{wide}], the network wants [3]"));
+    }
+    let mut less = parameters(&spec(3));
+    less.buffers.clear();
+    refused(less, "`1.running_mean`: found none");
+    let mut more = parameters(&spec(3));
+    more.trainable.insert("2.weight".to_owned(), channels(3));
+    refused(more, "`2.weight`: found [3], the network wants none");
+}
+
+#[test]
+fn moments_of_another_network_make_no_engine() {
+    let of = |name: &str, first: usize, second: usize| {
+        let [first, second] =
+            [first, second].map(|count| Tensor::zeros(count, DType::F32, &Device::Cpu).unwrap());
+        AdamW::resumed(0.0, 3, BTreeMap::from([(name.to_owned(), (first, second))]))
+    };
+    for (optimizer, named) in [
+        (of("0.bias", 2, 3), "`first moment of 0.bias`: found [2], the network wants [3]"),
+        (of("0.bias", 3, 20), "`second moment of 0.bias`: found [20], the network wants [3]"),
+        (of("2.weight", 3, 3), "`first moment of 2.weight`: found [3], the network wants none"),
+    ] {
+        for engine in engines(&parameters(&spec(3)), &optimizer) {
+            let error = engine.err().unwrap().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+    // A parameter that never had a gradient has none.
+    assert!(engines(&parameters(&spec(3)), &of("0.bias", 3, 3)).iter().all(Result::is_ok));
+}
