@@ -53,7 +53,9 @@ impl Reference {
                     gradients.insert(format!("{index}.bias"), db);
                     next
                 }
-                (Layer::Relu, Saved::Relu { output }) => zip_shards(&grads, &output, dense::relu_backward)?,
+                (Layer::Relu, Saved::Relu { output, .. }) => {
+                    zip_shards(&grads, &output, dense::relu_backward)?
+                }
                 (Layer::Lif, Saved::Lif { traces }) => {
                     let neuron = &self.neuron;
                     grads

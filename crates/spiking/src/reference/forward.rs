@@ -182,7 +182,9 @@ impl Reference {
             }
             Layer::Relu => {
                 let next = each(&|x| Ok(x.relu()?))?;
-                (next.clone(), Saved::Relu { output: next })
+                let behind_norm = index > 0 && self.spec.layers[index - 1] == Layer::BatchNorm;
+                let input = (!behind_norm).then_some(shards);
+                (next.clone(), Saved::Relu { input, output: next })
             }
             Layer::MaxPool { size } => {
                 let next = each(&|x| pool::max(x, size))?;

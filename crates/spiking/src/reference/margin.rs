@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Tensor};
 
-use super::pass::Pass;
+use super::pass::{Pass, Saved};
+use super::trace::Trace;
 use super::{Reference, norm};
 use crate::{Layer, Result};
 
@@ -30,6 +31,11 @@ impl Reference {
                 for tensor in kept.normalised.iter().flat_map(|trace| trace.tensors()) {
                     let values = values(&norm::rescaled(tensor, &weight, &bias)?)?;
                     margin = values.into_iter().map(f64::abs).fold(margin, f64::min);
+                }
+            }
+            if let Saved::Relu { input: Some(input), .. } = saved {
+                for tensor in input.iter().flat_map(Trace::tensors) {
+                    margin = values(tensor)?.into_iter().map(f64::abs).fold(margin, f64::min);
                 }
             }
             for tensor in saved.traces().iter().copied().flatten().flat_map(|trace| trace.potential.tensors())

@@ -17,6 +17,8 @@ pub(super) enum Saved {
     },
     Norm(SavedNorm),
     Relu {
+        /// For [`Reference::margin`](super::Reference::margin); none behind a norm, which keeps what it is made of.
+        input: Option<Shards>,
         output: Shards,
     },
     Lif {
