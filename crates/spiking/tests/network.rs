@@ -27,6 +27,14 @@ fn spec(channels: usize, size: usize, wide: usize) -> NetworkSpec {
     NetworkSpec { input, layers }
 }
 
+/// The network with one more linear stage before its last, which has all that a stage can have.
+fn deepened(mut spec: NetworkSpec, out: usize) -> NetworkSpec {
+    let last = spec.layers.len() - 3;
+    let stage = [Layer::Linear { out }, Layer::Relu, Layer::NeuronDropout { probability: 0.4 }, Layer::Lif];
+    spec.layers.splice(last..last, stage);
+    spec
+}
+
 fn values(count: usize, seed: u64) -> Vec<f32> {
     let order = Streams::new(seed).permutation("values", count);
     order.into_iter().map(|place| place as f32 / count as f32 * 2.0 - 0.7).collect()
@@ -247,16 +255,18 @@ fn the_cpu_engine_gives_the_same_bits_on_any_threads_and_paths() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// The two engines on random small networks: where nothing comes so near to a jump that rounding may take it across, they fire the
     /// same spikes and everything agrees to rounding.
     #[test]
     fn the_cpu_engine_and_the_reference_compute_the_same(
         channels in 1usize..4, size in 7usize..12, wide in prop_oneof![Just(3), Just(40), Just(64)],
+        hidden in prop_oneof![Just(None), Just(Some(20)), Just(Some(70))],
         samples in 2usize..12, steps in 1usize..6, direct in any::<bool>(), rule in 0usize..4, seed in 0u64..1000
     ) {
         let spec = spec(channels, size, wide);
+        let spec = hidden.map_or_else(|| spec.clone(), |out| deepened(spec.clone(), out));
         let neuron = Neuron::paper(Rule::ALL[rule]);
         let frames = if direct { 1 } else { steps };
         let input = values(samples * frames * channels * size * size, seed);
