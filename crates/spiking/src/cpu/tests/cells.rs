@@ -55,6 +55,86 @@ fn cases() -> impl Strategy<Value = Case> {
         })
 }
 
+/// k and m of a rule, by the formulas.
+fn slopes(n: &Neuron, u: f64, s: f64) -> (f64, f64) {
+    let r = if (u - n.threshold).abs() < n.surrogate_half_width { 1.0 } else { 0.0 };
+    let attached = if n.reset == Reset::Attached { u * r } else { 0.0 };
+    let by_potential = if s == 1.0 { 1.0 / u } else { 0.0 };
+    match n.rule {
+        Rule::Baseline => (r, n.decay * ((1.0 - s) - attached)),
+        Rule::Spatial => (by_potential, n.decay * (1.0 - s)),
+        Rule::Temporal => (r, n.decay * ((1.0 - s) - attached + n.alpha * r)),
+        Rule::Both => (by_potential, n.decay * ((1.0 - s) + n.alpha * by_potential)),
+    }
+}
+
+/// Numbers that halves make exact, so that a potential meets the threshold and an edge of the surrogate to the bit: "at least" fires, and
+/// "less than" has no slope.
+#[test]
+fn a_potential_at_the_threshold_fires() {
+    const STEPS: usize = 2;
+    // More than run side by side, so that the last goes alone.
+    const PIXELS_AND_ONE: usize = PIXELS + 1;
+    // By lane: at the threshold at once, there by what the first time step left, under it, and next to it.
+    let currents = [[0.5, 0.25], [0.25, 0.375], [0.25, 0.25], [0.5f32.next_down(), 0.0]];
+    let fires_at = [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]];
+    let current = |lane: usize, t: usize| currents[lane % currents.len()][t];
+    let input: Vec<f32> =
+        (0..STEPS * PIXELS_AND_ONE * LANES).map(|i| current(i % LANES, i / LANES / PIXELS_AND_ONE)).collect();
+    let grads = vec![1.0; input.len()];
+    let (ones, zeros) = (vec![1.0; STEPS * LANES], vec![0.0; STEPS * LANES]);
+    for (rule, affine) in Rule::ALL.into_iter().flat_map(|rule| [(rule, false), (rule, true)]) {
+        let neuron = Neuron { decay: 0.5, alpha: 0.5, surrogate_half_width: 0.25, ..Neuron::paper(rule) };
+        let affine = affine.then_some(Affine { scale: &ones, shift: &zeros });
+        let step = PIXELS_AND_ONE * LANES;
+        let cells =
+            Cells { input: &input, step, affine, pixels: PIXELS_AND_ONE, steps: STEPS, constant: false };
+        let (fires, out) = on_all_paths(|path| {
+            let mut fires = vec![0; STEPS * PIXELS_AND_ONE];
+            path.run(Fire { cells, neuron: &neuron, spikes: &mut fires });
+            let mut out = vec![f32::NAN; input.len()];
+            path.run(Learn {
+                cells,
+                neuron: &neuron,
+                grads: &grads,
+                routes: Routes {
+                    of: None,
+                    places: PIXELS_AND_ONE,
+                    step: PIXELS_AND_ONE,
+                    reach: Reach::All(1.0),
+                },
+                gives: Gives {
+                    sums: None,
+                    grads: Some(Grads {
+                        norm: None,
+                        out: &mut out,
+                        places: Places { of: None, plane: PIXELS_AND_ONE },
+                    }),
+                },
+                potentials: &mut vec![f32::NAN; STEPS * PIXELS * LANES],
+                positive: &mut [0; STEPS * PIXELS],
+            });
+            (fires, out)
+        });
+        for (pixel, lane) in (0..PIXELS_AND_ONE).flat_map(|pixel| (0..LANES).map(move |lane| (pixel, lane))) {
+            let s = fires_at[lane % fires_at.len()];
+            let first = f64::from(current(lane, 0));
+            let u = [first, 0.5 * first * (1.0 - s[0]) + f64::from(current(lane, 1))];
+            let mut later = 0.0;
+            for t in (0..STEPS).rev() {
+                let (k, m) = slopes(&neuron, u[t], s[t]);
+                // The current of lane 3 is 0 at the last time step: a ReLU before it lets nothing through.
+                later = k + m * later;
+                let shut = affine.is_some() && current(lane, t) == 0.0;
+                let at = t * PIXELS_AND_ONE + pixel;
+                assert_eq!(fired(fires[at], lane), s[t], "{rule}, lane {lane}, time step {t}");
+                let (found, expected) = (f64::from(out[at * LANES + lane]), if shut { 0.0 } else { later });
+                assert!((found - expected).abs() < 1e-6, "{rule}, lane {lane}, {t}: {found} {expected}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -144,15 +224,7 @@ proptest! {
                 } else {
                     0.0
                 };
-                let r = if (u[t] - n.threshold).abs() < n.surrogate_half_width { 1.0 } else { 0.0 };
-                let attached = if n.reset == Reset::Attached { u[t] * r } else { 0.0 };
-                let by_potential = if s[t] == 1.0 { 1.0 / u[t] } else { 0.0 };
-                let (k, m) = match n.rule {
-                    Rule::Baseline => (r, n.decay * ((1.0 - s[t]) - attached)),
-                    Rule::Spatial => (by_potential, n.decay * (1.0 - s[t])),
-                    Rule::Temporal => (r, n.decay * ((1.0 - s[t]) - attached + n.alpha * r)),
-                    Rule::Both => (by_potential, n.decay * ((1.0 - s[t]) + n.alpha * by_potential)),
-                };
+                let (k, m) = slopes(n, u[t], s[t]);
                 later = k * g + m * later;
                 let before = if current[t] > 0.0 { later } else { 0.0 };
                 let plane = if constant { 0 } else { t };
