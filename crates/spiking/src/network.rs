@@ -288,6 +288,9 @@ impl NetworkSpec {
                 }
                 Layer::Linear { out } => shape = [out, 1, 1],
                 Layer::Vote { voters } => {
+                    if index + 1 < self.layers.len() {
+                        return Err(order("a network ends with it"));
+                    }
                     if voters == 0 || !shape[0].is_multiple_of(voters) {
                         return Err(order("the cells before it do not divide into its groups"));
                     }

@@ -74,3 +74,14 @@ fn moments_of_another_network_make_no_engine() {
     // A parameter that never had a gradient has none.
     assert!(engines(&parameters(&spec(3)), &of("0.bias", 3, 3)).iter().all(Result::is_ok));
 }
+
+#[test]
+fn a_vote_is_the_last_layer() {
+    let mut spec = spec(3);
+    spec.layers.truncate(5);
+    let twice = [Layer::Linear { out: 12 }, Layer::Lif, Layer::Vote { voters: 2 }];
+    spec.layers.extend(twice);
+    spec.layers.extend(twice);
+    let error = spec.shapes().unwrap_err();
+    assert!(matches!(error, SpikingError::Order { layer: 7, .. }), "{error}");
+}
