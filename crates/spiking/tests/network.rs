@@ -64,12 +64,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// With cells that pass their input on the network is smooth but for kinks, and finite differences hold: this checks convolution, batch
-    /// norm, ReLU, both pools, dropout, linear, vote and loss. The cells' own gradients are checked in rules.rs.
+    /// norm, ReLU, both pools, dropout, linear, vote and loss, and a norm that stands before all of them. The cells' own gradients are checked
+    /// in rules.rs.
     #[test]
     fn gradients_are_finite_differences(
-        channels in 1usize..3, size in 6usize..10, samples in 2usize..10, steps in 1usize..4, seed in 0u64..1000
+        channels in 1usize..3, size in 6usize..10, samples in 2usize..10, steps in 1usize..4, norm_first in any::<bool>(),
+        seed in 0u64..1000
     ) {
-        let spec = spec(channels, size, 3);
+        let mut spec = deepened(spec(channels, size, 3), 7);
+        if norm_first {
+            spec.layers.insert(0, Layer::BatchNorm);
+        }
         let parameters = doubles(&spec, seed);
         let input = values(samples * steps * channels * size * size, seed);
         let labels: Vec<u32> = (0..samples as u32).map(|sample| sample % 3).collect();
@@ -83,6 +88,7 @@ proptest! {
         };
         let (engine, pass, _, votes) = forward(&parameters);
         let gradients = engine.backward(pass, votes, steps).unwrap();
+        prop_assert!(gradients.keys().eq(parameters.trainable.keys()), "a gradient for each: {:?}", gradients.keys());
         let (mut compared, mut asked) = (0, 0);
         for (name, gradient) in &gradients {
             let found = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();

@@ -26,11 +26,10 @@ impl Reference {
     ) -> Result<BTreeMap<String, Tensor>> {
         let mut gradients = BTreeMap::new();
         let mut grads: Shards = votes.into_iter().map(|vote| Trace::new(vec![vote])).collect();
-        let first_trained = self
-            .spec
-            .layers
-            .iter()
-            .position(|layer| matches!(layer, Layer::Conv { .. } | Layer::Linear { .. }));
+        let first_trained =
+            self.spec.layers.iter().position(|layer| {
+                matches!(layer, Layer::Conv { .. } | Layer::BatchNorm | Layer::Linear { .. })
+            });
         for (index, saved) in pass.saved.into_iter().enumerate().rev() {
             let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
                 grads.par_iter().map(|trace| trace.map_channels(f)).collect()
@@ -51,6 +50,9 @@ impl Reference {
                     let (next, dw, db) = norm::backward(&grads, &kept, &weight)?;
                     gradients.insert(format!("{index}.weight"), dw);
                     gradients.insert(format!("{index}.bias"), db);
+                    if first_trained == Some(index) {
+                        break;
+                    }
                     next
                 }
                 (Layer::Relu, Saved::Relu { output, .. }) => {
@@ -73,6 +75,9 @@ impl Reference {
                         kernels.norm_cells_backward(&trace, &norm, grads, [&weight, &bias], &self.neuron)?;
                     gradients.insert(format!("{}.weight", index - 2), dw);
                     gradients.insert(format!("{}.bias", index - 2), db);
+                    if first_trained == Some(index - 2) {
+                        break;
+                    }
                     vec![next]
                 }
                 (Layer::MaxPool { size }, Saved::Pool { input, output }) => grads
