@@ -36,22 +36,28 @@ impl Batch<'_> {
     /// [`SpikingError::Range`] for a label that is no class.
     pub fn check(&self, input: Input, classes: usize) -> Result<usize> {
         let samples = count_samples(self.values, self.frames, self.time_steps, input)?;
-        if self.labels.len() != samples {
-            return Err(SpikingError::Length {
-                what: "the list of labels",
-                found: self.labels.len(),
-                expected: samples,
-                shape: "one a sample".to_owned(),
-            });
-        }
-        match self.labels.iter().find(|label| **label as usize >= classes) {
-            Some(label) => Err(SpikingError::Range {
-                key: "label",
-                found: label.to_string(),
-                expected: "a class that the network votes on",
-            }),
-            None => Ok(samples),
-        }
+        check_labels(self.labels, samples, classes)?;
+        Ok(samples)
+    }
+}
+
+/// Refuses labels that are not one a sample, and those that are no class.
+pub(crate) fn check_labels(labels: &[u32], samples: usize, classes: usize) -> Result<()> {
+    if labels.len() != samples {
+        return Err(SpikingError::Length {
+            what: "the list of labels",
+            found: labels.len(),
+            expected: samples,
+            shape: "one a sample".to_owned(),
+        });
+    }
+    match labels.iter().find(|label| **label as usize >= classes) {
+        Some(label) => Err(SpikingError::Range {
+            key: "label",
+            found: label.to_string(),
+            expected: "a class that the network votes on",
+        }),
+        None => Ok(()),
     }
 }
 

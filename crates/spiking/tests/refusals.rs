@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bpsta_spiking::cpu::{Cpu, Path};
 use bpsta_spiking::reference::{Reference, Trainer};
 use bpsta_spiking::{
-    AdamW, Engine, Input, Layer, NetworkSpec, Neuron, Parameters, Rule, SpikingError, Streams,
+    AdamW, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, SpikingError, Streams,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -30,6 +30,8 @@ fn engines(parameters: &Parameters, optimizer: &AdamW) -> [Result<Box<dyn Engine
     let reference = reference.and_then(|engine| Trainer::new(engine, optimizer.clone()));
     [cpu.map(|engine| Box::new(engine) as _), reference.map(|engine| Box::new(engine) as _)]
 }
+
+const SAMPLE: usize = 2 * 6 * 6;
 
 #[test]
 fn parameters_of_another_network_make_no_engine() {
@@ -84,4 +86,32 @@ fn a_vote_is_the_last_layer() {
     spec.layers.extend(twice);
     let error = spec.shapes().unwrap_err();
     assert!(matches!(error, SpikingError::Order { layer: 7, .. }), "{error}");
+}
+
+/// Who asks the reference engine itself has no batch that was checked.
+#[test]
+fn the_reference_engine_checks_its_labels() {
+    let mut engine =
+        Reference::new(spec(3), Neuron::paper(Rule::Both), parameters(&spec(3)), Device::Cpu).unwrap();
+    let stimuli = engine.stimuli(&[0.5; 2 * SAMPLE], 1, 3).unwrap();
+    let mut dropout = Streams::new(1).stream("dropout");
+    let before = engine.parameters().hash().unwrap();
+    let wrong: [(&[u32], &str); 3] = [
+        (&[0], "the list of labels has 1 values where 2 were expected"),
+        (&[0, 1, 2], "the list of labels has 3 values where 2 were expected"),
+        (&[0, 3], "label = 3"),
+    ];
+    for (labels, named) in wrong {
+        let mut optimizer = AdamW::new(0.0);
+        let step =
+            engine.train_step(&stimuli, labels, Mode::Spiking, &mut dropout, &mut optimizer, 1e-3).err();
+        let evaluation = engine.evaluate(&stimuli, labels, Mode::Spiking).err();
+        assert_eq!((engine.parameters().hash().unwrap(), optimizer.steps()), (before.clone(), 0));
+        let pass = engine.clone().forward(&stimuli, Mode::Spiking, &mut dropout).unwrap();
+        let loss = pass.loss(labels, 3).err();
+        for error in [step, evaluation, loss] {
+            let error = error.unwrap().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
 }

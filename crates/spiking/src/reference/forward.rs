@@ -72,7 +72,7 @@ impl Reference {
     /// Evaluates: running statistics, no dropout, spikes counted.
     ///
     /// # Errors
-    /// The device's.
+    /// Those of [`Pass::loss`].
     pub fn evaluate(&self, stimuli: &Stimuli, labels: &[u32], mode: Mode) -> Result<Evaluation> {
         let steps = stimuli.time_steps;
         let mut spikes = Vec::new();

@@ -27,6 +27,7 @@ mod trainer;
 use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
+use crate::engine::check_labels;
 use crate::{AdamW, Input, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport, Stimuli};
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
@@ -104,7 +105,7 @@ impl Reference {
     /// One training step: forward, backward, AdamW. `dropout` is the stream that masks are drawn from.
     ///
     /// # Errors
-    /// The device's.
+    /// Those of [`Pass::loss`].
     pub fn train_step(
         &mut self,
         stimuli: &Stimuli,
@@ -114,6 +115,8 @@ impl Reference {
         optimizer: &mut AdamW,
         learning_rate: f64,
     ) -> Result<StepReport> {
+        // Before the running statistics move.
+        check_labels(labels, stimuli.samples, self.spec.classes()?)?;
         let pass = self.forward(stimuli, mode, dropout)?;
         let (loss, grads) = pass.loss(labels, stimuli.time_steps)?;
         let predictions = pass.predictions()?;

@@ -8,6 +8,7 @@ use super::trace::{Shards, Trace, counted, sum};
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
+use crate::engine::check_labels;
 use crate::examine::largest;
 
 /// What a layer keeps for its backward pass.
@@ -101,9 +102,12 @@ impl Pass {
     /// each shard's votes at any time step, `[classes, n]`.
     ///
     /// # Errors
-    /// The device's.
+    /// [`SpikingError::Length`](crate::SpikingError::Length) where the labels are not one a sample,
+    /// [`SpikingError::Range`](crate::SpikingError::Range) for one that is no class, and the device's.
     pub fn loss(&self, labels: &[u32], time_steps: usize) -> Result<(f64, Vec<Tensor>)> {
         let classes = self.votes[0].dim(0)?;
+        let samples = self.votes.iter().map(|votes| votes.dim(1)).sum::<candle_core::Result<_>>()?;
+        check_labels(labels, samples, classes)?;
         let total = (labels.len() * classes) as f64;
         let (mut loss, mut grads, mut first) = (0.0, Vec::new(), 0);
         for votes in &self.votes {
