@@ -1,5 +1,13 @@
 //! What can go wrong in a network, in words.
 
+/// Refuses a number of 0.
+pub(crate) fn at_least_one(key: &'static str, found: usize) -> crate::Result<()> {
+    match found {
+        0 => Err(SpikingError::Range { key, found: "0".to_owned(), expected: "at least 1" }),
+        _ => Ok(()),
+    }
+}
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum SpikingError {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::at_least_one;
 use crate::{Result, SpikingError};
 
 /// Output neurons that vote for one class (the paper's "10Voting").
@@ -250,10 +251,7 @@ impl NetworkSpec {
     /// [`SpikingError::MapTooSmall`] for a pool wider than its map, [`SpikingError::Order`] for layers in an
     /// order that has no meaning, [`SpikingError::Range`] for a stride of 0.
     pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
-        if self.input.stride == 0 {
-            let (key, found, expected) = ("stride", "0".to_owned(), "at least 1");
-            return Err(SpikingError::Range { key, found, expected });
-        }
+        at_least_one("stride", self.input.stride)?;
         let (height, width) = self.input.map();
         let mut shape = [self.input.channels, height, width];
         let mut shapes = vec![shape];

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::error::at_least_one;
 use crate::reference::Trace;
 use crate::{Input, Result, SpikingError};
 
@@ -24,7 +25,8 @@ impl Stimuli {
     /// is `time_steps`. `shard` is the number of samples in a shard; the last one may hold fewer.
     ///
     /// # Errors
-    /// [`SpikingError::Length`] where the values are no whole number of samples.
+    /// [`SpikingError::Length`] where the values are no whole number of samples, [`SpikingError::Range`] for a stride or time steps of 0 and
+    /// for frames that are neither one nor the time steps.
     pub fn new(
         values: &[f32],
         frames: usize,
@@ -80,10 +82,15 @@ impl Stimuli {
 
 /// Samples in `values`, each `[frames, C, H, W]`.
 pub(crate) fn count_samples(values: &[f32], frames: usize, time_steps: usize, input: Input) -> Result<usize> {
-    let Input { channels, height, width, .. } = input;
+    let Input { channels, height, width, stride } = input;
+    at_least_one("stride", stride)?;
+    at_least_one("time_steps", time_steps)?;
+    if frames != 1 && frames != time_steps {
+        let (key, found, expected) = ("frames", frames.to_string(), "1 or the time steps");
+        return Err(SpikingError::Range { key, found, expected });
+    }
     let sample = frames * channels * height * width;
-    let whole = sample > 0 && !values.is_empty() && values.len().is_multiple_of(sample);
-    if whole && (frames == 1 || frames == time_steps) {
+    if sample > 0 && !values.is_empty() && values.len().is_multiple_of(sample) {
         return Ok(values.len() / sample);
     }
     Err(SpikingError::Length {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bpsta_spiking::cpu::{Cpu, Path};
 use bpsta_spiking::reference::{Reference, Trainer};
 use bpsta_spiking::{
-    AdamW, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, SpikingError, Streams,
+    AdamW, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, SpikingError, Streams,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -86,6 +86,43 @@ fn a_vote_is_the_last_layer() {
     spec.layers.extend(twice);
     let error = spec.shapes().unwrap_err();
     assert!(matches!(error, SpikingError::Order { layer: 7, .. }), "{error}");
+}
+
+/// Asks both engines to train on a batch, to evaluate and to examine it; all of them must say `named` and learn nothing.
+fn refuses(batch: &Batch<'_>, named: &str) {
+    for engine in engines(&parameters(&spec(3)), &AdamW::new(1e-4)) {
+        let mut engine = engine.unwrap();
+        let mut dropout = Streams::new(1).stream("dropout");
+        let errors = [
+            engine.train_step(batch, Mode::Spiking, &mut dropout, 1e-3).unwrap_err(),
+            engine.evaluate(batch, Mode::Spiking).unwrap_err(),
+            engine.examine(batch, Mode::Spiking).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(named), "{error}");
+        }
+        let learnt = engine.parameters().unwrap().hash().unwrap();
+        assert_eq!(learnt, parameters(&spec(3)).hash().unwrap());
+        assert_eq!(engine.optimizer().unwrap().steps(), 0);
+    }
+}
+
+#[test]
+fn batches_without_meaning_are_refused() {
+    let values = [0.5; 12 * SAMPLE];
+    let batch = |frames, time_steps, samples: usize| Batch {
+        values: &values[..samples * frames * SAMPLE],
+        frames,
+        time_steps,
+        labels: &[0, 1, 2][..samples],
+    };
+    refuses(&batch(1, 0, 2), "time_steps = 0: expected at least 1");
+    // Three frames of one sample for four time steps: the length is right.
+    refuses(&batch(3, 4, 1), "frames = 3: expected 1 or the time steps");
+    refuses(&batch(0, 4, 1), "frames = 0: expected 1 or the time steps");
+    refuses(&Batch { labels: &[0], ..batch(4, 4, 2) }, "the list of labels has 1 values where 2");
+    refuses(&Batch { labels: &[0, 1, 2], ..batch(4, 4, 2) }, "the list of labels has 3 values where 2");
+    refuses(&Batch { labels: &[0, 3], ..batch(4, 4, 2) }, "label = 3");
 }
 
 /// Who asks the reference engine itself has no batch that was checked.
