@@ -125,6 +125,19 @@ fn batches_without_meaning_are_refused() {
     refuses(&Batch { labels: &[0, 3], ..batch(4, 4, 2) }, "label = 3");
 }
 
+#[test]
+fn values_that_are_no_numbers_are_refused() {
+    for (value, named) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        // The first, one in the middle, the last.
+        for at in [0, 4 * SAMPLE + 7, 6 * SAMPLE - 1] {
+            let mut values = [0.5; 6 * SAMPLE];
+            values[at] = value;
+            let batch = Batch { values: &values, frames: 2, time_steps: 2, labels: &[0, 1, 2] };
+            refuses(&batch, &format!("the stimulus = {named} in sample {}", at / SAMPLE / 2));
+        }
+    }
+}
+
 /// Who asks the reference engine itself has no batch that was checked.
 #[test]
 fn the_reference_engine_checks_its_labels() {
