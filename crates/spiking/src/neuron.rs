@@ -122,31 +122,26 @@ impl Neuron {
         }
     }
 
-    /// Checks that the constants have a meaning.
+    /// Checks that the constants have a meaning in 32 bits, with which engines compute.
     ///
     /// # Errors
-    /// [`SpikingError::Range`] for a threshold or surrogate that is not positive (the spatial rule divides
-    /// by potentials of at least the threshold), or a decay or residual that is not finite.
+    /// [`SpikingError::Range`] for a threshold or surrogate that is not positive, a threshold whose reciprocal is not finite (the spatial
+    /// rule divides by potentials of at least the threshold), or a decay or residual that is not finite.
     pub fn validate(&self) -> Result<()> {
-        let positive = [("threshold", self.threshold), ("surrogate_half_width", self.surrogate_half_width)];
-        for (key, value) in positive {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(SpikingError::Range {
-                    key,
-                    found: value.to_string(),
-                    expected: "a positive number",
-                });
+        let positive: fn(f32) -> bool = |value| value > 0.0 && value.is_finite();
+        let divisor: fn(f32) -> bool = |value| value > 0.0 && value.is_finite() && value.recip().is_finite();
+        let constants = [
+            ("threshold", self.threshold, divisor, "a positive number in 32 bits, as its reciprocal"),
+            ("surrogate_half_width", self.surrogate_half_width, positive, "a positive number in 32 bits"),
+            ("decay", self.decay, f32::is_finite, "a finite number in 32 bits"),
+            ("alpha", self.alpha, f32::is_finite, "a finite number in 32 bits"),
+        ];
+        match constants.into_iter().find(|(_, value, has_meaning, _)| !has_meaning(*value as f32)) {
+            // Not by Display, which writes 1e300 with all its digits.
+            Some((key, value, _, expected)) => {
+                Err(SpikingError::Range { key, found: format!("{value:?}"), expected })
             }
+            None => Ok(()),
         }
-        for (key, value) in [("decay", self.decay), ("alpha", self.alpha)] {
-            if !value.is_finite() {
-                return Err(SpikingError::Range {
-                    key,
-                    found: value.to_string(),
-                    expected: "a finite number",
-                });
-            }
-        }
-        Ok(())
     }
 }

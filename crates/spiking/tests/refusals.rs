@@ -165,3 +165,31 @@ fn the_reference_engine_checks_its_labels() {
         }
     }
 }
+
+#[test]
+fn constants_are_numbers_in_the_precision_of_the_kernels() {
+    let paper = Neuron::paper(Rule::Both);
+    let refused = [
+        (Neuron { threshold: 0.0, ..paper }, "threshold = 0.0"),
+        (Neuron { threshold: -0.5, ..paper }, "threshold = -0.5"),
+        // 0 in 32 bits, a reciprocal that is infinite, and infinite itself.
+        (Neuron { threshold: 1e-46, ..paper }, "threshold = 1e-46"),
+        (Neuron { threshold: 1e-40, ..paper }, "threshold = 1e-40"),
+        (Neuron { threshold: 1e300, ..paper }, "threshold = 1e300"),
+        (Neuron { surrogate_half_width: 1e-46, ..paper }, "surrogate_half_width = 1e-46"),
+        (Neuron { surrogate_half_width: 1e300, ..paper }, "surrogate_half_width = 1e300"),
+        (Neuron { decay: 1e300, ..paper }, "decay = 1e300"),
+        (Neuron { alpha: f64::NAN, ..paper }, "alpha = NaN"),
+        (Neuron { alpha: -1e300, ..paper }, "alpha = -1e300"),
+    ];
+    for (neuron, named) in refused {
+        let error = neuron.validate().unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+    let extreme = [
+        Neuron { threshold: 1e-37, ..paper },
+        Neuron { threshold: 1e38, ..paper },
+        Neuron { surrogate_half_width: 1e-40, decay: 0.0, alpha: -0.2, ..paper },
+    ];
+    assert!(extreme.iter().all(|neuron| neuron.validate().is_ok()));
+}
