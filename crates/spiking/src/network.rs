@@ -33,6 +33,13 @@ impl Input {
     pub const fn map(&self) -> (usize, usize) {
         (self.height.div_ceil(self.stride), self.width.div_ceil(self.stride))
     }
+
+    /// Refuses an input of nothing.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { channels, height, width, stride } = *self;
+        let sizes = [("channels", channels), ("height", height), ("width", width), ("stride", stride)];
+        sizes.into_iter().try_for_each(|(key, size)| at_least_one(key, size))
+    }
 }
 
 /// One layer; maps are `[C, H, W]` per sample and time step.
@@ -168,7 +175,8 @@ impl NetworkSpec {
     /// - large: `128C3-128C3-MP2-128C3-MP2-256C3-MP2-512C3-AP2-1024C3-AP4-DP-(10 x classes)FC-10Voting`.
     ///
     /// # Errors
-    /// [`SpikingError::MapTooSmall`] where the pools need a larger input.
+    /// [`SpikingError::MapTooSmall`] where the pools need a larger input, [`SpikingError::Range`] for a width that is no factor above 0 and up
+    /// to 4, for no classes, and for an input of nothing.
     pub fn paper(
         architecture: Architecture,
         variant: Variant,
@@ -183,6 +191,7 @@ impl NetworkSpec {
                 expected: "a factor above 0 and up to 4",
             });
         }
+        at_least_one("classes", classes)?;
         let scaled = |channels: usize| ((channels as f64 * width).round() as usize).max(1);
         let mut layers = Vec::new();
         let conv = |layers: &mut Vec<Layer>, channels: usize| {
@@ -249,9 +258,9 @@ impl NetworkSpec {
     ///
     /// # Errors
     /// [`SpikingError::MapTooSmall`] for a pool wider than its map, [`SpikingError::Order`] for layers in an
-    /// order that has no meaning, [`SpikingError::Range`] for a stride of 0.
+    /// order that has no meaning, [`SpikingError::Range`] for a stride or a size of 0.
     pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
-        at_least_one("stride", self.input.stride)?;
+        self.input.check()?;
         let (height, width) = self.input.map();
         let mut shape = [self.input.channels, height, width];
         let mut shapes = vec![shape];
@@ -268,7 +277,10 @@ impl NetworkSpec {
                 Layer::Linear { .. } | Layer::Vote { .. } if !flat => {
                     return Err(order("it wants features: put Flatten before it"));
                 }
-                Layer::Conv { out } => shape[0] = out,
+                Layer::Conv { out } => {
+                    at_least_one("channels of a convolution", out)?;
+                    shape[0] = out;
+                }
                 Layer::MaxPool { size } | Layer::AvgPool { size } => {
                     if size == 0 || shape[1] < size || shape[2] < size {
                         return Err(SpikingError::MapTooSmall {
@@ -284,7 +296,10 @@ impl NetworkSpec {
                     shape = [shape.iter().product(), 1, 1];
                     flat = true;
                 }
-                Layer::Linear { out } => shape = [out, 1, 1],
+                Layer::Linear { out } => {
+                    at_least_one("features of a linear layer", out)?;
+                    shape = [out, 1, 1];
+                }
                 Layer::Vote { voters } => {
                     if index + 1 < self.layers.len() {
                         return Err(order("a network ends with it"));

@@ -26,7 +26,7 @@ impl Stimuli {
     /// is `time_steps`. `shard` is the number of samples in a shard; the last one may hold fewer.
     ///
     /// # Errors
-    /// [`SpikingError::Length`] where the values are no whole number of samples, [`SpikingError::Range`] for a stride or time steps of 0 and
+    /// [`SpikingError::Length`] where the values are no whole number of samples, [`SpikingError::Range`] for time steps, a stride or a size of 0,
     /// for frames that are neither one nor the time steps, and for values that are infinite or no numbers.
     pub fn new(
         values: &[f32],
@@ -98,15 +98,15 @@ fn check_finite(values: &[f32], sample: usize) -> Result<()> {
 
 /// Samples in `values`, each `[frames, C, H, W]`.
 pub(crate) fn count_samples(values: &[f32], frames: usize, time_steps: usize, input: Input) -> Result<usize> {
-    let Input { channels, height, width, stride } = input;
-    at_least_one("stride", stride)?;
+    input.check()?;
+    let Input { channels, height, width, .. } = input;
     at_least_one("time_steps", time_steps)?;
     if frames != 1 && frames != time_steps {
         let (key, found, expected) = ("frames", frames.to_string(), "1 or the time steps");
         return Err(SpikingError::Range { key, found, expected });
     }
     let sample = frames * channels * height * width;
-    if sample > 0 && !values.is_empty() && values.len().is_multiple_of(sample) {
+    if !values.is_empty() && values.len().is_multiple_of(sample) {
         check_finite(values, sample)?;
         return Ok(values.len() / sample);
     }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use bpsta_spiking::cpu::{Cpu, Path};
 use bpsta_spiking::reference::{Reference, Trainer};
 use bpsta_spiking::{
-    AdamW, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule, SpikingError, Streams,
+    AdamW, Architecture, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule,
+    SpikingError, Stimuli, Streams, Variant,
 };
 use candle_core::{DType, Device, Tensor};
 
@@ -86,6 +87,35 @@ fn a_vote_is_the_last_layer() {
     spec.layers.extend(twice);
     let error = spec.shapes().unwrap_err();
     assert!(matches!(error, SpikingError::Order { layer: 7, .. }), "{error}");
+}
+
+#[test]
+fn networks_of_nothing_are_no_networks() {
+    let refused = |spec: NetworkSpec, named: &str| {
+        let error = spec.shapes().unwrap_err();
+        assert!(matches!(error, SpikingError::Range { .. }) && error.to_string().contains(named), "{error}");
+    };
+    refused(spec(0), "channels of a convolution = 0");
+    let mut features = spec(3);
+    features.layers[5] = Layer::Linear { out: 0 };
+    refused(features, "features of a linear layer = 0");
+    let input = spec(3).input;
+    let inputs = [
+        (Input { channels: 0, ..input }, "channels = 0"),
+        (Input { height: 0, ..input }, "height = 0"),
+        (Input { width: 0, ..input }, "width = 0"),
+        (Input { stride: 0, ..input }, "stride = 0"),
+    ];
+    for (input, named) in inputs {
+        refused(NetworkSpec { input, ..spec(3) }, named);
+        let error = Stimuli::new(&[0.0; SAMPLE], 1, 1, input, 1, DType::F32, &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    let input = Input { channels: 1, height: 28, width: 28, stride: 1 };
+    for architecture in [Architecture::Small, Architecture::Middle] {
+        let error = NetworkSpec::paper(architecture, Variant::Events, 1.0, input, 0).unwrap_err();
+        assert_eq!(error.to_string(), "classes = 0: expected at least 1");
+    }
 }
 
 /// Asks both engines to train on a batch, to evaluate and to examine it; all of them must say `named` and learn nothing.
