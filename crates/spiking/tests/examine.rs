@@ -39,10 +39,14 @@ fn parameters(spec: &NetworkSpec) -> Parameters {
 }
 
 fn examine(frames: usize) -> (Examination, Examination, Vec<(usize, u64)>) {
-    let spec = spec();
+    examine_network(spec(), frames)
+}
+
+fn examine_network(spec: NetworkSpec, frames: usize) -> (Examination, Examination, Vec<(usize, u64)>) {
     let parameters = parameters(&spec);
     let neuron = Neuron::paper(Rule::Both);
-    let count = SAMPLES * frames * 2 * 72;
+    let Input { channels, height, width, .. } = spec.input;
+    let count = SAMPLES * frames * channels * height * width;
     // Whole numbers, a third of them zero, as event counts are.
     let values: Vec<f32> = (0..count).map(|i| (i * 7 % 3) as f32).collect();
     let labels = [0, 1, 2];
@@ -66,6 +70,19 @@ fn both_engines_see_the_same() {
         assert_eq!(cpu.operations, reference.operations);
         assert_eq!(cpu.frequencies, reference.frequencies);
     }
+}
+
+/// A map of one pixel is a map still, until it is flattened.
+#[test]
+fn cells_of_maps_of_one_pixel_have_frequencies() {
+    let mut spec = spec();
+    spec.input = Input { height: 5, width: 4, ..spec.input };
+    let (cpu, reference, spikes) = examine_network(spec, STEPS);
+    assert_eq!(cpu.frequencies, reference.frequencies);
+    let last = cpu.frequencies.last().unwrap();
+    let fired: u64 = last.spikes.iter().map(|spikes| u64::from(*spikes)).sum();
+    assert_eq!((last.layer, last.map), (13, [1, 1]));
+    assert_eq!(spikes.iter().find(|(layer, _)| *layer == 13), Some(&(13, fired)));
 }
 
 #[test]

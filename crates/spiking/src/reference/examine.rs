@@ -20,7 +20,9 @@ impl Reference {
         let votes = self.run(stimuli, mode, |index, shards| {
             let [channels, height, width] = shapes[index];
             let fired = self.cells_before(index).filter(|_| mode == Mode::Spiking);
-            if let (Some(cells), true) = (fired, height * width > 1) {
+            // Not by its size: a map may have one pixel.
+            let map = !self.spec.layers[..index].contains(&Layer::Flatten);
+            if let (Some(cells), true) = (fired, map) {
                 let spikes = shards.iter().map(|trace| spikes(trace, steps)).collect::<Result<Vec<_>>>()?;
                 frequencies.push(Frequencies {
                     layer: cells,
