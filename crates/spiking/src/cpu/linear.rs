@@ -14,7 +14,7 @@ use super::kernels::groups::{
 };
 use super::kernels::listed::{DEPTH, ListedProduct, Outputs};
 use super::kernels::neuron::{Cells, Fire, Gives, Grads, Learn, PIXELS, Places, Reach, Routes};
-use super::memory::{Floats, with_floats, with_lists};
+use super::memory::{Floats, bytes_of, with_floats, with_lists};
 use super::of_a_task;
 use super::plan::{LinearStage, Plan, place};
 use super::simd::{LANES, Path};
@@ -90,12 +90,14 @@ impl Linear {
         }
     }
 
-    /// Bytes of its weights and of what it keeps of a batch, without the lists of places.
+    /// Bytes of its weights and of what it keeps of a batch.
     pub(super) fn bytes(&self) -> usize {
         let floats = [&self.input, &self.mask_before, &self.mask_behind, &self.input_grads];
         let more = [&self.current, &self.grads, &self.bias_grads];
         let floats: usize = floats.iter().chain(&more).map(|floats| floats.bytes()).sum();
-        self.weight.bytes() + self.bias.bytes() + floats + size_of_val(self.spikes.as_slice())
+        let groups: usize = self.by_output.iter().chain(&self.by_row).map(Groups::bytes).sum();
+        let lanes = bytes_of(&self.spikes) + bytes_of(&self.grad_lanes);
+        self.weight.bytes() + self.bias.bytes() + floats + groups + lanes
     }
 
     /// Its parameters, in the order of [`Self::weights`]; `index` counts the linear stages of `plan`.

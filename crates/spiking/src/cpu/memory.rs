@@ -71,6 +71,11 @@ impl DerefMut for Floats {
     }
 }
 
+/// Bytes of a list, used or not.
+pub(super) fn bytes_of<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>()
+}
+
 thread_local! {
     static FLOATS: RefCell<Floats> = RefCell::default();
     static TABLES: RefCell<Floats> = RefCell::default();

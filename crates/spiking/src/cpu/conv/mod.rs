@@ -12,7 +12,7 @@ mod small_tiles;
 mod tiled;
 
 use super::kernels::spikes::TAPS;
-use super::memory::Floats;
+use super::memory::{Floats, bytes_of};
 use super::plan::{ConvStage, Pool};
 use super::simd::LANES;
 use super::turned::Turned;
@@ -165,13 +165,13 @@ impl Conv {
     /// Bytes of its weights and of what it keeps of a batch, without the lists of places.
     pub(super) fn bytes(&self) -> usize {
         let input = match &self.input {
-            Maps::Spikes(spikes) => size_of_val(spikes.as_slice()),
+            Maps::Spikes(spikes) => bytes_of(spikes),
             Maps::Real { values, .. } => values.bytes(),
         };
         let floats = [&self.output, &self.sums, &self.mean, &self.inverse, &self.scale, &self.shift];
         let weights: usize = self.weights().iter().map(|weights| weights.bytes()).sum();
         let floats: usize = floats.iter().map(|floats| floats.bytes()).sum();
-        input + size_of_val(self.spikes.as_slice()) + weights + floats
+        input + bytes_of(&self.spikes) + weights + floats
     }
 
     /// Lanes of an input block.

@@ -4,6 +4,7 @@
 //! terms would be guessed wrong at its end nearly every time. So the terms of a sum come in groups of four, the last one filled up
 //! with factors of zero, and one loop runs over the groups of all sums. A group's products are summed one after another, then added.
 
+use super::super::memory::bytes_of;
 use super::super::simd::{Kernel, LANES, Simd};
 use super::super::weights::PANEL;
 use super::adamw::{Move, Mover};
@@ -34,6 +35,11 @@ pub(in crate::cpu) struct Groups {
 }
 
 impl Groups {
+    /// Bytes they hold, used or not.
+    pub(in crate::cpu) fn bytes(&self) -> usize {
+        bytes_of(&self.groups)
+    }
+
     fn start(&mut self, rows: usize, sums: usize) {
         assert!(rows.max(sums) * PANEL <= u32::MAX as usize, "places have 32 bits");
         (self.rows, self.sums) = (rows, sums);
