@@ -84,7 +84,36 @@ mod tests {
     #[test]
     fn unit_stays_inside_its_interval() {
         let mut stream = Streams::new(5).stream("unit");
-        let mean = (0..10_000).map(|_| f64::from(unit(&mut stream))).sum::<f64>() / 10_000.0;
+        let draws: Vec<f32> = (0..10_000).map(|_| unit(&mut stream)).collect();
+        assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
+        let mean = draws.iter().map(|draw| f64::from(*draw)).sum::<f64>() / 10_000.0;
         assert!((mean - 0.5).abs() < 0.02, "mean {mean}");
+    }
+
+    /// Other numbers would make other runs of the same seed.
+    #[test]
+    fn a_stream_is_the_same_numbers_for_ever() {
+        let mut stream = Streams::new(42).stream("init/0.weight");
+        let words: [u32; 4] = std::array::from_fn(|_| stream.next_u32());
+        assert_eq!(words, [2307332907, 363860687, 4239727022, 3427766378]);
+    }
+
+    /// A block of the generator holds 16 words, and what it buffers 64.
+    #[test]
+    fn a_stream_ahead_is_the_stream_behind_as_many_draws() {
+        for before in [0, 1, 15, 16, 63] {
+            let mut stream = Streams::new(5).stream("ahead");
+            (0..before).for_each(|_| {
+                unit(&mut stream);
+            });
+            for draws in [0, 1, 2, 14, 15, 16, 17, 63, 64, 65, 200] {
+                let (mut ahead, mut drawn) = (ahead(&stream, draws), stream.clone());
+                (0..draws).for_each(|_| {
+                    unit(&mut drawn);
+                });
+                let [ahead, drawn] = [&mut ahead, &mut drawn].map(|stream| [(); 70].map(|()| unit(stream)));
+                assert_eq!(ahead, drawn, "{draws} behind {before}");
+            }
+        }
     }
 }
