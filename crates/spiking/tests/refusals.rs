@@ -79,6 +79,15 @@ fn moments_of_another_network_make_no_engine() {
 }
 
 #[test]
+fn running_statistics_are_floats_as_parameters_are() {
+    let whole = Tensor::zeros(3, DType::U32, &Device::Cpu).unwrap();
+    let mut parameters = parameters(&spec(3));
+    parameters.buffers.insert("1.running_mean".to_owned(), whole);
+    let error = Reference::new(spec(3), Neuron::paper(Rule::Both), parameters, Device::Cpu).unwrap_err();
+    assert!(error.to_string().contains("`1.running_mean`: found U32"), "{error}");
+}
+
+#[test]
 fn a_vote_is_the_last_layer() {
     let mut spec = spec(3);
     spec.layers.truncate(5);

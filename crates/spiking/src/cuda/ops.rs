@@ -17,11 +17,18 @@ impl Kernels {
     /// Backward through a rectifier.
     pub(crate) fn relu_backward(&self, grad: &Tensor, output: &Tensor) -> Result<Tensor> {
         let (grad, output) = (grad.contiguous()?, output.contiguous()?);
+        if grad.dims() != output.dims() {
+            return Err(refused(format!(
+                "a gradient of {:?} for an output of {:?}",
+                grad.dims(),
+                output.dims()
+            )));
+        }
         let values = output.elem_count();
         let next = self.output(output.dims(), DType::F32)?;
         let arguments =
             [Argument::Tensor(&grad), Argument::Tensor(&output), Argument::Tensor(&next), Whole(values)];
-        // SAFETY: all three hold `values`: a gradient has the shape of what it is the gradient of.
+        // SAFETY: all three hold `values`, checked above.
         unsafe { self.launch("relu_backward", Grid::Each(values), &arguments)? };
         Ok(next)
     }
@@ -102,6 +109,13 @@ impl Kernels {
     pub(crate) fn max_pool_backward(&self, grad: &Tensor, input: &Tensor, size: usize) -> Result<Tensor> {
         let (grad, input) = (grad.contiguous()?, input.contiguous()?);
         let (c, n, h, w) = input.dims4()?;
+        if grad.dims() != [c, n, h / size, w / size] {
+            return Err(refused(format!(
+                "windows of {size} that make {:?} of {:?}",
+                grad.dims(),
+                input.dims()
+            )));
+        }
         let windows = c * n * h.div_ceil(size) * w.div_ceil(size);
         let out = self.output(input.dims(), DType::F32)?;
         let arguments = [
@@ -161,14 +175,15 @@ impl Kernels {
         ];
         let of_shape = |tensor: &Tensor| tensor.dims() == parameter.dims() && tensor.dtype() == DType::F32;
         let moments_fit = moments.iter().all(|(first, second)| of_shape(first) && of_shape(second));
-        if !of_shape(&gradient) || !moments_fit {
+        if !of_shape(&parameter) || !of_shape(&gradient) || !moments_fit {
             let what = format!(
-                "a parameter of {:?} meets a gradient or moments of another shape or type",
-                parameter.dims()
+                "a parameter of {:?} ({:?}) that is no F32, or meets a gradient or moments of another shape or type",
+                parameter.dims(),
+                parameter.dtype()
             );
             return Err(candle_core::Error::Msg(what).into());
         }
-        // SAFETY: a parameter's gradient and moments have its shape, checked above.
+        // SAFETY: a parameter's gradient and moments have its shape and the kernel's type, checked above.
         unsafe { self.launch("adamw", Grid::Each(values), &arguments)? };
         Ok(next)
     }

@@ -60,7 +60,8 @@ impl Reference {
         neuron.validate()?;
         parameters.check(&spec)?;
         let whole = |tensor: &Tensor| matches!(tensor.dtype(), DType::F32 | DType::F64);
-        if let Some((name, tensor)) = parameters.trainable.iter().find(|(_, tensor)| !whole(tensor)) {
+        let mut all = parameters.trainable.iter().chain(&parameters.buffers);
+        if let Some((name, tensor)) = all.find(|(_, tensor)| !whole(tensor)) {
             return Err(SpikingError::Parameter {
                 name: name.clone(),
                 found: format!("{:?}", tensor.dtype()),
