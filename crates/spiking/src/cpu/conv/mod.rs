@@ -17,12 +17,12 @@ use super::plan::{ConvStage, Pool};
 use super::simd::LANES;
 use super::turned::Turned;
 use super::weights::{Named, Order, Weights};
+use crate::reference::norm::{self, EPSILON};
 use lists::Lists;
 
 pub(super) use pools::spread;
 
-const EPSILON: f64 = 1e-5;
-const MOMENTUM: f32 = 0.1;
+const MOMENTUM: f32 = norm::MOMENTUM as f32;
 /// Pixels of sums that one task works on before it goes on to the next input block: 512 KiB, which a core's cache holds.
 const TASK_PIXELS: usize = 8192;
 /// Pixels of a dense product: small maps share one.

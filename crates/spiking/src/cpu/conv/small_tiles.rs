@@ -1,4 +1,5 @@
-//! The convolution of real maps, those behind an average pool, by Winograd's small tiles: less than half of a direct one's products.
+//! The convolution of real maps in blocks of 16 channels, by Winograd's small tiles: less than half of a direct one's products. Such are the
+//! maps behind an average pool, and the input of a network if it has exactly 16 channels.
 
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ pub(super) const fn products_apart(wide: usize) -> usize {
 }
 
 impl Conv {
-    /// Whether it goes by small tiles: by the network alone, for it shapes the rounding.
+    /// Whether it goes by small tiles, as a first stage of 16 input channels may too: by the network alone, for it shapes the rounding.
     pub(super) fn goes_by_small_tiles(&self) -> bool {
         let saves = self.stage.tiles(Tile::Two) * PLACES < self.stage.pixels() * TAPS;
         saves && matches!(self.input, Maps::Real { lanes: LANES, .. })
