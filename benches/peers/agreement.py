@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Trains our finished runs once more with PyTorch and the authors' neurons, and compares accuracies and firing rates over seeds.
 
-Needs Python 3.11, nothing else: PyTorch goes into `--venv`, the authors' code into `--official`. Each record of MNIST, CIFAR10 or N-MNIST under
-`--records` is one run on either side: network, T, schedule, epochs and batch are the record's; initial weights, order and dropout are each side's
-own draws, so that only distributions can agree. `--output` gets agreement.json, run by run as they finish, and agreement.md. Where one of our runs
-was made again, by a newer version of our code, the old one gives way and PyTorch's stays: it depends on the configuration alone.
+Needs Linux, Python 3.11 or later with venv, and git: PyTorch goes into `--venv`, the authors' code into `--official`. Each record of MNIST, CIFAR10
+or N-MNIST under `--records` that `--dataset`, `--width` and `--time-steps` ask for is one run on either side; one that PyTorch could not train as it was
+(an ANN twin, other constants of the neuron, another framing, ANN warm-up, augmentation, a validation split) is named and left out. Network, T,
+schedule, epochs and batch are the record's; initial weights, order and dropout are each side's own draws, so that only distributions can agree.
+`--output` gets agreement.json, run by run as they finish, and agreement.md. Where one of our runs was made again, by a newer version of our code, the
+old one gives way and PyTorch's stays: it depends on the configuration alone.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from records import unlike
 from run import add_peers, cpu_model, peers
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +42,8 @@ def main() -> int:
     records = {record["run_id"]: (file, record) for file, record in read(options)}
     content["runs"] = renewed(content["runs"], {run_id: record for run_id, (_, record) in records.items()})
     trained = {canonical(run["configuration"]) for run in content["runs"].values()}
+    if not records and not content["runs"]:
+        raise SystemExit("no record is asked for: see --dataset, --width and --time-steps")
     missing = [run_id for run_id, (_, record) in records.items() if canonical(configuration(record)) not in trained]
 
     def train(run_id: str) -> tuple[str, dict]:
@@ -64,9 +69,9 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, nargs="+", required=True, help="results/ARTEFACT/PROFILE/records, or a run store")
-    parser.add_argument("--dataset", nargs="+", choices=["mnist", "cifar10", "nmnist"], default=["mnist", "nmnist"])
-    parser.add_argument("--width", nargs="+", type=float, default=[0.125])
-    parser.add_argument("--time-steps", nargs="+", type=int, default=[4, 8])
+    parser.add_argument("--dataset", nargs="+", choices=["mnist", "cifar10", "nmnist"], default=["mnist", "nmnist"], help="of real data [default: mnist nmnist]")
+    parser.add_argument("--width", nargs="+", type=float, default=[0.125], help="[default: 0.125]")
+    parser.add_argument("--time-steps", nargs="+", type=int, default=[4, 8], help="[default: 4 8]")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where `cargo xtask data import` put them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs side by side, a thread each")
     add_peers(parser)
@@ -83,6 +88,9 @@ def read(options: argparse.Namespace):
             record = json.loads(file.read_text())
             wanted = record["dataset"] in options.dataset and record["width"] in options.width
             if wanted and record["time_steps"] in options.time_steps and not record["synthetic"]:
+                if differs := unlike(record["config"]):
+                    print(f"left out: {file}: {'; '.join(differs)}", file=sys.stderr)
+                    continue
                 one = found.setdefault(canonical(configuration(record)), (file, record))
                 if one[1]["config"]["code_version"] < record["config"]["code_version"]:
                     found[canonical(configuration(record))] = (file, record)

@@ -26,13 +26,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sys.path.insert(0, str(options.official / "code"))
-    if not hasattr(np, "product"):
-        np.product = np.prod  # what the authors' nodes call, and NumPy 2 has no more
     from official import Official
+    from records import unlike
     from spec import written_network
 
     record = json.loads(options.record.read_text())
     config = record["config"]
+    if differs := unlike(config):
+        raise SystemExit(f"{options.record} is no run that can be repeated here: {'; '.join(differs)}")
     images, labels = {"mnist": mnist, "cifar10": cifar10, "nmnist": nmnist}[config["dataset"]](options.data, config["time_steps"])
     network = written_network(record["layers"], *images["test"](torch.arange(1)).shape[2:4])
     torch.manual_seed(config["seed"])

@@ -1,32 +1,39 @@
 #!/usr/bin/env python3
 """Times one epoch of the paper's small network, at full width and T = 4, on all of real MNIST: our engine, then PyTorch with the authors' code.
 
-Needs Python 3.11 and an imported MNIST (`cargo xtask data import mnist`). Both sides train and test the configuration in epoch.toml, from initial
+Needs what run.py needs and an imported MNIST (`cargo xtask data import mnist`). Both sides train and test the configuration in epoch.toml, from initial
 weights, an order and dropout masks of their own, so that accuracies are near each other and not equal. `--output` gets epoch.json; a side that
-stands there is not timed again. Leave the machine alone meanwhile: the official side takes half an hour and more.
+stands there is not timed again, and another commit's file is refused. Leave the machine alone meanwhile: the official side takes half an hour and more.
 """
 
 import argparse
 import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 from agreement import write
-from run import ROOT, add_peers, cpu_model, cpu_seconds, other_load, peers, run
+from run import ROOT, add_peers, checkout, cpu_model, cpu_seconds, enough_cpus, now, other_load, peers, pin, run
 
 HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
     options = parse()
-    python = peers(options)
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    enough_cpus(options.threads)
+    [cell] = tomllib.loads((HERE / "epoch.toml").read_text())["profile"]["cpu"]["cell"]
+    head = {"cpu": cpu_model(), "threads": options.threads, "batch": cell["batch_size"], "commit": checkout()}
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "epoch.json"
-    content = json.loads(path.read_text()) if path.exists() else {"cpu": cpu_model(), "threads": options.threads, "rules": {}}
-    if (content["cpu"], content["threads"]) != (cpu_model(), options.threads):
-        raise SystemExit(f"{path} is of {content['threads']} threads of {content['cpu']}: choose another --output")
+    content = json.loads(path.read_text()) if path.exists() else head | {"rules": {}}
+    for key, value in head.items():
+        if content.get(key) != value:
+            raise SystemExit(f"{path} has {key} {content.get(key)}, not {value}: choose another --output")
+    python = peers(options)
+    run(["cargo", "build", "--package", "xtask"], cwd=ROOT)
+    # What is built and installed may have all CPUs; what is timed has these.
+    pin(options.threads)
     for rule in options.rule:
         sides = content["rules"].setdefault(rule, {})
         store = options.output.resolve() / "runs"
@@ -49,7 +56,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     rules = ["baseline", "spatial", "temporal", "both"]
     parser.add_argument("--rule", nargs="+", choices=rules, default=["both"])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of each side, on as many CPUs")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where `cargo xtask data import` put it")
     add_peers(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of epoch.json, and of our run")
@@ -85,7 +92,7 @@ def official(python: Path, record: Path, options: argparse.Namespace) -> dict:
 def alone(side) -> dict:
     """A side's numbers, and how much of the CPUs others took meanwhile."""
     before = cpu_seconds()
-    return side() | {"other_load": other_load(before)}
+    return side() | {"other_load": other_load(before), "date": now()}
 
 
 if __name__ == "__main__":

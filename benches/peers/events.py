@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares decoding and framing of event files with SpikingJelly's and Tonic's own functions. Needs Python 3.11, nothing else.
+"""Compares decoding and framing of event files with SpikingJelly's and Tonic's own functions. Needs Linux, Python 3.11 or later with venv,
+git and Rust, and for all rows but the last the real files of `--data`; what is not there is left out by name.
 
 All sides frame the same files, on one CPU: first the frames are compared, then the sides are timed in turn, each in a process
 of its own, each file read from where it lies (in the page cache by then). See README.md, "Events"; `--output DIR` gets events.json
@@ -7,7 +8,6 @@ and events.md.
 """
 
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -20,22 +20,27 @@ import tempfile
 from array import array
 from pathlib import Path
 
-from run import make_venv
+from run import cpu_model, make_venv, now, target, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PACKAGES = ["torch", "torchvision", "spikingjelly", "tonic", "aedat", "numpy"]
+PACKAGES = ["torch==2.15.0", "torchvision==0.29.2", "spikingjelly==2.0.0", "tonic==1.7.0", "aedat==2.3.0", "numpy==2.4.6"]
 PEERS = ["spikingjelly", "tonic"]
 SYNTHETIC = "synthetic events in official AEDAT 3.1 format"
 
 
 def main() -> int:
     options = parse()
-    os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+    left_out = lacking(options)
+    for name in left_out:
+        print(f"left out: {name}", file=sys.stderr)
     python = options.venv / "bin" / "python"
     make_venv(options.venv, PACKAGES)
+    commit = run(["git", "describe", "--always", "--dirty"]).strip()
     subprocess.run(["cargo", "build", "--package", "xtask"], cwd=ROOT, check=True)
-    ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
+    ours = target()
+    # What is built and installed may have all CPUs; what is timed has one.
+    os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         rows = []
@@ -52,11 +57,12 @@ def main() -> int:
         "command": " ".join(
             ["python3", "benches/peers/events.py", *("DIR" if "/" in word else word for word in sys.argv[1:])]
         ),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": run(["git", "describe", "--always", "--dirty"]).strip(),
-        "cpu": next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), ""),
+        "date": now(),
+        "commit": commit,
+        "cpu": cpu_model(),
         "python": platform.python_version(),
-        "versions": versions(python),
+        "versions": versions(python, PACKAGES),
+        "left_out": left_out,
         "rows": rows,
         "memory": memory,
     }
@@ -72,14 +78,32 @@ def parse() -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bpsta-peers"
     shared = Path(os.environ.get("BPSTA_SHARED", ROOT.parent / "shared")) / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nmnist", type=Path, help="a folder of N-MNIST .bin files; unpacked from --data if not given")
-    parser.add_argument("--data", type=Path, default=shared, help="has nmnist.tar.xz, aedat2/ and aedat4/; what lacks is left out")
+    parser.add_argument("--nmnist", type=Path, help="a folder of N-MNIST .bin files, such as DATA/nmnist/raw/Test; unpacked from --data if not given")
+    parser.add_argument("--data", type=Path, default=shared, help="has nmnist.tar.xz, aedat2/ and aedat4/; what is not there is left out by name")
     parser.add_argument("--megabytes", type=int, default=100, help=f"of the {SYNTHETIC}; 0 leaves it out")
     parser.add_argument("--time-steps", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--venv", type=Path, default=cache / "venv", help="made where it is missing")
     parser.add_argument("--output", type=Path, required=True, help="folder of events.json and events.md")
     return parser.parse_args()
+
+
+def lacking(options) -> list[str]:
+    """The rows that cannot be timed, each with what it wants."""
+    if options.nmnist and not any(options.nmnist.rglob("*.bin")):
+        raise SystemExit(f"{options.nmnist} holds no .bin file: --nmnist is a folder of N-MNIST recordings, such as DATA/nmnist/raw/Test")
+    wants = {
+        "N-MNIST (nmnist.tar.xz in --data, or --nmnist DIR)": options.nmnist or (options.data / "nmnist.tar.xz").exists(),
+        "AEDAT 2.0 (aedat2/*.aedat in --data)": aedat2(options),
+        "AEDAT 4 (aedat4/*.aedat4 in --data)": any((options.data / "aedat4").glob("*.aedat4")),
+        f"AEDAT 3.1, {SYNTHETIC} (--megabytes above 0)": options.megabytes,
+    }
+    return [name for name, there in wants.items() if not there]
+
+
+def aedat2(options) -> list[Path]:
+    """A header without events has no frames."""
+    return [file for file in sorted((options.data / "aedat2").glob("*.aedat")) if file.stat().st_size > 4096]
 
 
 def cases(options, scratch):
@@ -91,9 +115,7 @@ def cases(options, scratch):
             archive.extractall(nmnist, filter="data")
     if nmnist:
         yield "N-MNIST", "nmnist-bin", sorted(nmnist.rglob("*.bin")), (34, 34), options.rounds
-    # A header without events has no frames, and other cameras no picture of 128x128.
-    files = [file for file in sorted((options.data / "aedat2").glob("*.aedat")) if file.stat().st_size > 4096]
-    if files:
+    if files := aedat2(options):
         yield "AEDAT 2.0, DVS128", "aedat2", files, (128, 128), options.rounds
     for file in sorted((options.data / "aedat4").glob("*.aedat4")):
         size = (346, 260) if "346" in file.name else (320, 240)
@@ -182,11 +204,6 @@ def peak_memory(ours: Path, recording: Path, scratch: Path) -> dict:
     return {"recording_bytes": recording.stat().st_size, "peak_bytes": peaks}
 
 
-def versions(python: Path) -> dict:
-    code = "import json, importlib.metadata as m; print(json.dumps({p: m.version(p) for p in %r}))" % PACKAGES
-    return json.loads(run([python, "-c", code]))
-
-
 def run(command, *, input=None) -> str:
     finished = subprocess.run(command, input=input, cwd=ROOT, capture_output=True, text=True)
     if finished.returncode:
@@ -207,6 +224,7 @@ def render(result: dict) -> str:
         "",
         "From the file (in the page cache) to frames, by the medians of the rounds. \"Of a copy\" is bytes of file a second beside the bytes a second that",
         f"memory is copied at. The AEDAT 3.1 recording is made up ({SYNTHETIC}); all others are real.",
+        *(["", f"Left out, since it was not there: {'; '.join(result['left_out'])}."] if result.get("left_out") else []),
         "",
         "| files | events | framed by | ms a file | million events/s | of a copy | SpikingJelly | Tonic |",
         "|---|---|---|---|---|---|---|---|",

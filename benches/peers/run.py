@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares this repository with the authors' code and with SpikingJelly. Needs Python 3.11, nothing else.
+"""Compares this repository with the authors' code and with SpikingJelly. Needs Linux, Python 3.11 or later with venv, git and Rust;
+for SpikingJelly's faster mode also g++ and Python's headers.
 
 It makes the peers' virtual environment, builds our side, and then, for each cell (network, width, T, rule):
 all sides compute the same step and must agree; then they are timed in turn, each in a process of its own.
@@ -9,6 +10,7 @@ See README.md for what is compared and how; `--quick` takes a few minutes.
 import argparse
 import dataclasses
 import datetime
+import importlib.util
 import itertools
 import json
 import math
@@ -26,11 +28,13 @@ from table import render
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PACKAGES = ["torch", "torchvision", "spikingjelly", "safetensors", "numpy", "einops"]
+# The versions that the committed results were measured with (on CPUs; on GPUs torch 2.11).
+PACKAGES = ["torch==2.15.0", "torchvision==0.29.2", "spikingjelly==2.0.0", "safetensors==0.8.0", "numpy==2.4.6", "einops==0.8.2"]
 OFFICIAL = "https://github.com/Brain-Cog-Lab/BP-STA"
+OFFICIAL_COMMIT = "3feb1aaf9c123a80b11df0477ca8d4831eda45bb"
 SIDES = ["ours", "official", "spikingjelly"]
 
-# Batch by network, T and width: the official batches shrunk until the whole grid fits into an afternoon on two cores.
+# Batch by network, T and width: the official batches shrunk until the whole grid fits into an afternoon on two CPUs.
 BATCHES = {
     ("small", 4): {0.125: 64, 0.25: 32, 1.0: 16},
     ("small", 16): {0.125: 64, 0.25: 16, 1.0: 4},
@@ -47,7 +51,7 @@ LOSS_TOLERANCE = 1e-4
 # that. Up to 0.5 % of the last layer's spikes were seen to differ so, in the deepest network; batch norm over time and
 # batch together makes 1.7 % differ, a decay of 0.89 makes it 1.3 %.
 FLIPPED_VOTES = 0.01
-# A process during which other programs took more than this share of the CPUs is started again, so many times at most:
+# A process during which other programs took more than this share of the CPUs is started anew, so many starts in all:
 # PyTorch's threads wait for each other, and one that is kept waiting stretches a step tenfold.
 OTHER_LOAD, TRIES = 0.05, 4
 # On a virtual machine a CPU was seen to take half as long again for everything, for seconds or minutes, as if another machine used its
@@ -79,8 +83,12 @@ class Cell:
 
 def main() -> int:
     options = parse()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    sides = Sides(options)
+    enough_cpus(options.threads)
+    python = peers(options)
+    program, commit = build(options)
+    # What is built and installed may have all CPUs; what is timed has these.
+    pin(options.threads)
+    sides = Sides(options, python, program)
     options.output.mkdir(parents=True, exist_ok=True)
     device = {} if options.device == "cpu" else {"device": options.device, "tf32": options.tf32}
     results = Results(options.output / "results.json", device)
@@ -89,7 +97,7 @@ def main() -> int:
             print(f"{cell}: measured before", file=sys.stderr)
             continue
         print(f"{cell}: ", end="", file=sys.stderr, flush=True)
-        results.add(cell, measure(sides, cell, options))
+        results.add(cell, measure(sides, cell, options) | {"commit": commit})
         print("done" if results.agrees(cell) else "THE SIDES DISAGREE", file=sys.stderr)
     text = render(results.content)
     (options.output / "results.md").write_text(text)
@@ -110,16 +118,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="of training steps, in place of the table's; inference has 1")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is started")
     parser.add_argument("--steps", type=int, default=30, help="timed steps of one process, at most")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of each side, on as many CPUs")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for free CPUs before a process is timed, at most")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N, then for all sides")
     parser.add_argument("--tf32", action="store_true", help="on a GPU, the peers' products of 10-bit mantissas; ours are of 32-bit floats")
-    parser.add_argument("--xtask", type=Path, help="our program, if it is built")
+    parser.add_argument("--xtask", type=Path, help="our program, if it is built; then give --commit too")
+    parser.add_argument("--commit", help="of the program that --xtask names; recorded as unknown if not given")
     parser.add_argument("--quick", action="store_true", help="width 1/8, T = 4, rule both, 2 rounds")
     parser.add_argument("--eager", action="store_true", help="SpikingJelly without torch.compile")
     add_peers(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of results.json and results.md")
     options = parser.parse_args()
+    if options.commit and not options.xtask:
+        parser.error("--commit is for --xtask: what is built here is this checkout's commit")
     if options.quick:
         options.width, options.time_steps, options.rule, options.rounds = [0.125], [4], ["both"], 2
     return options
@@ -143,15 +154,11 @@ def cells(options: argparse.Namespace) -> list[Cell]:
 class Sides:
     """The three programs, ready to be started."""
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: argparse.Namespace, python: Path, program: Path):
         self.threads, self.eager, self.official = options.threads, options.eager, options.official
-        self.python, self.yardstick = peers(options), Yardstick()
-        self.ours, self.device, self.tf32 = options.xtask, options.device, options.tf32
+        self.python, self.yardstick = python, Yardstick()
+        self.ours, self.device, self.tf32 = program, options.device, options.tf32
         self.patience = options.patience if self.device == "cpu" else 0
-        if self.ours is None:
-            cuda = ["--features", "cuda"] if self.device != "cpu" else []
-            run(["cargo", "build", "--package", "xtask", *cuda], cwd=ROOT)
-            self.ours = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
         # Compiled graphs are kept from process to process.
         compiled = {"TORCHINDUCTOR_CACHE_DIR": str(options.venv / "inductor")}
         # Memory that PyTorch frees stays with the process, instead of being faulted in again at each step.
@@ -241,8 +248,7 @@ def measure(sides: Sides, cell: Cell, options: argparse.Namespace) -> dict:
         "check": check,
         "rounds": rounds,
         "threads": options.threads,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": run(["git", "describe", "--always", "--dirty"], cwd=ROOT).strip(),
+        "date": now(),
     }
 
 
@@ -290,28 +296,85 @@ def peers(options: argparse.Namespace) -> Path:
     make_venv(options.venv, PACKAGES)
     if not options.official.exists():
         run(["git", "clone", OFFICIAL, options.official])
+        run(["git", "-C", options.official, "checkout", "--quiet", "--detach", OFFICIAL_COMMIT])
+    there = run(["git", "-C", options.official, "rev-parse", "HEAD"]).strip()
+    if there != OFFICIAL_COMMIT:
+        print(f"note: {options.official} is at {there[:12]}; the committed results are of {OFFICIAL_COMMIT[:12]}", file=sys.stderr)
     return options.venv / "bin" / "python"
 
 
 def make_venv(folder: Path, packages: list[str]) -> None:
-    """Makes the virtual environment where it is missing or lacks one of the packages."""
+    """Makes the virtual environment where it is missing or lacks one of the packages; says which of them have another version."""
     python = folder / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(packages)}"]).returncode:
+    wanted = dict(one.split("==") for one in packages)
+    if not python.exists() or subprocess.run([python, "-c", f"import {', '.join(wanted)}"]).returncode:
+        if importlib.util.find_spec("ensurepip") is None:
+            raise SystemExit(f"{sys.executable} can make no virtual environment: install venv (on Debian and Ubuntu the package python3-venv)")
         run([sys.executable, "-m", "venv", folder])
         run([python, "-m", "pip", "install", *packages])
+    for name, version in versions(python, packages).items():
+        # What stands behind a plus says for which GPUs PyTorch was built.
+        if version.split("+")[0] != wanted[name]:
+            print(f"note: {folder} has {name} {version}; the committed results are of {wanted[name]}", file=sys.stderr)
+
+
+def versions(python: Path, packages: list[str]) -> dict[str, str]:
+    """The versions that an environment has of the packages."""
+    names = [one.split("==")[0] for one in packages]
+    code = f"import json, importlib.metadata as m; print(json.dumps({{name: m.version(name) for name in {names!r}}}))"
+    return json.loads(run([python, "-c", code]))
+
+
+def build(options: argparse.Namespace) -> tuple[Path, str]:
+    """Our program and its commit, which is asked for before it is built: who goes on working meanwhile changes the checkout."""
+    if options.xtask:
+        return options.xtask, options.commit or "unknown"
+    commit = checkout()
+    cuda = ["--features", "cuda"] if options.device != "cpu" else []
+    run(["cargo", "build", "--package", "xtask", *cuda], cwd=ROOT)
+    return target(), commit
+
+
+def checkout() -> str:
+    """The commit of this checkout, with a word where files differ from it."""
+    return run(["git", "describe", "--always", "--dirty"], cwd=ROOT).strip()
+
+
+def target() -> Path:
+    """Our program, as cargo builds it."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def enough_cpus(threads: int) -> None:
+    """Refuses more threads than there are CPUs: they would wait for each other."""
+    there = len(os.sched_getaffinity(0))
+    if threads > there:
+        raise SystemExit(f"--threads {threads} needs as many CPUs, and this process may use {there}")
+
+
+def pin(threads: int) -> None:
+    """Leaves so many CPUs to this process and those that it starts."""
+    enough_cpus(threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def cpu_seconds() -> tuple[float, float, float]:
-    """CPU seconds of this process's children, CPU seconds of everyone, and CPU seconds that there were."""
+    """Of the CPUs that this process is pinned to: seconds of its children, seconds of everyone, and seconds that there were."""
     times = os.times()
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    user, nice, system, _, _, interrupt, soft, steal = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
-    used = user + nice + system + interrupt + soft + steal
-    return times.children_user + times.children_system, used, time.monotonic() * os.cpu_count()
+    pinned = [f"cpu{cpu}" for cpu in os.sched_getaffinity(0)]
+    rows = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    used = 0.0
+    for user, nice, system, _, _, interrupt, soft, steal in (row[1:9] for row in rows if row[0] in pinned):
+        used += sum(map(int, [user, nice, system, interrupt, soft, steal])) / os.sysconf("SC_CLK_TCK")
+    return times.children_user + times.children_system, used, time.monotonic() * len(pinned)
 
 
 def other_load(before: tuple[float, float, float]) -> float:
-    """How much of the CPUs others than this process's children took since then."""
+    """How much of the pinned CPUs others than this process's children took since then."""
     children, everyone, there = (now - start for now, start in zip(cpu_seconds(), before, strict=True))
     return max(0.0, everyone - children) / there
 

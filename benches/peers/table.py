@@ -1,12 +1,15 @@
-"""The Markdown report of results.json."""
+"""The Markdown report of results.json, which `python3 table.py FOLDER...` renders anew from what lies there."""
 
+import json
 import statistics
+import sys
 from functools import partial
+from pathlib import Path
 
-HEADS = ["network", "width", "T", "batch", "rule", "ours ms", "official ms", "SJ ms", "official / ours", "SJ / ours"]
+HEADS = ["network", "width", "T", "batch", "rule", "ours ms", "official ms", "SJ ms", "official / ours, time", "SJ / ours, time"]
 HEADS += ["official / ours, fastest", "SJ / ours, fastest"]
-HEADS += ["ours MiB", "official MiB", "SJ MiB", "official / ours", "SJ / ours", "loss off by", "votes flipped"]
-HEADS += ["gradient off by", "other load", "slowed"]
+HEADS += ["ours MiB", "official MiB", "SJ MiB", "official / ours, memory", "SJ / ours, memory"]
+HEADS += ["loss off by", "votes flipped", "gradient off by", "other load", "slowed"]
 
 PEERS = ["official", "spikingjelly"]
 RANGE_HEADS = ["what", "width", "T", "cells", "official / ours, time", "SJ / ours, time"]
@@ -23,15 +26,15 @@ def render(content: dict) -> str:
     lines = [
         f"# {f'Ours on {gpu}' if gpu else 'The CPU engine'} beside the official code and SpikingJelly",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
-        f"{_all(one['threads'] for one in cells)} threads on as many cores. "
+        f"{machine['cpu']}, {machine['cores']} CPUs, {machine['system']}; "
+        f"{_all(one['threads'] for one in cells)} threads on as many CPUs. "
         f"Measured {min(one['date'] for one in cells)} to {max(one['date'] for one in cells)}, "
         f"commit {_all(one['commit'] for one in cells)}.",
         "",
         *(f"- {side}: {_all(_about(one['check'][side]) for one in cells)}" for side in cells[0]["check"]),
         "",
         "ms: median over rounds of a process's median. Ratios: median over rounds of the ratio within a round; above 1 "
-        f"ours is faster or smaller; fastest: of the fastest step of all rounds. MiB: {_memory_about(cells)}. The last columns "
+        f"ours is faster or smaller; fastest: of the fastest step of all rounds, of each round as many first steps on either side. MiB: {_memory_about(cells)}. The last columns "
         "say how far the peers (official, SJ) lie from ours before the first update, and the largest share of the CPUs "
         "that other programs took while a side ran: a row where that is not near 0 is not worth much. Slowed: how much longer a "
         "fixed loop took on the slowest CPU, just before or behind a side, than beside the least disturbed process. Where that is not near "
@@ -70,8 +73,11 @@ def _ratio(of, rounds: list, side: str) -> float:
 
 
 def _fastest_ratio(rounds: list, side: str) -> float:
-    def fastest(side: str) -> float:
-        return min(min(turn[side]["step_ms"]) for turn in rounds)
+    """Of as many steps on either side: the side with more of them would find the quieter moment."""
+
+    def fastest(of: str) -> float:
+        counts = [min(len(turn[one]["step_ms"]) for one in ["ours", side]) for turn in rounds]
+        return min(min(turn[of]["step_ms"][:count]) for turn, count in zip(rounds, counts, strict=True))
 
     return fastest(side) / fastest("ours")
 
@@ -127,7 +133,8 @@ def _memory_about(cells: list) -> str:
     if "gpu" in cells[0]["check"]["official"]:
         return "the most that tensors held of the GPU's memory at once"
     libraries = f"{_libraries(cells, 'official')} (official) and {_libraries(cells, 'spikingjelly')} (SJ)"
-    return f"largest resident set, of which importing PyTorch and its like takes {libraries}"
+    of_check = "" if all("peak_of" in one["check"]["official"] for one in cells) else " (of the peers with the exchange file of the check in memory)"
+    return f"largest resident set{of_check}, of which importing PyTorch and its like takes {libraries}"
 
 
 def _libraries(cells: list, side: str) -> str:
@@ -140,3 +147,8 @@ def _all(values) -> str:
 
 def _line(fields) -> str:
     return f"| {' | '.join(fields)} |"
+
+
+if __name__ == "__main__":
+    for folder in map(Path, sys.argv[1:]):
+        (folder / "results.md").write_text(render(json.loads((folder / "results.json").read_text())))
