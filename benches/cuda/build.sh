@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the program and its tests for NVIDIA GPUs where there is neither a GPU nor a CUDA toolkit: takes the compiler, headers and libraries
 # from Python wheels, and links against a stand-in for the driver, which comes with the GPU.
-# Needs Linux, python3 with venv and a C compiler. First argument: a folder for wheels and build outputs (default: a new temporary one).
+# Needs Linux, Rust, python3 with venv, a C compiler (cc) and g++, which nvcc calls. First argument: a folder for wheels and build outputs (default: a new temporary one).
 # CUDA (13.0 if not set) is the toolkit's version, of 13: the driver must not be older. CUDA_COMPUTE_CAP (80) is the oldest GPU that candle's kernels
 # are built for; ours are compiled when the program runs.
 set -euo pipefail
