@@ -322,20 +322,21 @@ fn what_stands_in_a_record_twice_is_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
     let (outcome, _) = run(&one(folder.path(), Rule::Both), &folder.path().join("runs"), 2);
     let store = RunStore::new(&folder.path().join("others"));
-    let subset = Subset { train: 20, train_official: 60000, test: 10, test_official: 10000 };
-    let edits: [(&str, &dyn Fn(&mut Record)); 12] = [
-        ("run_id", &|record| record.run_id = "0123456789abcdef".to_owned()),
-        ("dataset", &|record| record.dataset = "mnist".to_owned()),
-        ("rule", &|record| record.rule = "baseline".to_owned()),
-        ("time_steps", &|record| record.time_steps += 1),
-        ("seed", &|record| record.seed += 1),
-        ("profile", &|record| record.profile = "paper".to_owned()),
-        ("synthetic", &|record| record.synthetic = false),
-        ("subset", &|record| record.subset = Some(subset)),
-        ("network", &|record| record.network = "large".to_owned()),
-        ("width", &|record| record.width = 1.0),
-        ("layers", &|record| record.layers.push('C')),
-        ("parameters", &|record| record.parameters += 1),
+    const SUBSET: Subset = Subset { train: 20, train_official: 60000, test: 10, test_official: 10000 };
+    type Edit = fn(&mut Record);
+    let edits: [(&str, Edit); 12] = [
+        ("run_id", |record| record.run_id = "0123456789abcdef".to_owned()),
+        ("dataset", |record| record.dataset = "mnist".to_owned()),
+        ("rule", |record| record.rule = "baseline".to_owned()),
+        ("time_steps", |record| record.time_steps += 1),
+        ("seed", |record| record.seed += 1),
+        ("profile", |record| record.profile = "paper".to_owned()),
+        ("synthetic", |record| record.synthetic = false),
+        ("subset", |record| record.subset = Some(SUBSET)),
+        ("network", |record| record.network = "large".to_owned()),
+        ("width", |record| record.width = 1.0),
+        ("layers", |record| record.layers.push('C')),
+        ("parameters", |record| record.parameters += 1),
     ];
     for (key, edit) in edits {
         let mut record = outcome.records[0].clone();
