@@ -165,13 +165,14 @@ fn a_twin_s_record_with_spikes_or_of_another_form_is_refused_with_the_key() {
     let twin = twins(&outcome.records)[0];
     let store = RunStore::new(&folder.path().join("others"));
     type Edit = fn(&mut Record);
-    let edits: [(Edit, &str); 7] = [
+    let edits: [(Edit, &str); 8] = [
         (|record| record.rule = "baseline".to_owned(), "key `rule` is baseline, and by its `config` ann"),
         (|record| record.firing_rate = 0.1, "key `firing_rate` has spikes"),
         (|record| record.spikes_per_sample = 1.0, "key `spikes_per_sample` has spikes"),
         (|record| record.operations.as_mut().unwrap()[1].real = false, "key `operations[..].real`"),
         (|record| record.epochs[0].ann_warm_up = false, "key `epochs[..].ann_warm_up`"),
-        (|record| record.anytime = Some(vec![-1.0]), "key `anytime`"),
+        (|record| record.anytime = Some(vec![-1.0]), "key `anytime[0]` is -1"),
+        (|record| record.anytime = Some(Vec::new()), "key `anytime` is a list of 0"),
         (
             |record| {
                 record.config.neuron.rule = Rule::Both;
