@@ -8,8 +8,20 @@ use clap::Args;
 use crate::print;
 use crate::reproduce::{ArtefactArgs, CellArgs, Passing};
 
-/// The table to promote, with the finished runs that it shows: the same options as `reproduce`.
+/// What tells other programs how it went.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  accepted (of `all`: every artefact that has finished runs)
+  1  nothing was there to accept, or an error
+  2  the command line is not understood";
+
+/// The table to accept, with the finished runs that it shows: the same options as `reproduce`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = EXIT_CODES,
+    mut_arg("results", |results| results.help("The run store, from which runs are accepted into results/ [default: runs]")),
+    mut_arg("artefact", |artefact| artefact.help("The artefact of the paper: a file of experiments/, or all of them [default: table2]"))
+)]
 pub(crate) struct AcceptArgs {
     #[command(flatten)]
     artefact: ArtefactArgs,

@@ -23,15 +23,17 @@ enum What {
     /// Time training steps: forward, backward and AdamW
     Step(Settings),
     /// Time forward passes in evaluation mode
+    #[command(mut_arg("save", |save| save.help("Write parameters, data, output and loss of the first pass as safetensors")))]
     Inference(Settings),
     /// Time each layer of training steps on the CPU engine
-    Layers(Settings),
+    Layers(Steps),
     /// Time reading, decoding and framing event files, on one thread
     Events(crate::bench_events::EventsArgs),
 }
 
+/// What is timed.
 #[derive(Debug, Args)]
-struct Settings {
+struct Steps {
     /// small (images of 28x28), middle (frames of 34x34) or large (frames of 128x128)
     #[arg(long, default_value = "small")]
     network: Architecture,
@@ -53,53 +55,61 @@ struct Settings {
     /// Threads; all cores if not given
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
+}
+
+/// On what, and what comes of it.
+#[derive(Debug, Args)]
+struct Settings {
+    #[command(flatten)]
+    steps: Steps,
     /// cpu or cuda:N
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
-    /// cpu (kernels of our own) or reference (candle tensor operations)
+    /// cpu (kernels of our own, the default on the CPU) or reference (candle tensor operations, the default on a GPU)
     #[arg(long)]
     engine: Option<EngineKind>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write parameters, data, masks, gradients and loss of the first step as safetensors
+    /// Write parameters, data, masks, output, gradients and loss of the first step as safetensors
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<()> {
-    let by_layer = matches!(args.what, Some(What::Layers(_)));
     let (task, settings) = match args.what {
         None => return kernels(),
         Some(What::Step(settings)) => (Task::Step, settings),
         Some(What::Inference(settings)) => (Task::Inference, settings),
-        Some(What::Layers(settings)) => (Task::Step, settings),
+        Some(What::Layers(steps)) => {
+            return layers(&steps.bench(Task::Step, EngineKind::Cpu, DeviceKind::Cpu)?);
+        }
         Some(What::Events(args)) => return crate::bench_events::run(&args),
     };
-    let of_steps = settings.json || settings.save.is_some() || settings.device != DeviceKind::Cpu;
-    anyhow::ensure!(
-        !by_layer || !of_steps && settings.engine.is_none_or(|engine| engine == EngineKind::Cpu),
-        "`bench layers` prints a table of the CPU engine alone: leave --json, --save, --device and --engine to `step` and `inference`"
-    );
-    crate::use_threads(settings.threads, 1)?;
-    let bench = Bench {
-        task,
-        network: settings.network,
-        width: settings.width,
-        time_steps: usize::from(settings.time_steps),
-        batch: usize::from(settings.batch),
-        rule: settings.rule,
-        steps: usize::from(settings.steps),
-        engine: settings.engine.unwrap_or(EngineKind::of(settings.device)),
-        device: settings.device,
-    };
-    if by_layer {
-        return layers(&bench);
-    }
+    let engine = settings.engine.unwrap_or(EngineKind::of(settings.device));
+    let bench = settings.steps.bench(task, engine, settings.device)?;
     let timing = bench.run(settings.save.as_deref())?;
     print::line(if settings.json { serde_json::to_string(&timing)? } else { describe(&timing) })?;
     Ok(())
+}
+
+impl Steps {
+    /// What is to be timed, on the threads that were asked for.
+    fn bench(&self, task: Task, engine: EngineKind, device: DeviceKind) -> anyhow::Result<Bench> {
+        crate::use_threads(self.threads, 1)?;
+        Ok(Bench {
+            task,
+            network: self.network,
+            width: self.width,
+            time_steps: usize::from(self.time_steps),
+            batch: usize::from(self.batch),
+            rule: self.rule,
+            steps: usize::from(self.steps),
+            engine,
+            device,
+        })
+    }
 }
 
 /// Every kernel beside what the machine can do at most, on one thread.

@@ -38,9 +38,9 @@ struct Cli {
 enum Command {
     /// Run the cells of one of the paper's tables and render it beside the paper's rows
     Reproduce(reproduce::ReproduceArgs),
-    /// Run an ablation of your own: any grid over rules, constants of the cells, T, framing, width, learning rate and seeds
+    /// Run an ablation of your own: any grid over rules, the neuron's constants, T, framing, width, learning rate and seeds
     Run(reproduce::RunArgs),
-    /// Promote finished runs and their table from the run store into results/
+    /// Accept finished runs and their table into results/, from the run store
     Accept(accept::AcceptArgs),
     /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
     Compare(compare::CompareArgs),

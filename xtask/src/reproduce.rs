@@ -30,7 +30,7 @@ const DEFAULT: &str = "table2";
 /// Which of the paper's tables and figures.
 #[derive(Debug, Args)]
 pub(crate) struct ArtefactArgs {
-    /// The artefact of the paper: a file of experiments/, or all of them [default: table2]
+    /// The artefact of the paper: a file of experiments/, or all of them [default: table2; with --check: all]
     #[arg(value_parser = ARTEFACTS)]
     artefact: Option<String>,
 }
@@ -88,8 +88,18 @@ impl RunningArgs {
     }
 }
 
+/// What tells other programs how it went.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    every cell is finished (of those that fit into --max-hours; with --dry-run: the plan is printed; with --launcher slurm: the
+       script is written)
+  1    a cell failed, or an error ended the command before the last cell
+  2    the command line is not understood
+  130  stopped by Ctrl-C; the same command goes on from there";
+
 /// An ablation of one's own.
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct RunArgs {
     /// The experiment file: see experiments/example.toml
     #[arg(value_name = "FILE.toml")]
@@ -103,13 +113,13 @@ pub(crate) struct RunArgs {
 /// Which cells, on what, from where, to where.
 #[derive(Debug, Args)]
 pub(crate) struct CellArgs {
-    /// quick: stand-ins, minutes. cpu: real data, narrow networks, hours. gpu: real data, full width, minutes on a GPU. paper: the paper's protocol
+    /// quick: stand-ins, about a minute. cpu: real data, narrow networks, hours. gpu: real data, full width, minutes on a GPU. paper: the paper's protocol
     #[arg(long, default_value = "quick")]
     profile: Profile,
     /// The data folder
     #[arg(long, value_name = "DIR", env = "BPSTA_DATA", default_value = "data")]
     data: PathBuf,
-    /// The run store [default: runs]
+    /// The run store, where runs go and are looked for [default: runs]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// Only this data set (may be repeated): mnist, cifar10, nmnist, dvsgesture, dvscifar10
@@ -160,6 +170,10 @@ const OF_RUNS: [&str; 17] = [
 ];
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = EXIT_CODES,
+    mut_arg("results", |results| results.help("The run store, where runs go and are looked for [default: runs]; with --check: the accepted results [default: results]"))
+)]
 pub(crate) struct ReproduceArgs {
     #[command(flatten)]
     artefact: ArtefactArgs,
@@ -167,7 +181,7 @@ pub(crate) struct ReproduceArgs {
     cells: CellArgs,
     #[command(flatten)]
     running: RunningArgs,
-    /// Run nothing: check that the tables in results/ (or --results), of this artefact or all, follow from the records beside them
+    /// Run nothing: check that the tables in results/ (or --results), of this artefact or all, follow from the records beside them; exit code 1 if one does not
     #[arg(long, conflicts_with_all = OF_RUNS)]
     check: bool,
     /// With --check: render anew what differs

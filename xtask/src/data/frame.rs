@@ -36,7 +36,7 @@ pub(super) struct FrameArgs {
 /// How events are shared out over frames.
 #[derive(Debug, Args)]
 pub(super) struct FramingArgs {
-    /// Number of frames; the registry's if not given
+    /// Number of frames; the registry's if not given, of a file 16 where --split is given
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
     time_steps: Option<u16>,
     /// Equal numbers of events, or equal times; the registry's if not given, of a file by number

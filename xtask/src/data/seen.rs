@@ -36,6 +36,7 @@ pub(super) struct PreviewArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("output", |output| output.help("Write STEM.json, STEM.csv and STEM.svg [default: seen/ beside the data set's files, replaced each time]")))]
 pub(super) struct StatsArgs {
     /// mnist, cifar10, nmnist, dvsgesture, dvscifar10, or one of your own in the registry
     dataset: DatasetId,
@@ -47,7 +48,7 @@ pub(super) struct StatsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StandIn {
-    /// Look at a synthetic stand-in instead: the one there is, or the one of this folder name
+    /// Use a synthetic stand-in instead: the one there is, or the one of this folder name
     #[arg(
         long = "stand-in",
         value_name = "NAME",
@@ -70,7 +71,7 @@ impl StandIn {
 
 #[derive(Debug, Args)]
 struct Output {
-    /// Write STEM.png and the like [default: seen/ beside the data set's files, replaced each time; of a file, its name here]
+    /// Write STEM.png, and of recordings STEM.gif [default: seen/ beside the data set's files, replaced each time; of a file, its name here]
     #[arg(long, value_name = "STEM")]
     output: Option<PathBuf>,
     /// Replace the output if it is there
