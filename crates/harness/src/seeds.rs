@@ -45,8 +45,7 @@ fn spreads(groups: &[Group<'_>]) -> [Block; 2] {
             table.add(row, group.records().iter().copied());
         }
     }
-    let about =
-        "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by Student's t, which knows no bound at 100.";
+    let about = "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by Student's t, which knows no bound at 100.";
     [Block::Text(about.to_owned()), Block::Grid(table)]
 }
 
