@@ -33,8 +33,7 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// [`SpikingError::Length`] where the values are no whole number of samples or the labels are not as many,
-    /// [`SpikingError::Range`] for a label that is no class, for time steps of 0, for frames that are neither one nor the time steps, and
-    /// for values that are infinite or no numbers.
+    /// [`SpikingError::Range`] for a label that is no class, for time steps of 0, and for frames that are neither one nor the time steps.
     pub fn check(&self, input: Input, classes: usize) -> Result<usize> {
         let samples = count_samples(self.values, self.frames, self.time_steps, input)?;
         check_labels(self.labels, samples, classes)?;
@@ -87,7 +86,7 @@ pub trait Engine {
     /// Forward, backward, AdamW. `dropout` is the stream that masks are drawn from.
     ///
     /// # Errors
-    /// Those of [`Batch::check`], and the device's.
+    /// Those of [`Batch::check`], [`SpikingError::Range`] for values that are infinite or no numbers, and the device's.
     fn train_step(
         &mut self,
         batch: &Batch<'_>,
@@ -99,7 +98,7 @@ pub trait Engine {
     /// Evaluates: running statistics, no dropout, spikes counted.
     ///
     /// # Errors
-    /// Those of [`Batch::check`], and the device's.
+    /// As [`Self::train_step`].
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation>;
 
     /// Evaluates with a closer look: votes after each time step, operations, and where cells fired. In analogue mode no cell fires, and every

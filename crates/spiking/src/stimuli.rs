@@ -38,7 +38,10 @@ impl Stimuli {
         device: &Device,
     ) -> Result<Self> {
         let Input { channels, height, width, stride } = input;
-        count_samples(values, frames, time_steps, input)?;
+        let count = count_samples(values, frames, time_steps, input)?;
+        if values.par_chunks(AT_ONCE).any(is_spoilt) {
+            return Err(spoilt(values, count));
+        }
         let sample = frames * channels * height * width;
         let (rows, columns) = input.map();
         let samples: Vec<&[f32]> = values.chunks_exact(sample).collect();
@@ -81,20 +84,22 @@ impl Stimuli {
     }
 }
 
+/// Whether one of the values is infinite or no number: a loss may hide what that does to parameters.
+pub(crate) fn is_spoilt(values: &[f32]) -> bool {
+    // Without a way out of the loop, it goes over several of them at once; with "and" for "or" it takes nearly twice as long.
+    values.iter().fold(false, |spoilt, value| spoilt | !value.is_finite())
+}
+
+/// Names the first of the values that is infinite or no number.
+pub(crate) fn spoilt(values: &[f32], samples: usize) -> SpikingError {
+    let found = values.iter().enumerate().find(|(_, value)| !value.is_finite());
+    let in_words = |(at, value)| format!("{value} in sample {}", at / (values.len() / samples));
+    let found = found.map_or_else(String::new, in_words);
+    SpikingError::Range { key: "the stimulus", found, expected: "finite numbers" }
+}
+
 /// Values that a thread looks through at a time.
 const AT_ONCE: usize = 64 * 1024;
-
-/// Refuses values that are infinite or no numbers: a loss may hide what they do to parameters.
-fn check_finite(values: &[f32], sample: usize) -> Result<()> {
-    // Without a way out of the loop, it goes over several of them at once; with "and" for "or" it takes nearly twice as long.
-    let spoilt = |values: &[f32]| values.iter().fold(false, |spoilt, value| spoilt | !value.is_finite());
-    if !values.par_chunks(AT_ONCE).any(spoilt) {
-        return Ok(());
-    }
-    let found = values.iter().enumerate().find(|(_, value)| !value.is_finite());
-    let found = found.map_or_else(String::new, |(at, value)| format!("{value} in sample {}", at / sample));
-    Err(SpikingError::Range { key: "the stimulus", found, expected: "finite numbers" })
-}
 
 /// Samples in `values`, each `[frames, C, H, W]`.
 pub(crate) fn count_samples(values: &[f32], frames: usize, time_steps: usize, input: Input) -> Result<usize> {
@@ -107,7 +112,6 @@ pub(crate) fn count_samples(values: &[f32], frames: usize, time_steps: usize, in
     }
     let sample = frames * channels * height * width;
     if !values.is_empty() && values.len().is_multiple_of(sample) {
-        check_finite(values, sample)?;
         return Ok(values.len() / sample);
     }
     Err(SpikingError::Length {

@@ -9,6 +9,7 @@ use super::kernels::neuron::MOST_STEPS;
 use super::plan::place;
 use super::simd::LANES;
 use crate::random::{ahead, unit};
+use crate::stimuli::{self, is_spoilt};
 use crate::{Batch, Result, SpikingError};
 
 impl Cpu {
@@ -38,7 +39,8 @@ impl Cpu {
             unreachable!("the first input is real")
         };
         let frames = batch.values.par_chunks(channels * area);
-        values.par_chunks_mut((height + 2) * (width + 2) * channels).zip(frames).for_each(|(map, frame)| {
+        let maps = values.par_chunks_mut((height + 2) * (width + 2) * channels).zip(frames);
+        let spoilt = maps.map(|(map, frame)| {
             for (channel, plane) in frame.chunks(area).enumerate() {
                 for y in 0..height {
                     let row = &plane[y * input.stride * input.width..][..input.width];
@@ -49,8 +51,12 @@ impl Cpu {
                     }
                 }
             }
+            is_spoilt(frame)
         });
-        Ok(())
+        match spoilt.reduce(|| false, |some, more| some | more) {
+            true => Err(stimuli::spoilt(batch.values, samples)),
+            false => Ok(()),
+        }
     }
 
     /// Draws the dropout masks of a linear stage sample by sample in PyTorch's order of features, as the reference does.
