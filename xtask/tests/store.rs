@@ -238,7 +238,7 @@ fn a_cell_that_fails_is_named_and_the_command_says_so_by_its_code() {
         assert!(found.contains(part), "`{part}`: {found}");
     }
     let table = std::fs::read_to_string(runs.join("tables/table2.quick.md")).unwrap();
-    assert!(table.contains("No row for nmnist (synthetic stand-in) both width 0.125 T=2"), "{table}");
+    assert!(table.contains("No row for nmnist (synthetic stand-in) both middle width 0.125 T=2"), "{table}");
 
     // So does a task of a batch script, which has no table.
     let folders = std::fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().path());

@@ -209,7 +209,7 @@ fn a_cell_that_fails_keeps_its_cause_and_the_others_go_on() {
     assert_eq!(failure, outcome.failed[0]);
     assert_eq!(failure.config, failing.config);
     let line = format!(
-        "No row for nmnist (synthetic stand-in) both width 0.125 T=4 seed 1 (run {})",
+        "No row for nmnist (synthetic stand-in) both middle width 0.125 T=4 seed 1 (run {})",
         failing.run_id
     );
     assert!(outcome.table.contains(&line), "{}", outcome.table);
