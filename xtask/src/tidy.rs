@@ -8,9 +8,11 @@ use anyhow::{Context, bail};
 use bpsta_harness::Experiment;
 
 /// What a crate must not know: `(crate, dependency that must not be under it)`.
-const MUST_NOT_KNOW: [(&str, &str); 8] = [
+const MUST_NOT_KNOW: [(&str, &str); 10] = [
     ("bpsta-events", "candle-core"),
     ("bpsta-events", "bpsta-datasets"),
+    ("bpsta-events", "bpsta-spiking"),
+    ("bpsta-events", "polars"),
     ("bpsta-datasets", "candle-core"),
     ("bpsta-datasets", "bpsta-spiking"),
     ("bpsta-datasets", "polars"),
