@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 from agreement import write
-from run import ROOT, add_peers, checkout, cpu_model, cpu_seconds, enough_cpus, now, other_load, peers, pin, run
+from run import ROOT, add_peers, built, checkout, cpu_model, cpu_seconds, enough_cpus, now, other_load, peers, pin, run
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,7 +31,7 @@ def main() -> int:
         if content.get(key) != value:
             raise SystemExit(f"{path} has {key} {content.get(key)}, not {value}: choose another --output")
     python = peers(options)
-    run(["cargo", "build", "--package", "xtask"], cwd=ROOT)
+    built()
     # What is built and installed may have all CPUs; what is timed has these.
     pin(options.threads)
     for rule in options.rule:

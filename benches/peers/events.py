@@ -20,7 +20,7 @@ import tempfile
 from array import array
 from pathlib import Path
 
-from run import cpu_model, make_venv, now, target, versions
+from run import built, cpu_model, make_venv, now, versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -36,9 +36,7 @@ def main() -> int:
         print(f"left out: {name}", file=sys.stderr)
     python = options.venv / "bin" / "python"
     make_venv(options.venv, PACKAGES)
-    commit = run(["git", "describe", "--always", "--dirty"]).strip()
-    subprocess.run(["cargo", "build", "--package", "xtask"], cwd=ROOT, check=True)
-    ours = target()
+    ours, commit = built()
     # What is built and installed may have all CPUs; what is timed has one.
     os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
     with tempfile.TemporaryDirectory() as scratch:

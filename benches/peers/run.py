@@ -326,23 +326,22 @@ def versions(python: Path, packages: list[str]) -> dict[str, str]:
 
 
 def build(options: argparse.Namespace) -> tuple[Path, str]:
-    """Our program and its commit, which is asked for before it is built: who goes on working meanwhile changes the checkout."""
+    """Our program and its commit."""
     if options.xtask:
         return options.xtask, options.commit or "unknown"
+    return built(*(["--features", "cuda"] if options.device != "cpu" else []))
+
+
+def built(*features: str) -> tuple[Path, str]:
+    """This checkout's program and its commit, which is asked for before it is built: who goes on working meanwhile changes the checkout."""
     commit = checkout()
-    cuda = ["--features", "cuda"] if options.device != "cpu" else []
-    run(["cargo", "build", "--package", "xtask", *cuda], cwd=ROOT)
-    return target(), commit
+    run(["cargo", "build", "--package", "xtask", *features], cwd=ROOT)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask", commit
 
 
 def checkout() -> str:
     """The commit of this checkout, with a word where files differ from it."""
     return run(["git", "describe", "--always", "--dirty"], cwd=ROOT).strip()
-
-
-def target() -> Path:
-    """Our program, as cargo builds it."""
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "xtask"
 
 
 def now() -> str:
@@ -357,8 +356,7 @@ def enough_cpus(threads: int) -> None:
 
 
 def pin(threads: int) -> None:
-    """Leaves so many CPUs to this process and those that it starts."""
-    enough_cpus(threads)
+    """Leaves so many CPUs to this process and those that it starts; see `enough_cpus`."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 

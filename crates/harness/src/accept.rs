@@ -52,7 +52,7 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<Accepted> 
         write_whole(&path(record), &json)?;
     }
     let mut gone = 0;
-    let configuration = |record: &Record| RunConfig { code_version: 0, seed: 0, ..record.config.clone() };
+    let configuration = |record: &Record| RunConfig { code_version: 0, ..record.config.but_seed() };
     for old in before {
         // Seeds of two versions would be two rows of one configuration.
         let replaces = |new: &Record| {

@@ -188,6 +188,11 @@ impl RunConfig {
         )
     }
 
+    /// The configuration that all its seeds share.
+    pub(crate) fn but_seed(&self) -> Self {
+        Self { seed: 0, ..self.clone() }
+    }
+
     /// The data set, and that its data are not all of the official ones where they are not.
     pub(crate) fn data_name(&self) -> String {
         self.mark().map_or_else(|| self.dataset.to_string(), |mark| format!("{} ({mark})", self.dataset))

@@ -3,7 +3,7 @@
 
 use bpsta_datasets::DatasetId;
 
-use crate::{Experiment, Profile, Record, Result, RunConfig};
+use crate::{Experiment, Profile, Record, Result};
 
 /// Sorts records as the experiment file lists their cells: by data set, group of cells, time steps and rule, and the seeds of a
 /// configuration together; the ANN twin behind its group's rules. What no group asks for, such as a run with other epochs, stands behind its group.
@@ -33,7 +33,7 @@ pub(crate) fn in_order(experiment: &Experiment, profile: Profile, records: &mut 
             })
             .unwrap_or((usize::MAX, None));
         let of = |place: Option<usize>| place.unwrap_or(usize::MAX);
-        let but_seed = RunConfig { seed: 0, ..config.clone() };
+        let but_seed = config.but_seed();
         let rest = serde_json::to_string(&but_seed).unwrap_or_default();
         let place = (of(dataset), at, own.is_none(), of(steps), config.time_steps, of(rule));
         (place, config.epochs, rest, config.seed)

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::pairs::Match;
+use crate::Accuracy;
 use crate::statistics::{FEWEST_SEEDS, Spread, paired};
-use crate::{Accuracy, RunConfig};
 
 /// What the mean may fall where seeds are too few to tell, in percentage points; what falls further is named where they do not tell.
 pub(super) const TOLERANCE: f64 = 1.0;
@@ -46,8 +46,7 @@ pub struct AccuracyGroup {
 /// Judges pairs that met the same data and need not be the same bits.
 pub(super) fn groups(pairs: &[Match<'_>]) -> Vec<AccuracyGroup> {
     let mut groups: Vec<Vec<&Match<'_>>> = Vec::new();
-    let but_seed = |config: &RunConfig| RunConfig { seed: 0, ..config.clone() };
-    let of = |pair: &Match<'_>| [but_seed(&pair.base.record.config), but_seed(&pair.new.record.config)];
+    let of = |pair: &Match<'_>| [&pair.base, &pair.new].map(|run| run.record.config.but_seed());
     for pair in pairs {
         match groups.iter_mut().find(|group| of(group[0]) == of(pair)) {
             Some(group) => group.push(pair),

@@ -10,7 +10,7 @@ use bpsta_datasets::DatasetId;
 use super::{Group, row_name};
 use crate::block::{Block, Grid};
 use crate::statistics::paired;
-use crate::{Experiment, Record, RunConfig};
+use crate::{Experiment, Record};
 
 /// What the columns are.
 const ABOUT: &str = "Means over seeds, ± standard deviation. Additions and multiplications are those that an input which is not zero causes with each weight \
@@ -115,9 +115,8 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
 /// Accuracy less that of the ANN twin, and its energy over ours, by the seeds that both have; empty of the twin itself, and where there is
 /// none.
 fn beside_twin(group: &Group<'_>, groups: &[Group<'_>]) -> [String; 2] {
-    let but_seed = |config: RunConfig| RunConfig { seed: 0, ..config };
-    let twin = but_seed(group.first().config.twin());
-    let found = groups.iter().find(|other| but_seed(other.first().config.clone()) == twin);
+    let twin = group.first().config.twin().but_seed();
+    let found = groups.iter().find(|other| other.first().config.but_seed() == twin);
     let Some(found) = found.filter(|_| !group.first().config.ann) else { return Default::default() };
     let accuracies = |of: &Group<'_>| -> Vec<(u64, f64)> {
         of.records().iter().map(|record| (record.seed, record.accuracy.last)).collect()

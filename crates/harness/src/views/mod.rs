@@ -85,8 +85,7 @@ impl<'a> Group<'a> {
 
     /// Whether a run is of this configuration.
     pub(crate) fn is_of(&self, record: &Record) -> bool {
-        let but_seed = |record: &Record| RunConfig { seed: 0, ..record.config.clone() };
-        but_seed(self.first()) == but_seed(record)
+        self.first().config.but_seed() == record.config.but_seed()
     }
 
     /// What rows and their columns show of it.
@@ -119,7 +118,7 @@ impl<'a> Group<'a> {
 pub(crate) fn by_configuration<'a, 'b>(groups: &'a [Group<'b>]) -> Vec<Vec<&'a Group<'b>>> {
     let mut alike: Vec<(RunConfig, Vec<&Group<'_>>)> = Vec::new();
     for group in groups.iter().filter(|group| !group.first().config.ann) {
-        let mut config = RunConfig { seed: 0, ..group.first().config.clone() };
+        let mut config = group.first().config.but_seed();
         config.neuron.rule = Rule::Baseline;
         match alike.iter_mut().find(|(known, _)| *known == config) {
             Some((_, groups)) => groups.push(group),
