@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
-    DeviceKind, EngineKind, Estimate, Experiment, HarnessError, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS,
-    Options, Plan, Profile, RunStore, reproduce,
+    DeviceKind, EngineKind, Estimate, Experiment, Failure, HarnessError, MOST_EPOCHS, MOST_SEEDS,
+    MOST_TIME_STEPS, Options, Outcome, Plan, Profile, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 use clap::Args;
@@ -275,83 +275,36 @@ pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::Result<ExitCode> {
-    let threads = crate::use_threads(running.threads, running.processes_here())?;
-    let at_once = running.cells_at_once(cells.device);
-    let started = Instant::now();
-    let called = running.called.unwrap_or_else(SystemTime::now);
-    let interrupt = Interrupt::listen()?;
+    let call = Call {
+        cells,
+        running,
+        threads: crate::use_threads(running.threads, running.processes_here())?,
+        at_once: running.cells_at_once(cells.device),
+        started: Instant::now(),
+        called: running.called.unwrap_or_else(SystemTime::now),
+        interrupt: Interrupt::listen()?,
+    };
     if running.until_eof {
-        interrupt.or_eof();
+        call.interrupt.or_eof();
     }
-    let mut failed = Vec::new();
+    let stopped = Ok(ExitCode::from(interrupt::EXIT_CODE));
+    let mut failed: Vec<Failure> = Vec::new();
     let mut passing = Passing::over(files.len());
     for file in files {
-        if interrupt.pressed() {
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        if call.interrupt.pressed() {
+            return stopped;
         }
-        let Some((mut plan, store)) = passing.pass(cells.plan(file))? else { continue };
-        let runs = run_store(cells.runs())?.with_call_of(called);
-        if !running.only.is_empty() {
-            plan.cells.retain(|cell| running.only.contains(&cell.run_id));
-            let outcome = reproduce(&plan, &store, &runs, &|| interrupt.pressed(), &mut |_| {})?;
-            if outcome.stopped {
-                return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        let Some((plan, store)) = passing.pass(cells.plan(file))? else { continue };
+        let Some(more) = call.artefact(file, plan, &store)? else { return stopped };
+        for failure in more {
+            // Artefacts share cells.
+            if failed.iter().all(|one| one.run_id != failure.run_id) {
+                failed.push(failure);
             }
-            failed.extend(outcome.failed);
-            continue;
         }
-        plan::plan(&plan, threads)?;
-        let estimate = Estimate::of(&plan, &runs, &store)?;
-        plan::estimate(&estimate, plan.cells.len(), running.jobs.get(), at_once)?;
-        plan.weigh(&estimate);
-        if let Some(hours) = running.max_hours {
-            let left = 3600.0 * hours - started.elapsed().as_secs_f64();
-            let left_out = plan.limit(&estimate, left * at_once as f64);
-            plan::left_out(&left_out, &estimate, hours)?;
-        }
-        if running.dry_run {
-            continue;
-        }
-        let mut workers = match missing(&plan, &estimate, cells.again(file, threads)) {
-            Some(arguments) if running.launcher == Launcher::Slurm => {
-                let (name, jobs) = (&plan.experiment.artefact, running.jobs.get());
-                launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
-                continue;
-            }
-            Some(arguments) if running.processes_here() > 1 => {
-                Workers::start(running.processes_here() - 1, &arguments, called)?
-            }
-            _ => Workers::default(),
-        };
-        let mut progress = GridProgress::new(interrupt.clone(), at_once)?;
-        let stop = || {
-            let pressed = interrupt.pressed();
-            if pressed {
-                workers.stop();
-            }
-            pressed
-        };
-        let outcome = reproduce(&plan, &store, &runs, &stop, &mut |event| progress.show(event));
-        progress.finish();
-        let outcome = outcome?;
-        workers.wait();
-        if outcome.stopped {
-            let (done, all) = (plan.cells.len() - plan.missing(&runs)?.len(), plan.cells.len());
-            print::note(format_args!(
-                "stopped: {done} of {all} cells of {} are finished; the same command goes on with the others",
-                plan.experiment.artefact
-            ));
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
-        }
-        print::line(format_args!("\n{}", outcome.table))?;
-        plan::fact(&estimate, &outcome)?;
-        for path in &outcome.written {
-            print::line(format_args!("written: {}", path.display()))?;
-        }
-        failed.extend(outcome.failed);
     }
     if !running.dry_run && running.only.is_empty() {
-        print::line(format_args!("time:  {}", duration(started.elapsed().as_secs_f64())))?;
+        print::line(format_args!("time:  {}", duration(call.started.elapsed().as_secs_f64())))?;
     }
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -364,6 +317,91 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         print::note(format_args!("  {} ({}): {}", failure.config.name(), failure.run_id, failure.error));
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// One call of the command, over however many artefacts.
+struct Call<'a> {
+    cells: &'a CellArgs,
+    running: &'a RunningArgs,
+    threads: usize,
+    at_once: usize,
+    started: Instant,
+    called: SystemTime,
+    interrupt: Interrupt,
+}
+
+impl Call<'_> {
+    /// Plans an artefact, runs it and prints its table, as far as the options ask for it. The cells that failed; none where it was stopped.
+    fn artefact(&self, file: &Path, mut plan: Plan, store: &Store) -> anyhow::Result<Option<Vec<Failure>>> {
+        let Self { cells, running, threads, at_once, .. } = *self;
+        let runs = run_store(cells.runs())?.with_call_of(self.called);
+        if !running.only.is_empty() {
+            plan.cells.retain(|cell| running.only.contains(&cell.run_id));
+            let outcome = reproduce(&plan, store, &runs, &|| self.interrupt.pressed(), &mut |_| {})?;
+            return Ok((!outcome.stopped).then_some(outcome.failed));
+        }
+        plan::plan(&plan, threads)?;
+        let estimate = Estimate::of(&plan, &runs, store)?;
+        plan::estimate(&estimate, plan.cells.len(), running.jobs.get(), at_once)?;
+        plan.weigh(&estimate);
+        if let Some(hours) = running.max_hours {
+            let left = 3600.0 * hours - self.started.elapsed().as_secs_f64();
+            let left_out = plan.limit(&estimate, left * at_once as f64);
+            plan::left_out(&left_out, &estimate, hours)?;
+        }
+        if running.dry_run {
+            return Ok(Some(Vec::new()));
+        }
+        let workers = match missing(&plan, &estimate, cells.again(file, threads)) {
+            Some(arguments) if running.launcher == Launcher::Slurm => {
+                let (name, jobs) = (&plan.experiment.artefact, running.jobs.get());
+                launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
+                return Ok(Some(Vec::new()));
+            }
+            Some(arguments) if running.processes_here() > 1 => {
+                Workers::start(running.processes_here() - 1, &arguments, self.called)?
+            }
+            _ => Workers::default(),
+        };
+        let outcome = self.train(&plan, store, &runs, workers)?;
+        if outcome.stopped {
+            let (done, all) = (plan.cells.len() - plan.missing(&runs)?.len(), plan.cells.len());
+            print::note(format_args!(
+                "stopped: {done} of {all} cells of {} are finished; the same command goes on with the others",
+                plan.experiment.artefact
+            ));
+            return Ok(None);
+        }
+        print::line(format_args!("\n{}", outcome.table))?;
+        plan::fact(&estimate, &outcome)?;
+        for path in &outcome.written {
+            print::line(format_args!("written: {}", path.display()))?;
+        }
+        Ok(Some(outcome.failed))
+    }
+
+    /// Runs the missing cells, beside workers, with progress on the terminal.
+    fn train(
+        &self,
+        plan: &Plan,
+        store: &Store,
+        runs: &RunStore,
+        mut workers: Workers,
+    ) -> anyhow::Result<Outcome> {
+        let mut progress = GridProgress::new(self.interrupt.clone(), self.at_once)?;
+        let stop = || {
+            let pressed = self.interrupt.pressed();
+            if pressed {
+                workers.stop();
+            }
+            pressed
+        };
+        let outcome = reproduce(plan, store, runs, &stop, &mut |event| progress.show(event));
+        progress.finish();
+        let outcome = outcome?;
+        workers.wait();
+        Ok(outcome)
+    }
 }
 
 /// The command line of a process that runs the cells that are not finished; none where all are.

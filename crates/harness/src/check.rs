@@ -45,7 +45,7 @@ pub(crate) fn problem(record: &Record) -> Result<Option<String>> {
         .or_else(|| out_of_range(record))
         .or_else(|| against_layers(record, &cells))
         .or_else(|| against_weights(record, &weights))
-        .or_else(|| against_epochs(record))
+        .or_else(|| against_epochs(record, &cells))
         .or_else(|| against_spikes(record))
         .or_else(|| against_counts(record)))
 }
@@ -162,8 +162,20 @@ fn of_hashes(record: &Record) -> Option<String> {
     Some(format!("key `{key}` is {:?}, expected 64 digits of 0 to 9 and a to f", found?))
 }
 
-/// No number of a record is below 0, no firing rate above 1, and no accuracy by time step above 100 %.
+/// No number of a record is below 0, no firing rate above 1, and no accuracy above 100 %.
 fn out_of_range(record: &Record) -> Option<String> {
+    let range = |key: &str| match key {
+        key if key.contains("firing_rate") => (1.0, "from 0 to 1"),
+        key if key.contains("accuracy") || key.starts_with("anytime") => (100.0, "from 0 to 100"),
+        _ => (f64::MAX, "of 0 or more"),
+    };
+    let mut numbers = numbers(record).into_iter();
+    let (key, value) = numbers.find(|(key, value)| !(0.0..=range(key).0).contains(value))?;
+    Some(format!("key `{key}` is {value}, expected a finite number {}", range(&key).1))
+}
+
+/// The numbers of a record with their keys.
+fn numbers(record: &Record) -> Vec<(String, f64)> {
     let mut numbers = vec![
         ("accuracy.last".to_owned(), record.accuracy.last),
         ("accuracy.best_test".to_owned(), record.accuracy.best_test),
@@ -216,28 +228,49 @@ fn out_of_range(record: &Record) -> Option<String> {
     }
     let anytime = record.anytime.iter().flatten().enumerate();
     numbers.extend(anytime.map(|(index, percent)| (format!("anytime[{index}]"), *percent)));
-    let range = |key: &str| match key {
-        key if key.contains("firing_rate") => (1.0, "from 0 to 1"),
-        key if key.starts_with("anytime") => (100.0, "from 0 to 100"),
-        _ => (f64::MAX, "of 0 or more"),
-    };
-    let (key, value) = numbers.into_iter().find(|(key, value)| !(0.0..=range(key).0).contains(value))?;
-    Some(format!("key `{key}` is {value}, expected a finite number {}", range(&key).1))
+    numbers
 }
 
-fn against_epochs(record: &Record) -> Option<String> {
-    let epochs = &record.epochs;
+/// The epochs are those of the configuration, and what the record says of the last and of the best one is theirs; `cells` has the layers
+/// of cells.
+fn against_epochs(record: &Record, cells: &[(usize, usize)]) -> Option<String> {
+    let (config, epochs) = (&record.config, &record.epochs);
+    let [trained, tested] = record.samples.map(|samples| samples as f64);
+    let steps = (trained / config.batch_size as f64) as usize;
     for (index, epoch) in epochs.iter().enumerate() {
-        if epoch.validation_accuracy.is_some() != record.config.validation.is_some() {
+        if epoch.validation_accuracy.is_some() != config.validation.is_some() {
             let problem = "contradicts `config.validation`";
             return Some(format!("key `epochs[{index}].validation_accuracy` {problem}"));
         }
         if epoch.epoch != index + 1 {
             return Some(format!("key `epochs[{index}].epoch` is {}, expected {}", epoch.epoch, index + 1));
         }
-        if !(0.0..=100.0).contains(&epoch.test_accuracy) {
-            let found = epoch.test_accuracy;
-            return Some(format!("key `epochs[{index}].test_accuracy` is {found}, expected 0 to 100 %"));
+        let warm_up = index < config.warm_up_epochs();
+        if epoch.ann_warm_up != warm_up {
+            let found = epoch.ann_warm_up;
+            return Some(format!(
+                "key `epochs[{index}].ann_warm_up` is {found}, and by its `config` {warm_up}"
+            ));
+        }
+        // A cosine may differ in its last bit from one machine to another.
+        let (found, expected) = (epoch.learning_rate, config.schedule.at(index, config.epochs, 0, steps));
+        if (found - expected).abs() > 1e-12 * config.schedule.learning_rate {
+            return Some(format!(
+                "key `epochs[{index}].learning_rate` is {found}, and by its `config` {expected}"
+            ));
+        }
+        let found = epoch.test_accuracy;
+        if 100.0 * (found * tested / 100.0).round() / tested != found {
+            return Some(format!(
+                "key `epochs[{index}].test_accuracy` is {found}, no whole number of {tested} test samples"
+            ));
+        }
+        let layers = if warm_up { 0 } else { cells.len() };
+        if let Some(found) = epoch.layer_firing_rates.as_ref().map(Vec::len).filter(|found| *found != layers)
+        {
+            return Some(format!(
+                "key `epochs[{index}].layer_firing_rates` is a list of {found}, expected {layers}"
+            ));
         }
     }
     if let Some(last) = epochs.last() {
@@ -246,7 +279,7 @@ fn against_epochs(record: &Record) -> Option<String> {
             return Some(format!("key `firing_rate` is {found}, and by its `epochs` {expected}"));
         }
     }
-    let expected = Accuracy::of(epochs, record.config.ann);
+    let expected = Accuracy::of(epochs, config.ann);
     let found = record.accuracy;
     (found != expected).then(|| format!("key `accuracy` is {found:?}, and by its `epochs` {expected:?}"))
 }

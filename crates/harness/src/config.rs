@@ -222,6 +222,15 @@ impl RunConfig {
         if self.ann { Mode::Analogue } else { Mode::Spiking }
     }
 
+    /// Epochs of ANN warm-up there are: all of an ANN twin's, and of others none where the input changes from one time step to the next.
+    pub(crate) fn warm_up_epochs(&self) -> usize {
+        match (self.ann, self.framing.is_none() || self.time_steps == 1) {
+            (true, _) => self.epochs,
+            (false, true) => self.ann_warm_up_epochs,
+            (false, false) => 0,
+        }
+    }
+
     /// The run's ANN twin: the same layers on the same data with the same training and seed, but cells pass their input on in all epochs,
     /// and the network runs once. It sees all events of a sample in one frame. What plays no part in it (rule and constants of the cells,
     /// T, warm-up, an engine that cannot run it) has one value, so that all rules and T of a group of cells have one twin.

@@ -356,7 +356,12 @@ impl Experiment {
                         return Err(format!("profile `{profile}` has another `weight_decay` there"));
                     }
                     if own.about != settings.about {
-                        own.about = format!("{} {}", own.about.trim(), settings.about.trim());
+                        own.about = format!(
+                            "{} Of the cells of {}: {}",
+                            own.about.trim(),
+                            of.experiment,
+                            settings.about.trim()
+                        );
                     }
                     own.cell.extend(cells);
                 }

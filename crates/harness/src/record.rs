@@ -249,6 +249,14 @@ pub struct Record {
     pub timing: Option<Timing>,
 }
 
+impl Record {
+    /// The network, and its width factor where it is not the paper's 1: `middle width 0.125`.
+    pub(crate) fn network_name(&self) -> String {
+        let width = if self.width == 1.0 { String::new() } else { format!(" width {}", self.width) };
+        self.network.clone() + &width
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,13 +39,14 @@ fn spreads(groups: &[Group<'_>]) -> [Block; 2] {
                 if best { "best test" } else { "last" }.to_owned(),
                 format!("{:.2}", spread.mean),
                 spread.deviation.map(|deviation| format!("{deviation:.2}")).unwrap_or_default(),
-                format!("{:.2}", spread.interquartile_mean),
+                // Of fewer than four it leaves none out, and is the mean.
+                if spread.count < 4 { String::new() } else { format!("{:.2}", spread.interquartile_mean) },
                 interval(&spread),
             ];
             table.add(row, group.records().iter().copied());
         }
     }
-    let about = "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by Student's t, which knows no bound at 100.";
+    let about = "Over seeds, accuracy in %. IQM: interquartile mean. Interval: 95 % of the mean, by Student's t; it may exceed 100 %.";
     [Block::Text(about.to_owned()), Block::Grid(table)]
 }
 
@@ -89,7 +90,7 @@ fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
         }
     }
     let about = "Rules compared seed by seed: a seed gives both the same initial weights and the same order of samples. Intervals \
-                 are of 95 %, by Student's t; one that holds 0 does not tell the two apart, and of 20 that hold nothing but chance, one leaves 0 out.";
+                 are of 95 %, by Student's t; one that holds 0 is not significant, and of 20 where nothing but chance differs, one leaves 0 out.";
     (!table.rows.is_empty()).then(|| [Block::Text(about.to_owned()), Block::Grid(table)])
 }
 
@@ -97,7 +98,7 @@ fn differences(groups: &[Group<'_>]) -> Option<[Block; 2]> {
 fn told_apart(spread: &Spread, digits: usize) -> String {
     let Some((low, high)) = spread.interval else { return String::new() };
     let apart = match low > 0.0 || high < 0.0 {
-        false => ", not told apart",
+        false => ", not significant",
         true if spread.count < FEWEST_SEEDS => ", too few seeds to tell",
         true => "",
     };

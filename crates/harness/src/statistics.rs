@@ -2,7 +2,7 @@
 //!
 //! Five runs are few: a standard deviation alone hides how little they tell. The interval of the mean is Student's (1908), which allows for
 //! the deviation's being estimated from as few: a percentile bootstrap of five normal values leaves the true mean out one time in six,
-//! of three one in four. The interquartile mean is beside it as the centre that one run that went wrong does not move, and two rules are
+//! of three one in four. The interquartile mean is beside it as the centre that, of four runs or more, one that went wrong does not move, and two rules are
 //! compared by their differences seed by seed, since a seed gives both the same initial weights and the same order of samples.
 
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// None of no values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
         let mean = mean(values)?;

@@ -1,13 +1,10 @@
 //! The table of an experiment: our rows beside the paper's.
 
-use std::fmt::Write;
-
 use bpsta_datasets::DatasetId;
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
 use crate::block::{Block, Grid};
-use crate::order::by_data;
-use crate::views::{Group, classes, latency, particulars, row_name};
+use crate::views::{Group, classes, latency, markdown, particulars, row_name};
 use crate::{Experiment, PaperValue, Profile, Record, Result, seeds, verdict};
 
 const COLUMNS: [&str; 11] = [
@@ -15,7 +12,7 @@ const COLUMNS: [&str; 11] = [
     "network",
     "T",
     "epochs",
-    "as printed %",
+    "paper %",
     "last epoch %",
     "best test epoch %",
     "firing rate",
@@ -25,37 +22,25 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// A column more, before the firing rate, where validation samples were held back.
-const CHOSEN: &str = "validation's epoch %";
+const CHOSEN: &str = "test % at the epoch chosen by validation";
 const CHOSEN_AT: usize = 7;
 
 /// Stands below whatever shows a stand-in's numbers.
 pub(crate) const STAND_IN_NOTE: &str = "Rows marked \"synthetic stand-in\" were trained and tested on generated data. They show that the program \
      works; they say nothing about the paper's numbers.\n";
 
+/// What stands at the head of the table.
+const ABOUT: &str = "Accuracy in % on the test split. \"best test epoch\" is chosen on the test split itself, as the paper chose what it \
+     prints; \"last epoch\" is not. Over several seeds: mean ± standard deviation. Firing rate: spikes over cells and \
+     time steps, all LIF layers. Times are wall times of batches on the machine of each run; what ran beside it \
+     lengthens them, so they compare no speeds: results/performance/ does.";
+
 /// The table in Markdown: a section for each data set, with our rows and then the paper's.
 ///
 /// # Errors
 /// [`crate::HarnessError::NoProfile`].
 pub fn table_markdown(experiment: &Experiment, profile: Profile, records: &[Record]) -> Result<String> {
-    let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
-    let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
-    let _ = writeln!(
-        text,
-        "Accuracy in % on the test split. \"best test epoch\" is chosen on the test split itself, as the paper chose what it \
-         prints; \"last epoch\" is not. Over several seeds: mean ± standard deviation. Firing rate: spikes over cells and \
-         time steps, all LIF layers. Times are wall times of batches on the machine of each run; what ran beside it \
-         lengthens them, so they compare no speeds: results/performance/ does.\n"
-    );
-    for (dataset, ours) in by_data(experiment, records) {
-        let _ = writeln!(text, "## {}\n", ours[0].data);
-        for block in blocks(experiment, dataset, &ours) {
-            block.write_markdown(&mut text);
-        }
-    }
-    if records.iter().any(|record| record.synthetic) {
-        text.push_str(STAND_IN_NOTE);
-    }
-    Ok(text)
+    markdown(experiment, profile, records, ABOUT, |dataset, ours| blocks(experiment, dataset, ours))
 }
 
 /// What the runs of one data set give: networks, the table, what the seeds say, the verdicts, the classes that are found least often, and the accuracy by time step.
@@ -63,7 +48,7 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Recor
     let groups = Group::all(ours);
     let mut layers: Vec<(&str, String)> = Vec::new();
     for group in &groups {
-        let name = network(group.first());
+        let name = group.first().network_name();
         let layers_of = (group.first().layers.as_str(), name);
         if !layers.contains(&layers_of) {
             layers.push(layers_of);
@@ -81,7 +66,7 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, ours: &[&Recor
         let of = |value: fn(&Record) -> f64, digits| group.spread(value, digits);
         let mut row = vec![
             format!("ours: {}{}{}", first.rule, particulars(group), seed_count(group)),
-            network(first),
+            first.network_name(),
             first.time_steps.to_string(),
             first.config.epochs.to_string(),
             String::new(),
@@ -124,13 +109,6 @@ pub(crate) fn verdicts(experiment: &Experiment, dataset: DatasetId, ours: &[&Rec
         })
         .collect();
     (!judged.is_empty()).then_some(Block::List(judged))
-}
-
-fn network(record: &Record) -> String {
-    match record.width {
-        1.0 => record.network.clone(),
-        width => format!("{}, width {width}", record.network),
-    }
 }
 
 fn seed_count(group: &Group<'_>) -> String {

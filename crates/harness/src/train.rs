@@ -63,11 +63,7 @@ impl<'a> Run<'a> {
         progress.resumed += u32::from(done > 0);
         let setup =
             Setup { spec: spec.clone(), neuron: config.neuron, device: config.device, engine: config.engine };
-        let warm_up_epochs = match (config.ann, data.time_steps) {
-            (true, _) => config.epochs,
-            (false, 1) => config.ann_warm_up_epochs,
-            (false, _) => 0,
-        };
+        let warm_up_epochs = config.warm_up_epochs();
         let training = setup.start(parameters, optimizer, done < warm_up_epochs)?;
         let (train, validation) = match config.validation {
             Some(share) => {

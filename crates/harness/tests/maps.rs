@@ -59,7 +59,7 @@ fn maps_hold_the_spikes_of_their_layers_and_are_drawn_with_their_limits() {
     for part in [
         "fig2: ",
         "synthetic stand-in",
-        "small network, width 0.0625, T = 2; profile quick",
+        "small width 0.0625, T = 2; profile quick",
         "the first test sample, of class",
         "; seed 1",
         "mean over 100 test samples; 2 seeds",

@@ -99,7 +99,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 46] = [
+    let edits: [(Edit, &str); 51] = [
         (|record| record["schema"] = 4.into(), "key `schema` is 4"),
         (|record| record["schema"] = 2.into(), "key `maps_hash` is there, in a record of schema 2"),
         (|record| record["maps_hash"] = ().into(), "key `maps_hash` is not there, in a record of schema 3"),
@@ -132,6 +132,26 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
         (|record| record["firing_rate"] = ().into(), "key `firing_rate`: invalid type: null"),
         (|record| record["epochs"][1]["test_accuracy"] = 101.into(), "key `epochs[1].test_accuracy` is 101"),
         (|record| record["epochs"][0]["epoch"] = 2.into(), "key `epochs[0].epoch` is 2, expected 1"),
+        (
+            |record| record["epochs"][0]["train_accuracy"] = 5000.into(),
+            "key `epochs[0].train_accuracy` is 5000, expected a finite number from 0 to 100",
+        ),
+        (
+            |record| record["epochs"][0]["test_accuracy"] = 12.345.into(),
+            "key `epochs[0].test_accuracy` is 12.345, no whole number of 100 test samples",
+        ),
+        (
+            |record| record["epochs"][0]["ann_warm_up"] = true.into(),
+            "key `epochs[0].ann_warm_up` is true, and by its `config` false",
+        ),
+        (
+            |record| record["epochs"][0]["learning_rate"] = 0.5.into(),
+            "key `epochs[0].learning_rate` is 0.5, and by its `config`",
+        ),
+        (
+            |record| record["epochs"][0]["layer_firing_rates"] = serde_json::json!([0.1]),
+            "key `epochs[0].layer_firing_rates` is a list of 1, expected",
+        ),
         (|record| record["epochs"] = serde_json::json!([]), "key `epochs` is a list of 0"),
         (|record| record["firing_rate"] = 0.999.into(), "key `firing_rate` is 0.999, and by its `epochs`"),
         (

@@ -25,7 +25,7 @@ fn an_epoch_is_chosen_by_samples_that_are_held_back() {
     let best = record.epochs.iter().map(|epoch| epoch.validation_accuracy.unwrap()).fold(0.0, f64::max);
     let first = record.epochs.iter().find(|epoch| epoch.validation_accuracy == Some(best)).unwrap();
     assert_eq!((chosen.epoch, chosen.validation, chosen.test), (first.epoch, best, first.test_accuracy));
-    assert!(outcome.table.contains("validation's epoch %"), "{}", outcome.table);
+    assert!(outcome.table.contains("test % at the epoch chosen by validation"), "{}", outcome.table);
     assert!(
         outcome.table.contains("| ours: both, 25 % of the training samples held back, "),
         "{}",

@@ -223,13 +223,43 @@ fn each_network_has_layers_of_its_own_and_silence_no_ratio() {
 
 #[test]
 fn a_line_of_one_epoch_is_seen() {
-    let dots = |records: &[Record]| text(View::Curves, records, "figure.svg").matches("<circle").count();
     let mut records = accepted();
-    assert_eq!(dots(&records), 0);
     for record in &mut records {
         record.epochs.truncate(1);
     }
-    assert_eq!(dots(&records), 4);
+    let svg = text(View::Curves, &records, "figure.svg");
+    let markers = svg.lines().filter(|line| line.starts_with("<polygon opacity=\"1\""));
+    let corners = |marker: &str| marker.split("points=\"").nth(1).unwrap().matches(',').count();
+    let corners: Vec<usize> = markers.map(corners).collect();
+    assert_eq!(
+        corners,
+        [8, 3, 4, 4, 8, 3, 4, 4],
+        "of each rule in the legend, and then in the panel:\n{svg}"
+    );
+}
+
+#[test]
+fn epochs_of_ann_warm_up_are_on_no_curve() {
+    let mut records = accepted();
+    let lines = |records: &[Record]| text(View::Curves, records, "curves.csv").lines().count();
+    let all = lines(&records);
+    for record in &mut records {
+        record.epochs[0].ann_warm_up = true;
+    }
+    assert_eq!(lines(&records), all - records.len(), "one seed of each configuration");
+}
+
+#[test]
+fn a_table_says_which_versions_of_the_code_made_it() {
+    let mut records = accepted();
+    let one = records[0].config.code_version;
+    let table = text(View::Accuracy, &records, "table.md");
+    assert!(table.contains(&format!("Made by version {one} of the code.")), "{table}");
+    records[1] = other(&records[1], |config| config.code_version = 3);
+    for view in [View::Accuracy, View::Energy, View::Latency, View::Curves] {
+        let table = text(view, &records, "table.md");
+        assert!(table.contains(&format!("Made by versions 3 and {one} of the code.")), "{table}");
+    }
 }
 
 #[test]
@@ -327,12 +357,12 @@ fn the_class_that_is_found_least_often_is_shown_and_whether_it_is_lost() {
         record.classes = Some(classes);
     }
     let table = text(View::Accuracy, &records, "table.md");
-    let (_, classes) = table.split_once("Classes: what a network finds").unwrap();
+    let (_, classes) = table.split_once("Classes: the accuracy").unwrap();
     let row = classes.lines().find(|line| line.starts_with("| spatial")).unwrap();
     let cells: Vec<&str> = row.split('|').map(str::trim).collect();
     assert_eq!(cells[2..5], ["9.50 ± 0.71", "9.00", "1 of 2"], "{row}");
 
     // A group with a run of an older record, which has no classes, has no row.
     records[1].classes = None;
-    assert!(!text(View::Accuracy, &records, "table.md").contains("Classes: what a network finds"));
+    assert!(!text(View::Accuracy, &records, "table.md").contains("Classes: the accuracy"));
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::Chapter;
 use crate::order::by_data;
 use crate::views::Group;
-use crate::{Experiment, Record, Verdict, verdict};
+use crate::{CODE_VERSION, Experiment, Record, Verdict, verdict};
 
 /// What stands beside the numbers of a row that misses nothing of the protocol.
 const WHOLE: &str = "the paper's protocol";
 
-/// What a row's runs are less than the paper's protocol, or that they are not: never empty where there are runs.
+/// How a row's runs depart from the paper's protocol, or that they do not: never empty where there are runs.
 pub(super) fn marks<'a>(
     experiment: &Experiment,
     records: impl IntoIterator<Item = &'a Record>,
@@ -39,7 +39,13 @@ pub(super) fn lead(chapters: &[Chapter], runs: &[&Record]) -> [String; 2] {
     ];
     let kinds: Vec<String> =
         kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let finished = format!("{} finished runs: {}.", runs.len(), kinds.join(", "));
+    let mut finished = format!("{} finished runs: {}.", runs.len(), kinds.join(", "));
+    let older = count(|record| record.config.code_version != CODE_VERSION);
+    if older > 0 {
+        finished += &format!(
+            " {older} of them were made by another version of the code than {CODE_VERSION}, this program's."
+        );
+    }
 
     let mut of_value = [0; 5];
     for chapter in chapters {
@@ -64,8 +70,8 @@ pub(super) fn lead(chapters: &[Chapter], runs: &[&Record]) -> [String; 2] {
         )
     } else {
         format!(
-            "Of the values of the paper's own method, by artefact and profile, reproduced: {reproduced}; deviating: {deviates}; off by \
-             what the seeds do not tell from chance: {untold}; {rest}."
+            "Of the values of the paper's own method, by artefact and profile, reproduced: {reproduced}; deviating: {deviates}; off, \
+             but not significantly: {untold}; {rest}."
         )
     };
     [finished, said]
@@ -79,7 +85,7 @@ pub(super) struct Limit {
     pub(super) items: Vec<String>,
 }
 
-/// What is less than the paper's protocol, by data set, with the seeds, and the data sets that were not run.
+/// What departs from the paper's protocol, by data set, with the seeds, and the data sets that were not run.
 pub(super) fn limit(chapter: &Chapter) -> Limit {
     let Chapter { experiment, profile, records, .. } = chapter;
     let mut items = Vec::new();
@@ -100,7 +106,7 @@ pub(super) fn limit(chapter: &Chapter) -> Limit {
         for (marks, seeds) in alike {
             let counts = seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
             let alone = if seeds.contains(&1) { "; one seed shows no spread" } else { "" };
-            items.push(format!("{}: {marks}; seeds a row: {counts}{alone}.", ours[0].data));
+            items.push(format!("{}: {marks}; seeds per row: {counts}{alone}.", ours[0].data));
         }
     }
     let ids = experiment.dataset.iter().map(|entry| entry.id);

@@ -13,7 +13,7 @@ use super::{Chapter, TableFile};
 use crate::block::{Block, Grid};
 use crate::experiment::View;
 use crate::order::by_data;
-use crate::views::{Group, blocks, energy, latency};
+use crate::views::{Group, blocks, code, energy, latency};
 use crate::{Record, Result, seeds, table};
 
 /// The page: `templates/report.html`.
@@ -116,7 +116,7 @@ fn part(chapter: &Chapter) -> Result<Part> {
     let mut sections = Vec::new();
     for (dataset, ours) in by_data(experiment, records) {
         let groups = Group::all(&ours);
-        let mut parts = Vec::new();
+        let mut parts = vec![code(&ours)];
         if experiment.view == View::Energy {
             parts.push(Block::Text(energy::about(experiment)));
         }

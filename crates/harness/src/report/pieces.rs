@@ -8,7 +8,7 @@ use super::prose::{Span, spans};
 use crate::block::{Block, Grid};
 use crate::maps::MapsByRun;
 use crate::views::curves::{Line, panel};
-use crate::views::{Group, by_configuration, latency, maps, particulars};
+use crate::views::{Group, by_configuration, latency, maps, network};
 use crate::{Experiment, Record, Result};
 
 /// Digits of a run's id in a link to it.
@@ -29,7 +29,7 @@ pub(super) struct Sheet {
     pub(super) forms: [Form; 3],
 }
 
-/// A row: its name with what its runs are less than the paper's protocol, its other cells, and links to its runs.
+/// A row: its name with how its runs depart from the paper's protocol, its other cells, and links to its runs.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) marks: String,
@@ -70,7 +70,7 @@ pub(super) fn piece(experiment: &Experiment, ours: &[&Record], block: &Block) ->
 fn sheet(experiment: &Experiment, ours: &[&Record], grid: &Grid) -> Sheet {
     let mut labelled = grid.clone();
     // Beside the names: it is words, and columns of words stand on the left.
-    labelled.header.insert(1, "less than the paper's protocol".to_owned());
+    labelled.header.insert(1, "departs from the paper's protocol in".to_owned());
     labelled.words += 1;
     let mut rows = Vec::new();
     for (row, labelled) in grid.rows.iter().zip(&mut labelled.rows) {
@@ -117,7 +117,7 @@ pub(super) fn map_figure(
     let (first, marks) = (drawing.first(), marks(experiment, drawing.records()).join(", "));
     Ok(Some(Figure {
         svg: drawing.svg(&experiment.title, None)?,
-        caption: format!("{} {}; {}, {marks}.", maps::ABOUT_FIGURE, first.data, first.network),
+        caption: format!("{} {}; {}, {marks}.", maps::ABOUT_FIGURE, first.data, first.network_name()),
         legend: Vec::new(),
         wide: true,
     }))
@@ -133,18 +133,20 @@ fn figure(
     let Some(first) = groups.first().map(|group| group.first()).filter(|_| !lines.is_empty()) else {
         return Ok(None);
     };
-    let width = if first.width == 1.0 { String::new() } else { format!(", width {}", first.width) };
-    let (particulars, steps) = (particulars(groups[0]), first.time_steps);
     let of_runs = groups.iter().flat_map(|group| group.records().iter().copied());
     let caption = format!(
         "Test accuracy after each {x}: the mean over seeds, and between the lowest and the highest seed the band. {}; {}{}, {}.",
         first.data,
-        first.network,
+        first.network_name(),
         groups[0].peculiar(),
         marks(experiment, of_runs).join(", ")
     );
     Ok(Some(Figure {
-        svg: panel(&format!("{}{width}{particulars}, T = {steps}", first.dataset), x, &lines)?,
+        svg: panel(
+            &format!("{}, {}, T = {}", first.dataset, network(groups[0]), first.time_steps),
+            x,
+            &lines,
+        )?,
         caption,
         legend: lines.iter().map(|line| (line.rule as usize, line.rule)).collect(),
         wide: false,

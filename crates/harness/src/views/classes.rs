@@ -6,9 +6,10 @@ use crate::block::{Block, Grid};
 
 /// The class that each network finds least often, of the runs that recorded their classes.
 pub(crate) fn least_found(groups: &[Group<'_>]) -> Vec<Block> {
-    let about = "Classes: what a network finds of the class that it finds least often, in % of that class's test samples after the last epoch. \
-                 Lost one: how many networks find some class less often than chance would.";
-    let mut out = Grid::new(["row", "least found class %", "in any seed %", "lost one"], 1);
+    let about = "Classes: the accuracy on the class that a network finds least often, in % of that class's test samples after the last epoch, mean \
+                 over seeds and in the worst seed; and how many networks find some class less often than chance would.";
+    let mut out =
+        Grid::new(["row", "lowest class accuracy %", "worst seed %", "seeds with a class below chance"], 1);
     for group in groups {
         let found: Option<Vec<(f64, f64)>> = group.records().iter().map(|record| least(record)).collect();
         let Some(found) = found else { continue };

@@ -6,8 +6,8 @@ use bpsta_spiking::Rule;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Group, by_configuration, epochs, particulars, row_name};
-use crate::{HarnessError, Record, Result};
+use super::{Group, by_configuration, epochs, network, row_name};
+use crate::{EpochRecord, HarnessError, Record, Result};
 
 const PANEL: (u32, u32) = (520, 340);
 /// Height of title and legend.
@@ -15,6 +15,15 @@ const HEAD: u32 = 84;
 /// Of the rules in their order; Okabe and Ito's colours, which most colour-blind people tell apart.
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 0, 0), RGBColor(230, 159, 0), RGBColor(0, 114, 178), RGBColor(204, 121, 167)];
+/// Of the rules in their order, corners in pixels around a point, for print in black and white: disc, triangle, square, diamond.
+const MARKERS: [&[(i32, i32)]; 4] = [
+    &[(-2, -4), (2, -4), (4, -2), (4, 2), (2, 4), (-2, 4), (-4, 2), (-4, -2)],
+    &[(0, -5), (5, 4), (-5, 4)],
+    &[(-4, -4), (4, -4), (4, 4), (-4, 4)],
+    &[(0, -6), (6, 0), (0, 6), (-6, 0)],
+];
+/// Markers on a line, at most.
+const MARKED: usize = 10;
 
 /// An accuracy over the seeds: after an epoch, or after a time step.
 pub(crate) struct Point {
@@ -38,7 +47,7 @@ impl Point {
 
 /// The accuracies of one configuration.
 pub(crate) struct Line {
-    /// Its rule, which gives the colour.
+    /// Its rule, which gives colour and marker.
     pub(crate) rule: Rule,
     /// In their order.
     pub(crate) points: Vec<Point>,
@@ -51,13 +60,14 @@ impl Line {
     }
 }
 
+/// Without the epochs of ANN warm-up, whose accuracy is no spiking network's.
 fn points(group: &Group<'_>) -> Vec<Point> {
-    let epochs = group.first().epochs.len();
-    let at = |epoch: usize| {
-        let of = |record: &Record| record.epochs.get(epoch).map_or(f64::NAN, |epoch| epoch.test_accuracy);
-        Point::of(epoch + 1, &group.records().iter().map(|record| of(record)).collect::<Vec<_>>())
+    let spiking = group.first().epochs.iter().enumerate().filter(|(_, epoch)| !epoch.ann_warm_up);
+    let at = |(index, _): (usize, &EpochRecord)| {
+        let of = |record: &Record| record.epochs.get(index).map_or(f64::NAN, |epoch| epoch.test_accuracy);
+        Point::of(index + 1, &group.records().iter().map(|record| of(record)).collect::<Vec<_>>())
     };
-    (0..epochs).map(at).collect()
+    spiking.map(at).collect()
 }
 
 /// A line an epoch: data, row, T, epoch, seeds, mean, lowest and highest accuracy in %.
@@ -100,8 +110,7 @@ pub(super) fn svg(title: &str, groups: &[Group<'_>]) -> Result<Vec<u8>> {
 fn caption(group: &Group<'_>, several: bool) -> String {
     let record = group.first();
     let dataset = if several { format!("{}, ", record.dataset) } else { String::new() };
-    let (time_steps, network, width) = (record.time_steps, &record.network, record.width);
-    format!("{dataset}T = {time_steps}, {network} width {width}{}{}", particulars(group), epochs(group))
+    format!("{dataset}T = {}, {}{}", record.time_steps, network(group), epochs(group))
 }
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -120,11 +129,11 @@ fn draw(
         head.draw(&Text::new(line.to_owned(), (16, place), ("sans-serif", font)))?;
     }
     // One legend for all panels, where it covers no line.
-    for (place, (rule, colour)) in
-        [Rule::Baseline, Rule::Spatial, Rule::Temporal, Rule::Both].into_iter().zip(COLOURS).enumerate()
-    {
+    for (place, rule) in Rule::ALL.into_iter().enumerate() {
         let x = 16 + 110 * place as i32;
+        let colour = COLOURS[rule as usize];
         head.draw(&PathElement::new([(x, 68), (x + 22, 68)], colour.stroke_width(3)))?;
+        head.draw(&(EmptyElement::at((x + 11, 68)) + marker(rule)))?;
         head.draw(&Text::new(rule.to_string(), (x + 28, 61), ("sans-serif", 13)))?;
     }
     for (panel, (name, groups)) in body.split_evenly(grid).iter().zip(panels) {
@@ -151,13 +160,17 @@ fn draw_panel(caption: &str, x: &str, lines: &[Line], text: &mut String) -> Draw
 }
 
 fn chart(panel: &DrawingArea<SVGBackend<'_>, Shift>, caption: &str, x: &str, lines: &[Line]) -> Drawn {
-    let last = lines.iter().map(|line| line.points.len()).max().unwrap_or(1).max(2) as i32;
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let last = points().map(|point| point.at).max().unwrap_or(1).max(2) as i32;
+    // Accuracies that lie near each other are still told apart.
+    let least = points().map(|point| point.low).fold(90.0, f64::min);
+    let least = 10.0 * (least / 10.0).floor();
     let mut chart = ChartBuilder::on(panel)
         .caption(caption, ("sans-serif", 15))
         .margin(12)
         .x_label_area_size(42)
         .y_label_area_size(48)
-        .build_cartesian_2d(1..last, 0.0..100.0)?;
+        .build_cartesian_2d(1..last, least..100.0)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -165,9 +178,10 @@ fn chart(panel: &DrawingArea<SVGBackend<'_>, Shift>, caption: &str, x: &str, lin
         .x_desc(x)
         .y_desc("test accuracy in %")
         .y_label_formatter(&|accuracy| format!("{accuracy:.0}"))
+        .label_style(("sans-serif", 14))
         .draw()?;
     for line in lines {
-        let colour = COLOURS[line.rule as usize % COLOURS.len()];
+        let colour = COLOURS[line.rule as usize];
         let up = line.points.iter().map(|point| (point.at as i32, point.high));
         let down = line.points.iter().rev().map(|point| (point.at as i32, point.low));
         chart.draw_series(std::iter::once(Polygon::new(
@@ -175,12 +189,17 @@ fn chart(panel: &DrawingArea<SVGBackend<'_>, Shift>, caption: &str, x: &str, lin
             colour.mix(0.12),
         )))?;
         let means = line.points.iter().map(|point| (point.at as i32, point.mean));
-        chart.draw_series(LineSeries::new(means, colour.stroke_width(2)))?;
-        // A line of one point has no length.
-        if let [point] = line.points.as_slice() {
-            let dot = Circle::new((point.at as i32, point.mean), 4, colour.filled());
-            chart.draw_series(std::iter::once(dot))?;
-        }
+        chart.draw_series(LineSeries::new(means.clone(), colour.stroke_width(2)))?;
+        // The last point has one always; a line of one point has no length, and nothing else to show.
+        let apart = line.points.len().div_ceil(MARKED).max(1);
+        chart.draw_series(
+            means.rev().step_by(apart).map(|point| EmptyElement::at(point) + marker(line.rule)),
+        )?;
     }
     Ok(())
+}
+
+/// Around (0, 0).
+fn marker(rule: Rule) -> Polygon<(i32, i32)> {
+    Polygon::new(MARKERS[rule as usize], COLOURS[rule as usize].filled())
 }

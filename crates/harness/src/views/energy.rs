@@ -14,16 +14,17 @@ use crate::{Experiment, Record};
 
 /// What the columns are.
 const ABOUT: &str = "Means over seeds, ± standard deviation. Additions and multiplications are those that an input which is not zero causes with each weight \
-     it meets, counted on the test split over all time steps; dense are the multiplications of an ANN of the same layers that skips no zero. \
+     it meets, counted on the test split over all time steps. An input is multiplied where it is a pixel, an event count or the mean of an \
+     average pool, an image at each time step; a spike is added. Dense are the multiplications of an ANN of the same layers that skips no zero. \
      Energy: of the counted operations alone, 4.6 pJ a multiplication with addition, 0.1 pJ an addition, as the paper takes them; no memory \
-     access, no neuron updates. E_ANN/E_SNN: by the paper's formula, from the firing rate alone; and, as \"dense ANN\", the energy of the \
+     access, no neuron updates. E_ANN/E_SNN: by the paper's formula, from the firing rate alone; and, beside a dense ANN, the energy of the \
      dense multiplications over the row's own.";
 /// What the columns are that an ANN twin adds.
 const TWIN: &str = "The row `ann` is the ANN twin: the same layers trained on the same data with the same epochs, schedule and seeds, but its cells pass their \
-     input on and it runs once; recordings enter it as one frame of all events. \"- twin\" is the accuracy less the twin's, and \"skipping \
-     ANN\" the twin's counted energy, which skips zeros as the SNN does, over the row's own: both seed by seed, over the seeds that both have.";
+     input on and it runs once; recordings enter it as one frame of all events. \"minus twin\" is the accuracy less the twin's, in points, and beside a \
+     zero-skipping ANN stands the twin's counted energy, which skips zeros as the SNN does, over the row's own: both seed by seed, over the seeds that both have.";
 /// Stands below a table where some of its rows have no twin.
-const NO_TWIN: &str = "No ANN twin was run of the rows where \"- twin\" and \"skipping ANN\" are empty.";
+const NO_TWIN: &str = "No ANN twin was run of the rows where its columns are empty.";
 
 /// In place of what a record of schema 1 did not count.
 const NOT_COUNTED: &str = "not counted";
@@ -54,11 +55,11 @@ pub(crate) fn blocks(experiment: &Experiment, dataset: DatasetId, groups: &[Grou
         "dense/sample",
         "energy uJ/sample",
         "E_ANN/E_SNN: the paper's formula",
-        "dense ANN",
+        "E_ANN/E_SNN: dense ANN",
     ];
     if experiment.ann_twin {
-        header.insert(LESS_TWIN_AT, "- twin");
-        header.push("skipping ANN");
+        header.insert(LESS_TWIN_AT, "minus twin");
+        header.push("E_ANN/E_SNN: zero-skipping ANN");
     }
     let mut out = Grid::new(header, 1);
     let mut without_twin = false;

@@ -131,8 +131,8 @@ impl<'a> Drawing<'a> {
 
     /// Data, network, width and T.
     fn about(&self) -> String {
-        let Record { data, network, width, time_steps, .. } = self.first();
-        format!("{data}; {network} network, width {width}, T = {time_steps}")
+        let first = self.first();
+        format!("{}; {}, T = {}", first.data, first.network_name(), first.time_steps)
     }
 
     /// As SVG: under a title, one test sample on the left, the mean over the test split on the right. With a profile it is a file of its own, on

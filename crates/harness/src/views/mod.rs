@@ -6,6 +6,7 @@ pub(crate) mod energy;
 pub(crate) mod latency;
 pub(crate) mod maps;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use bpsta_datasets::DatasetId;
@@ -171,23 +172,36 @@ fn sections(
     records: &[Record],
     maps: &MapsByRun,
 ) -> Result<String> {
-    let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
-    let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
-    text.push_str(&match experiment.view {
+    let about = match experiment.view {
         View::Energy => energy::about(experiment),
         View::Latency => "Means over seeds, ± standard deviation.".to_owned(),
         View::Maps => maps::ABOUT.to_owned(),
         View::Accuracy | View::Curves => {
             "Accuracy on the test split after each epoch: the line is the mean over seeds, the band runs from the lowest seed to the highest. \
-             The drawing and its values lie beside this file."
+             Epochs of ANN warm-up, in which no cell spikes, are left out. The drawing and its values lie beside this file."
                 .to_owned()
         }
-    });
-    text.push_str("\n\n");
+    };
+    markdown(experiment, profile, records, &about, |dataset, ours| {
+        blocks(experiment, dataset, &Group::all(ours), maps)
+    })
+}
+
+/// An artefact in Markdown: what it is, and a section for each data set.
+pub(crate) fn markdown(
+    experiment: &Experiment,
+    profile: Profile,
+    records: &[Record],
+    about: &str,
+    blocks: impl Fn(DatasetId, &[&Record]) -> Vec<Block>,
+) -> Result<String> {
+    let mut text = format!("# {}: {}\n\n", experiment.artefact, experiment.title);
+    let _ = writeln!(text, "Profile `{profile}`: {}\n", experiment.settings(profile)?.about.trim());
+    let _ = writeln!(text, "{about}\n");
     for (dataset, ours) in by_data(experiment, records) {
-        let groups = Group::all(&ours);
         let _ = writeln!(text, "## {}\n", ours[0].data);
-        for block in blocks(experiment, dataset, &groups, maps) {
+        code(&ours).write_markdown(&mut text);
+        for block in blocks(dataset, &ours) {
             block.write_markdown(&mut text);
         }
     }
@@ -195,6 +209,14 @@ fn sections(
         text.push_str(table::STAND_IN_NOTE);
     }
     Ok(text)
+}
+
+/// Which versions of the code made the runs.
+pub(crate) fn code(records: &[&Record]) -> Block {
+    let versions: BTreeSet<u32> = records.iter().map(|record| record.config.code_version).collect();
+    let one = if versions.len() == 1 { "" } else { "s" };
+    let versions = versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    Block::Text(format!("Made by version{one} {versions} of the code."))
 }
 
 /// What an experiment's view shows of the runs of one data set.
@@ -241,9 +263,7 @@ pub(crate) fn row_name(group: &Group<'_>) -> String {
 
 /// Network and width, and what a name goes on with.
 pub(crate) fn network(group: &Group<'_>) -> String {
-    let Record { network, width, .. } = group.first();
-    let width = if *width == 1.0 { String::new() } else { format!(" width {width}") };
-    format!("{network}{width}{}", particulars(group))
+    group.first().network_name() + &particulars(group)
 }
 
 /// The epochs, where they tell it from another.
@@ -259,7 +279,7 @@ pub(crate) fn particulars(group: &Group<'_>) -> String {
         let _ = write!(words, ", {mark}");
     }
     if config.augmentation != "none" {
-        words.push_str(", augmented");
+        let _ = write!(words, ", augmented ({})", config.augmentation);
     }
     words
 }
