@@ -14,10 +14,14 @@ const KILLS: &str = "BPSTA_KILLS";
 
 /// The command over a few small cells, with a checkpoint behind each epoch.
 fn command(data: &Path, runs: &Path, arguments: &[&str]) -> Command {
+    reproducing("table2", data, runs, arguments)
+}
+
+fn reproducing(artefact: &str, data: &Path, runs: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     command.env("BPSTA_CHECKPOINT_SECONDS", "0").stdout(Stdio::null()).stderr(Stdio::piped());
-    command.args(["reproduce", "table2", "--dataset", "nmnist", "--threads", "1", "--data"]);
+    command.args(["reproduce", artefact, "--dataset", "nmnist", "--threads", "1", "--data"]);
     command.arg(data).arg("--results").arg(runs).args(arguments);
     command
 }
@@ -248,6 +252,14 @@ fn a_cell_that_fails_is_named_and_the_command_says_so_by_its_code() {
     let said = message(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("error: 1 cell failed") && said.contains("nmnist"), "{said}");
+
+    // Two artefacts ask for the cell, and it is one that failed.
+    let output = reproducing("all", &data, &runs, &cells[..6]).output().unwrap();
+    let said = message(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("failed, and the others go on").count(), 1, "{said}");
+    assert!(said.contains("error: 1 cell failed"), "{said}");
+    assert!(runs.join("tables/table5.quick.md").exists() && runs.join("tables/table2.quick.md").exists());
 }
 
 /// Each try writes the file of its failure anew, under a time of its own.
