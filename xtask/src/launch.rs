@@ -92,7 +92,7 @@ pub(crate) fn slurm(
         "#!/bin/bash\n#SBATCH --job-name={}\n#SBATCH --array=1-{count}\n#SBATCH --cpus-per-task={threads}\n\
          #SBATCH --output={}/%x-%A-%a.log\n# Tasks share the cells through locks in the run store, and end when all cells are finished. \
          A task that is killed\n# goes on from its checkpoint when the script is submitted again.\ncd {} || exit 1\n\
-         export RAYON_NUM_THREADS=1\nexec {}\n",
+         export RAYON_NUM_THREADS=1 GLIBC_TUNABLES=glibc.malloc.hugetlb=1\nexec {}\n",
         quoted(&format!("bpsta-{name}")),
         quoted(&folder.to_string_lossy()),
         quoted(&root.to_string_lossy()),

@@ -27,13 +27,7 @@ pub(crate) struct ReportArgs {
 }
 
 /// What shows a file in the browser.
-const OPENER: &[&str] = if cfg!(target_os = "macos") {
-    &["open"]
-} else if cfg!(windows) {
-    &["cmd", "/C", "start", ""]
-} else {
-    &["xdg-open"]
-};
+const OPENER: &str = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
@@ -61,10 +55,9 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
         print::line(format_args!("{}: {}", print::counted(report.tables.len(), "file"), folder.display()))?;
     }
     if args.open {
-        let shown = Command::new(OPENER[0]).args(&OPENER[1..]).arg(&args.output).status();
-        let shown =
-            shown.with_context(|| format!("{} cannot be started: open the page by hand", OPENER[0]))?;
-        anyhow::ensure!(shown.success(), "{} failed: open the page by hand", OPENER[0]);
+        let shown = Command::new(OPENER).arg(&args.output).status();
+        let shown = shown.with_context(|| format!("{OPENER} cannot be started: open the page by hand"))?;
+        anyhow::ensure!(shown.success(), "{OPENER} failed: open the page by hand");
     }
     Ok(())
 }

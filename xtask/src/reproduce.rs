@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`: the plan, the progress, the table.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -275,7 +276,7 @@ pub(crate) fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::Result<ExitCode> {
-    let call = Call {
+    let mut call = Call {
         cells,
         running,
         threads: crate::use_threads(running.threads, running.processes_here())?,
@@ -283,40 +284,52 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         started: Instant::now(),
         called: running.called.unwrap_or_else(SystemTime::now),
         interrupt: Interrupt::listen()?,
+        failed: BTreeMap::new(),
+        planned: BTreeMap::new(),
     };
     if running.until_eof {
         call.interrupt.or_eof();
     }
-    let stopped = Ok(ExitCode::from(interrupt::EXIT_CODE));
-    let mut failed: Vec<Failure> = Vec::new();
     let mut passing = Passing::over(files.len());
+    let mut stopped = false;
     for file in files {
-        if call.interrupt.pressed() {
-            return stopped;
+        if let Some((plan, store)) = passing.pass(cells.plan(file))? {
+            stopped = call.artefact(file, plan, &store)? == Ended::Stopped;
         }
-        let Some((plan, store)) = passing.pass(cells.plan(file))? else { continue };
-        let Some(more) = call.artefact(file, plan, &store)? else { return stopped };
-        for failure in more {
-            // Artefacts share cells.
-            if failed.iter().all(|one| one.run_id != failure.run_id) {
-                failed.push(failure);
-            }
+        if stopped {
+            break;
         }
     }
-    if !running.dry_run && running.only.is_empty() {
+    if running.dry_run && files.len() > 1 {
+        let (count, seconds) = (call.planned.len(), call.planned.values().sum::<f64>());
+        let takes = duration(seconds / call.at_once as f64);
+        print::line(format_args!("all:   {} to run, about {takes}", print::counted(count, "cell")))?;
+    } else if !stopped && !running.dry_run && running.only.is_empty() {
         print::line(format_args!("time:  {}", duration(call.started.elapsed().as_secs_f64())))?;
     }
-    if failed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    if !call.failed.is_empty() {
+        print::note(format_args!(
+            "error: {} failed; the same command tries again:",
+            print::counted(call.failed.len(), "cell")
+        ));
     }
-    print::note(format_args!(
-        "error: {} failed; the same command tries again:",
-        print::counted(failed.len(), "cell")
-    ));
-    for failure in &failed {
+    for failure in call.failed.values() {
         print::note(format_args!("  {} ({}): {}", failure.config.name(), failure.run_id, failure.error));
     }
-    Ok(ExitCode::FAILURE)
+    Ok(match stopped {
+        true => ExitCode::from(interrupt::EXIT_CODE),
+        false if call.failed.is_empty() => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// How an artefact of a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// All that was asked for was done, or failed.
+    Done,
+    /// It was told to stop.
+    Stopped,
 }
 
 /// One call of the command, over however many artefacts.
@@ -328,35 +341,34 @@ struct Call<'a> {
     started: Instant,
     called: SystemTime,
     interrupt: Interrupt,
+    /// By run: artefacts share cells.
+    failed: BTreeMap<String, Failure>,
+    /// Of a dry run, in which nothing becomes a record: the cells that were planned, with the seconds they will take.
+    planned: BTreeMap<String, f64>,
 }
 
 impl Call<'_> {
-    /// Plans an artefact, runs it and prints its table, as far as the options ask for it. The cells that failed; none where it was stopped.
-    fn artefact(&self, file: &Path, mut plan: Plan, store: &Store) -> anyhow::Result<Option<Vec<Failure>>> {
-        let Self { cells, running, threads, at_once, .. } = *self;
+    /// Plans an artefact, runs it and prints its table, as far as the options ask for it.
+    fn artefact(&mut self, file: &Path, mut plan: Plan, store: &Store) -> anyhow::Result<Ended> {
+        let Self { cells, running, threads, .. } = *self;
         let runs = run_store(cells.runs())?.with_call_of(self.called);
         if !running.only.is_empty() {
             plan.cells.retain(|cell| running.only.contains(&cell.run_id));
             let outcome = reproduce(&plan, store, &runs, &|| self.interrupt.pressed(), &mut |_| {})?;
-            return Ok((!outcome.stopped).then_some(outcome.failed));
+            return Ok(self.end(outcome));
         }
-        plan::plan(&plan, threads)?;
-        let estimate = Estimate::of(&plan, &runs, store)?;
-        plan::estimate(&estimate, plan.cells.len(), running.jobs.get(), at_once)?;
-        plan.weigh(&estimate);
-        if let Some(hours) = running.max_hours {
-            let left = 3600.0 * hours - self.started.elapsed().as_secs_f64();
-            let left_out = plan.limit(&estimate, left * at_once as f64);
-            plan::left_out(&left_out, &estimate, hours)?;
+        let estimate = self.plan(&mut plan, &runs, store)?;
+        if self.interrupt.pressed() {
+            return self.stopped(&plan, &runs);
         }
         if running.dry_run {
-            return Ok(Some(Vec::new()));
+            return Ok(Ended::Done);
         }
         let workers = match missing(&plan, &estimate, cells.again(file, threads)) {
             Some(arguments) if running.launcher == Launcher::Slurm => {
                 let (name, jobs) = (&plan.experiment.artefact, running.jobs.get());
                 launch::slurm(name, runs.root(), jobs, threads, &arguments)?;
-                return Ok(Some(Vec::new()));
+                return Ok(Ended::Done);
             }
             Some(arguments) if running.processes_here() > 1 => {
                 Workers::start(running.processes_here() - 1, &arguments, self.called)?
@@ -365,19 +377,58 @@ impl Call<'_> {
         };
         let outcome = self.train(&plan, store, &runs, workers)?;
         if outcome.stopped {
-            let (done, all) = (plan.cells.len() - plan.missing(&runs)?.len(), plan.cells.len());
-            print::note(format_args!(
-                "stopped: {done} of {all} cells of {} are finished; the same command goes on with the others",
-                plan.experiment.artefact
-            ));
-            return Ok(None);
+            self.end(outcome);
+            return self.stopped(&plan, &runs);
         }
         print::line(format_args!("\n{}", outcome.table))?;
         plan::fact(&estimate, &outcome)?;
         for path in &outcome.written {
             print::line(format_args!("written: {}", path.display()))?;
         }
-        Ok(Some(outcome.failed))
+        Ok(self.end(outcome))
+    }
+
+    /// Prints the plan and what it will take, less what does not fit into the time that is left.
+    fn plan(&mut self, plan: &mut Plan, runs: &RunStore, store: &Store) -> anyhow::Result<Estimate> {
+        let before = plan.cells.len();
+        plan.cells.retain(|cell| !self.planned.contains_key(&cell.run_id));
+        let elsewhere = before - plan.cells.len();
+        plan::plan(plan, self.threads)?;
+        if elsewhere > 0 {
+            print::line(format_args!("  {} planned above\n", print::counted(elsewhere, "more cell")))?;
+        }
+        let estimate = Estimate::of(plan, runs, store)?;
+        plan::estimate(&estimate, plan.cells.len(), self.running.jobs.get(), self.at_once)?;
+        plan.weigh(&estimate);
+        if let Some(hours) = self.running.max_hours {
+            let spent = self.started.elapsed().as_secs_f64() * self.at_once as f64;
+            let planned: f64 = self.planned.values().sum();
+            let left = 3600.0 * hours * self.at_once as f64 - spent - planned;
+            plan::left_out(&plan.limit(&estimate, left), &estimate, hours)?;
+        }
+        if self.running.dry_run {
+            let seconds = |run_id: &String| Some((run_id.clone(), estimate.seconds(run_id)?));
+            self.planned.extend(plan.cells.iter().filter_map(|cell| seconds(&cell.run_id)));
+        }
+        Ok(estimate)
+    }
+
+    /// Keeps what failed.
+    fn end(&mut self, outcome: Outcome) -> Ended {
+        self.failed.extend(outcome.failed.into_iter().map(|failure| (failure.run_id.clone(), failure)));
+        if outcome.stopped { Ended::Stopped } else { Ended::Done }
+    }
+
+    /// Says how far it came.
+    fn stopped(&self, plan: &Plan, runs: &RunStore) -> anyhow::Result<Ended> {
+        let all = plan.cells.len();
+        let done = all - plan.missing(runs)?.len();
+        print::note(format_args!(
+            "stopped with {done} of {} of {} finished; the same command goes on with the others",
+            print::counted(all, "cell"),
+            plan.experiment.artefact,
+        ));
+        Ok(Ended::Stopped)
     }
 
     /// Runs the missing cells, beside workers, with progress on the terminal.

@@ -64,6 +64,9 @@ fn help_is_as_it_was() {
     insta::assert_snapshot!("help_run", out(&xtask(&["run", "--help"])));
     insta::assert_snapshot!("help_accept", out(&xtask(&["accept", "--help"])));
     insta::assert_snapshot!("help_bench", out(&xtask(&["bench", "--help"])));
+    for command in ["step", "inference", "layers", "events"] {
+        insta::assert_snapshot!(format!("help_bench_{command}"), out(&xtask(&["bench", command, "--help"])));
+    }
     for command in ["list", "fetch", "import", "verify", "frame", "inspect", "stand-in"] {
         let help = out(&xtask(&["data", command, "--help"]));
         insta::assert_snapshot!(format!("help_data_{}", command.replace('-', "_")), help);
@@ -119,6 +122,22 @@ fn the_plan_names_cells_networks_and_stand_ins() {
         plan.replace_range(start..end, "N");
     }
     insta::assert_snapshot!("plan_table2_quick", plan);
+}
+
+#[test]
+fn a_cell_that_artefacts_share_is_planned_once_and_takes_its_time_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let dry = ["reproduce", "all", "--dry-run", "--dataset", "nmnist", "--rule", "both", "--time-steps", "2"];
+    let here = ["--epochs", "1", "--data", data, "--results", data];
+    let all = |more: &[&str]| out(&xtask(&[&dry[..], &here, more].concat()));
+    let plan = all(&[]);
+    assert!(
+        plan.contains("1 more cell planned above") && plan.contains("all:   1 cell to run, about "),
+        "{plan}"
+    );
+    let none = all(&["--max-hours", "1e-9"]);
+    assert!(none.contains("left out, since") && none.contains("all:   0 cells to run"), "{none}");
 }
 
 #[test]
@@ -225,7 +244,7 @@ fn damaged_files_of_every_format_are_errors_with_file_and_offset() {
         ("cut.aedat", b"#!AER-DAT2.0\r\n\0\0\0".to_vec(), None, "byte 14"),
         ("header.aedat", b"#!AER-DAT3.1\r\n#nothing\r\n".to_vec(), None, "byte 24"),
         ("packet.aedat", b"#!AER-DAT3.1\r\n#!END-HEADER\r\n\x01\0".to_vec(), None, "byte 28"),
-        ("labels-idx1-ubyte", idx(0x801, 100), Some("idx"), "byte"),
+        ("labels-idx1-ubyte", idx(0x801, 100), Some("idx"), "byte 15"),
         ("data_batch_1.bin", vec![0; 100], Some("cifar10-bin"), "byte 0"),
     ];
     for (name, bytes, format, offset) in cases {

@@ -18,7 +18,7 @@ pub(super) struct FrameArgs {
     #[command(flatten)]
     stand_in: StandIn,
     /// The file to frame, also with .gz
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "output", conflicts_with = "name")]
     pub(super) file: Option<PathBuf>,
     #[command(flatten)]
     rule: FramingArgs,

@@ -77,7 +77,7 @@ fn the_exit_code_says_same_regressed_or_not_comparable() {
     let (code, text, error) = called(at, &["compare", "HEAD", "results"]);
     assert_eq!((code, text.as_str()), (2, ""));
     assert!(
-        error.contains("not comparable: ") && error.contains("not a sound record: key `accuracy`"),
+        error.contains("not comparable: ") && error.contains("not a sound record: key `accuracy.last`"),
         "{error}"
     );
     let (code, _, error) = called(at, &["compare", "nothing", "HEAD"]);
