@@ -164,6 +164,21 @@ fn batches_without_meaning_are_refused() {
     refuses(&Batch { labels: &[0, 3], ..batch(4, 4, 2) }, "label = 3");
 }
 
+/// The CPU engine counts time steps in tables of a fixed size.
+#[test]
+fn the_cpu_engine_runs_for_1024_time_steps_at_most() {
+    let [cpu, _] = engines(&parameters(&spec(3)), &AdamW::new(1e-4));
+    let mut cpu = cpu.unwrap();
+    let mut dropout = Streams::new(1).stream("dropout");
+    let mut train = |time_steps| {
+        let batch = Batch { values: &[0.5; SAMPLE], frames: 1, time_steps, labels: &[0] };
+        cpu.train_step(&batch, Mode::Spiking, &mut dropout, 1e-3)
+    };
+    let error = train(1025).unwrap_err().to_string();
+    assert!(error.contains("time_steps = 1025: expected at most 1024"), "{error}");
+    assert!(train(1024).unwrap().loss.is_finite());
+}
+
 #[test]
 fn values_that_are_no_numbers_are_refused() {
     for (value, named) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
