@@ -310,7 +310,7 @@ impl Engine for Cpu {
         refuse_analogue(mode)?;
         in_pool(|| {
             self.pass(batch, Statistics::Running, None)?;
-            Ok(self.look())
+            self.look()
         })
     }
 
