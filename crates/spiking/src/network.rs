@@ -282,7 +282,11 @@ impl NetworkSpec {
             let order =
                 |why: &'static str| SpikingError::Order { layer: index, what: layer.to_string(), why };
             match *layer {
-                Layer::Conv { .. } | Layer::BatchNorm | Layer::MaxPool { .. } | Layer::AvgPool { .. }
+                Layer::Conv { .. }
+                | Layer::BatchNorm
+                | Layer::MaxPool { .. }
+                | Layer::AvgPool { .. }
+                | Layer::Flatten
                     if flat =>
                 {
                     return Err(order("it wants maps, and the layers before it give features"));
@@ -381,10 +385,6 @@ impl NetworkSpec {
         Ok(cells.map(|(index, _)| (index, shapes[index].iter().product())).collect())
     }
 
-    /// How many classes it votes on.
-    ///
-    /// # Errors
-    /// Those of [`Self::shapes`].
     /// Its convolutions and linear layers, in their order, with what enters each.
     ///
     /// # Errors
@@ -408,6 +408,10 @@ impl NetworkSpec {
         Ok(weights)
     }
 
+    /// How many classes it votes on.
+    ///
+    /// # Errors
+    /// Those of [`Self::shapes`].
     pub fn classes(&self) -> Result<usize> {
         Ok(self.shapes()?.last().map_or(0, |shape| shape[0]))
     }
@@ -475,10 +479,6 @@ mod tests {
     }
 
     #[test]
-    fn an_input_too_small_for_the_pools_is_an_error() {
-        let tiny = Input { channels: 2, height: 8, width: 8, stride: 1 };
-        let error = NetworkSpec::paper(Architecture::Large, Variant::Events, 1.0, tiny, 10).unwrap_err();
-    #[test]
     fn layers_of_weights_say_what_enters_them() {
         let input = Input { channels: 2, height: 4, width: 6, stride: 1 };
         let conv = |out| [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
@@ -504,6 +504,10 @@ mod tests {
         assert_eq!(weights, expected);
     }
 
+    #[test]
+    fn an_input_too_small_for_the_pools_is_an_error() {
+        let tiny = Input { channels: 2, height: 8, width: 8, stride: 1 };
+        let error = NetworkSpec::paper(Architecture::Large, Variant::Events, 1.0, tiny, 10).unwrap_err();
         assert!(matches!(error, SpikingError::MapTooSmall { .. }), "{error}");
     }
 }

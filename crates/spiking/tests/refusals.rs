@@ -99,6 +99,14 @@ fn a_vote_is_the_last_layer() {
 }
 
 #[test]
+fn features_are_flattened_once() {
+    let mut spec = spec(3);
+    spec.layers.insert(5, Layer::Flatten);
+    let error = spec.shapes().unwrap_err().to_string();
+    assert!(error.contains("layer 5 (Flatten) cannot stand there: it wants maps"), "{error}");
+}
+
+#[test]
 fn networks_of_nothing_are_no_networks() {
     let refused = |spec: NetworkSpec, named: &str| {
         let error = spec.shapes().unwrap_err();
