@@ -50,7 +50,7 @@ pub(super) fn linear_backward_parameters(input: &Shards, grads: &Shards) -> Resu
     }
     let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
         let steps = grads.tensors();
-        let weights = steps.iter().enumerate().map(|(t, grad)| Ok(grad.matmul(&input.at(t).t()?)?));
+        let weights = steps.iter().enumerate().map(|(t, grad)| Ok(grad.matmul(&input.at(t)?.t()?)?));
         Ok((sum(weights)?, sum(steps.iter().map(|grad| Ok(grad.sum(1)?)))?))
     };
     let shards: Vec<(Tensor, Tensor)> = input.par_iter().zip(grads).map(shard).collect::<Result<_>>()?;
@@ -66,7 +66,7 @@ pub(super) fn dropout_masks(
     mut unit: impl FnMut() -> f32,
 ) -> Result<Vec<Tensor>> {
     let mut mask_of = |trace: &Trace| -> Result<Tensor> {
-        let like = trace.at(0);
+        let like = trace.first();
         let (samples, features) = (like.dim(1)?, like.elem_count() / like.dim(1)?);
         let values: Vec<f32> = (0..samples * features).map(|_| dropout_factor(unit(), probability)).collect();
         let mut shape = like.dims().to_vec();

@@ -38,7 +38,7 @@ impl Reference {
             let taps = Tensor::from_vec(taps, (1, 1, height, width), &self.device)?;
             let (mut inputs, mut met) = (0.0, 0.0);
             for (trace, t) in shards.iter().flat_map(|trace| (0..steps).map(move |t| (trace, t))) {
-                let tensor = trace.at(t);
+                let tensor = trace.at(t)?;
                 let (features, samples) = (tensor.dim(0)?, tensor.dim(1)?);
                 let some =
                     tensor.ne(0f64)?.to_dtype(DType::F64)?.reshape((features, samples, height, width))?;
@@ -61,9 +61,9 @@ impl Reference {
 
 /// Spikes of one shard over time steps and channels, `[n, H, W]`. Sums of whole numbers below 2^24 are exact in f32.
 fn spikes(trace: &Trace, steps: usize) -> Result<Vec<u32>> {
-    let mut sum = counted(trace.at(0))?.sum(0)?;
+    let mut sum = counted(trace.first())?.sum(0)?;
     for t in 1..steps {
-        sum = (sum + counted(trace.at(t))?.sum(0)?)?;
+        sum = (sum + counted(trace.at(t)?)?.sum(0)?)?;
     }
     Ok(sum.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }
