@@ -2,7 +2,7 @@
 //! training that went wrong.
 
 use bpsta_datasets::Manifest;
-use bpsta_spiking::{Layer, NetworkSpec};
+use bpsta_spiking::NetworkSpec;
 
 use crate::reproducible::stream_names;
 use crate::{Accuracy, Record, Result};
@@ -109,27 +109,11 @@ fn against_layers(record: &Record, cells: &[(usize, usize)]) -> Option<String> {
     Some(format!("key `layer_spikes` has firing rates {rates:?}, and by its `epochs` {expected:?}"))
 }
 
-/// Each layer of weights of a network: its index, whether real numbers enter it (those of the input, of an average pool, and all of an
-/// ANN), and the weights that all its inputs meet over all time steps; in a convolution of 3x3 those of an edge meet fewer.
+/// Each layer of weights of a network: its index, whether real numbers enter it (in an ANN they always do), and the weights that all its
+/// inputs meet over all time steps.
 fn weights(spec: &NetworkSpec, ann: bool, time_steps: usize) -> Result<Vec<(usize, bool, f64)>> {
-    let shapes = spec.shapes()?;
-    let mut real = true;
-    let mut weights = Vec::new();
-    for (index, (layer, shape)) in spec.layers.iter().zip(shapes).enumerate() {
-        let [channels, height, width] = shape.map(|length| length as f64);
-        let each = time_steps as f64 * channels;
-        match layer {
-            Layer::Conv { out } => {
-                let reached = (3.0 * height - 2.0) * (3.0 * width - 2.0);
-                weights.push((index, real, each * reached * *out as f64));
-            }
-            Layer::Linear { out } => weights.push((index, real, each * *out as f64)),
-            Layer::Lif => real = ann,
-            Layer::AvgPool { .. } => real = true,
-            _ => {}
-        }
-    }
-    Ok(weights)
+    let weights = spec.weight_layers()?.into_iter();
+    Ok(weights.map(|of| (of.layer, ann || of.real, time_steps as f64 * of.dense as f64)).collect())
 }
 
 /// Each layer of weights has its operations, and no more of them than its weights allow.

@@ -36,13 +36,30 @@ impl Gpu {
     /// What the driver says of the device of tensors; none for the CPU.
     ///
     /// # Errors
-    /// The driver's.
+    /// The driver's, and [`SpikingError::Device`](crate::SpikingError::Device) for a device that this program cannot have opened.
     pub fn of(device: &Device) -> Result<Option<Self>> {
         #[cfg(feature = "cuda")]
         if let Device::Cuda(cuda) = device {
             return crate::cuda::describe(cuda).map(Some);
         }
-        debug_assert!(!device.is_cuda());
-        Ok(None)
+        match device {
+            Device::Cpu => Ok(None),
+            _ => Err(crate::SpikingError::Device {
+                device: if device.is_cuda() { "cuda" } else { "metal" }.to_owned(),
+                why: "this program was built without it".to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(all(test, not(feature = "cuda")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_was_not_built_for_is_an_error() {
+        assert!(Gpu::of(&Device::Cpu).is_ok_and(|gpu| gpu.is_none()));
+        let error = Gpu::of(&Device::Cuda(candle_core::CudaDevice)).expect_err("an error").to_string();
+        assert!(error.contains("device `cuda` cannot be used: this program was built without it"), "{error}");
     }
 }

@@ -29,7 +29,7 @@ pub use engine::{Batch, Engine, Evaluation, Mode, StepReport};
 pub use error::SpikingError;
 pub use examine::{Examination, Frequencies, Operations};
 pub use gpu::Gpu;
-pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant};
+pub use network::{Architecture, Input, Layer, NetworkSpec, VOTERS_PER_CLASS, Variant, WeightLayer};
 pub use neuron::{Neuron, Reset, Rule};
 pub use optimizer::AdamW;
 pub use parameters::{Parameters, hash_tensors};

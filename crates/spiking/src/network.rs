@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::at_least_one;
+use crate::examine::reached;
 use crate::{Result, SpikingError};
 
 /// Output neurons that vote for one class (the paper's "10Voting").
@@ -156,6 +157,18 @@ pub enum Variant {
     Images,
 }
 
+/// A layer of weights, and what enters it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightLayer {
+    /// Index of the convolution or linear layer.
+    pub layer: usize,
+    /// Whether real numbers enter it though cells spike: those of the input, or of an average pool.
+    pub real: bool,
+    /// Weights that all its inputs, zero or not, meet in one sample at one time step: `C * F` for C features to F, and
+    /// `C * F * (3H - 2)(3W - 2)` for a convolution of maps of HxW, where a pixel at an edge meets fewer.
+    pub dense: u64,
+}
+
 /// A network: its input and its layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSpec {
@@ -269,7 +282,11 @@ impl NetworkSpec {
             let order =
                 |why: &'static str| SpikingError::Order { layer: index, what: layer.to_string(), why };
             match *layer {
-                Layer::Conv { .. } | Layer::BatchNorm | Layer::MaxPool { .. } | Layer::AvgPool { .. }
+                Layer::Conv { .. }
+                | Layer::BatchNorm
+                | Layer::MaxPool { .. }
+                | Layer::AvgPool { .. }
+                | Layer::Flatten
                     if flat =>
                 {
                     return Err(order("it wants maps, and the layers before it give features"));
@@ -368,6 +385,29 @@ impl NetworkSpec {
         Ok(cells.map(|(index, _)| (index, shapes[index].iter().product())).collect())
     }
 
+    /// Its convolutions and linear layers, in their order, with what enters each.
+    ///
+    /// # Errors
+    /// Those of [`Self::shapes`].
+    pub fn weight_layers(&self) -> Result<Vec<WeightLayer>> {
+        let shapes = self.shapes()?;
+        let (mut real, mut weights) = (true, Vec::new());
+        for (layer, one) in self.layers.iter().enumerate() {
+            let [channels, height, width] = shapes[layer];
+            match *one {
+                // Features are maps of 1x1, of which a kernel of 3x3 reaches one value.
+                Layer::Conv { out } | Layer::Linear { out } => {
+                    let dense = (channels * out) as u64 * reached(height, width);
+                    weights.push(WeightLayer { layer, real, dense });
+                }
+                Layer::Lif => real = false,
+                Layer::AvgPool { .. } => real = true,
+                _ => {}
+            }
+        }
+        Ok(weights)
+    }
+
     /// How many classes it votes on.
     ///
     /// # Errors
@@ -436,6 +476,32 @@ mod tests {
         let narrow =
             NetworkSpec::paper(Architecture::Middle, Variant::Events, 0.125, NMNIST, 10).expect("a network");
         assert_eq!(narrow.to_string(), "16C3-MP2-16C3-MP2-32C3-AP2-64C3-AP4-DP0.5-100FC-10Voting");
+    }
+
+    #[test]
+    fn layers_of_weights_say_what_enters_them() {
+        let input = Input { channels: 2, height: 4, width: 6, stride: 1 };
+        let conv = |out| [Layer::Conv { out }, Layer::BatchNorm, Layer::Relu, Layer::Lif];
+        let mut layers = Vec::from(conv(3));
+        layers.push(Layer::MaxPool { size: 2 });
+        layers.extend(conv(4));
+        layers.push(Layer::AvgPool { size: 2 });
+        layers.extend(conv(5));
+        layers.extend([Layer::AvgPool { size: 1 }, Layer::Flatten, Layer::Linear { out: 7 }, Layer::Lif]);
+        layers.extend([Layer::Linear { out: 4 }, Layer::Lif, Layer::Vote { voters: 2 }]);
+        let weights = NetworkSpec { input, layers }.weight_layers().expect("layers of weights");
+        let of = |layer, real, dense| WeightLayer { layer, real, dense };
+        let expected = [
+            // Of 4x6 pixels, 10 x 16 pairs of an input's and an output's lie within one of each other, 2 maps to 3.
+            of(0, true, 2 * 3 * 160),
+            // Of 2x3 pixels 4 x 7, 3 maps to 4.
+            of(5, false, 3 * 4 * 28),
+            // One pixel, behind an average pool.
+            of(10, true, 4 * 5),
+            of(16, true, 5 * 7),
+            of(18, false, 7 * 4),
+        ];
+        assert_eq!(weights, expected);
     }
 
     #[test]

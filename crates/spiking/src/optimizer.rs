@@ -9,7 +9,16 @@ use crate::cuda::Kernels;
 use crate::parameters::check;
 use crate::{NetworkSpec, Result};
 
-/// Adam with decoupled weight decay; betas 0.9 and 0.999, eps 1e-8.
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019, Algorithm 2, with PyTorch's learning rate in the decay); beta1 = 0.9,
+/// beta2 = 0.999, eps = 1e-8. Step t, from 1, moves a parameter w by its gradient g, at learning rate lr and weight decay wd:
+///
+/// ```text
+/// w = w - lr * wd * w
+/// m = beta1 * m + (1 - beta1) * g                 first moment, 0 before the first step
+/// v = beta2 * v + (1 - beta2) * g^2               second moment, likewise
+/// d = sqrt(v) / sqrt(1 - beta2^t) + eps
+/// w = w - lr / (1 - beta1^t) * m / d
+/// ```
 ///
 /// candle-nn has one too, but keeps its moments to itself: a run that resumes must save them.
 #[derive(Debug, Clone)]
@@ -20,15 +29,27 @@ pub struct AdamW {
     pub(crate) moments: BTreeMap<String, (Tensor, Tensor)>,
 }
 
-/// What all parameters share in one step.
+/// What all parameters share in one step; names as in [`AdamW`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shared {
-    /// Square root of the second moment's correction.
+    /// Square root of the second moment's correction, `sqrt(1 - beta2^t)`.
     pub(crate) second_correction_root: f64,
-    /// What weight decay leaves of a parameter.
+    /// What weight decay leaves of a parameter, `1 - lr * wd`.
     pub(crate) kept: f64,
-    /// Learning rate over the first moment's correction.
+    /// Learning rate over the first moment's correction, `lr / (1 - beta1^t)`.
     pub(crate) rate: f64,
+}
+
+impl Shared {
+    /// Of step number `step`, from 1.
+    pub(crate) fn of_step(step: u32, learning_rate: f64, weight_decay: f64) -> Self {
+        let exponent = f64::from(step);
+        Self {
+            second_correction_root: (1.0 - BETA2.powf(exponent)).sqrt(),
+            kept: 1.0 - learning_rate * weight_decay,
+            rate: learning_rate / (1.0 - BETA1.powf(exponent)),
+        }
+    }
 }
 
 pub(crate) const BETA1: f64 = 0.9;
@@ -81,13 +102,7 @@ impl AdamW {
         learning_rate: f64,
     ) -> Result<()> {
         self.step += 1;
-        let exponent = f64::from(self.step);
-        let first_correction = 1.0 - BETA1.powf(exponent);
-        let step = Shared {
-            second_correction_root: (1.0 - BETA2.powf(exponent)).sqrt(),
-            kept: 1.0 - learning_rate * self.weight_decay,
-            rate: learning_rate / first_correction,
-        };
+        let step = Shared::of_step(self.step, learning_rate, self.weight_decay);
         for (name, gradient) in gradients {
             let Some(parameter) = parameters.get_mut(name) else { continue };
             #[cfg(feature = "cuda")]

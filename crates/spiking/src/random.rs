@@ -42,6 +42,11 @@ pub(crate) fn unit(stream: &mut ChaCha8Rng) -> f32 {
     (stream.next_u32() >> 8) as f32 / (1u32 << 24) as f32
 }
 
+/// What dropout of a given probability multiplies a neuron with, by a draw of [`unit`]: 0, or 1 / (1 - p).
+pub(crate) fn dropout_factor(unit: f32, probability: f64) -> f32 {
+    if f64::from(unit) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
+}
+
 /// The stream as it is behind so many draws of [`unit`], each of which takes a word of it: so that threads can share one stream out.
 pub(crate) fn ahead(stream: &ChaCha8Rng, draws: usize) -> ChaCha8Rng {
     let mut ahead = stream.clone();

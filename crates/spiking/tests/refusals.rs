@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bpsta_spiking::cpu::{Cpu, Path};
-use bpsta_spiking::reference::{Reference, Trainer};
+use bpsta_spiking::reference::{LifTrace, Reference, Trace, Trainer, lif_backward, lif_forward};
 use bpsta_spiking::{
     AdamW, Architecture, Batch, Engine, Input, Layer, Mode, NetworkSpec, Neuron, Parameters, Rule,
     SpikingError, Stimuli, Streams, Variant,
@@ -99,6 +99,14 @@ fn a_vote_is_the_last_layer() {
 }
 
 #[test]
+fn features_are_flattened_once() {
+    let mut spec = spec(3);
+    spec.layers.insert(5, Layer::Flatten);
+    let error = spec.shapes().unwrap_err().to_string();
+    assert!(error.contains("layer 5 (Flatten) cannot stand there: it wants maps"), "{error}");
+}
+
+#[test]
 fn networks_of_nothing_are_no_networks() {
     let refused = |spec: NetworkSpec, named: &str| {
         let error = spec.shapes().unwrap_err();
@@ -164,6 +172,21 @@ fn batches_without_meaning_are_refused() {
     refuses(&Batch { labels: &[0, 3], ..batch(4, 4, 2) }, "label = 3");
 }
 
+/// The CPU engine counts time steps in tables of a fixed size.
+#[test]
+fn the_cpu_engine_runs_for_1024_time_steps_at_most() {
+    let [cpu, _] = engines(&parameters(&spec(3)), &AdamW::new(1e-4));
+    let mut cpu = cpu.unwrap();
+    let mut dropout = Streams::new(1).stream("dropout");
+    let mut train = |time_steps| {
+        let batch = Batch { values: &[0.5; SAMPLE], frames: 1, time_steps, labels: &[0] };
+        cpu.train_step(&batch, Mode::Spiking, &mut dropout, 1e-3)
+    };
+    let error = train(1025).unwrap_err().to_string();
+    assert!(error.contains("time_steps = 1025: expected at most 1024"), "{error}");
+    assert!(train(1024).unwrap().loss.is_finite());
+}
+
 #[test]
 fn values_that_are_no_numbers_are_refused() {
     for (value, named) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
@@ -202,6 +225,34 @@ fn the_reference_engine_checks_its_labels() {
             let error = error.unwrap().to_string();
             assert!(error.contains(named), "{error}");
         }
+    }
+}
+
+/// A trace holds a tensor for each time step, or one for all of them.
+#[test]
+fn traces_of_other_time_steps_are_refused() {
+    let tensor = || Tensor::ones((2, 1), DType::F32, &Device::Cpu).unwrap();
+    let trace = |steps| Trace::new(vec![tensor(); steps]);
+    let refused = |error: SpikingError, named: &str| assert!(error.to_string().contains(named), "{error}");
+    refused(trace(0).unwrap_err(), "tensors of a trace = 0: expected at least 1");
+    refused(trace(3).unwrap().at(3).unwrap_err(), "time step of a trace = 3");
+    assert!(trace(3).unwrap().at(2).is_ok() && trace(1).unwrap().at(3).is_ok());
+
+    let neuron = Neuron::paper(Rule::Both);
+    let forward = |given, steps| lif_forward(&trace(given).unwrap(), steps, &neuron);
+    refused(forward(3, 5).unwrap_err(), "the trace of currents has 3 values where 5 were expected");
+    refused(forward(3, 2).unwrap_err(), "the trace of currents has 3 values where 2 were expected");
+    refused(forward(1, 0).unwrap_err(), "time steps = 0: expected at least 1");
+    for given in [1, 3] {
+        let cells = forward(given, 3).unwrap();
+        assert_eq!((cells.potential.tensors().len(), cells.spikes.tensors().len()), (3, 3));
+        let backward = |cells: &LifTrace, grads| lif_backward(cells, &trace(grads).unwrap(), &neuron);
+        assert!(backward(&cells, 1).is_ok() && backward(&cells, 3).is_ok());
+        for grads in [2, 4] {
+            refused(backward(&cells, grads).unwrap_err(), "the trace of gradients has");
+        }
+        let fewer = LifTrace { spikes: trace(2).unwrap(), ..cells };
+        refused(backward(&fewer, 3).unwrap_err(), "the trace of spikes has 2 values where 3 were expected");
     }
 }
 

@@ -111,8 +111,8 @@ fn autograd(steps: usize, cells: usize, current: &[f64], grad: &[f64], n: &Neuro
 proptest! {
     #[test]
     fn tensors_follow_the_scalar_recursion((steps, cells, current, grad) in inputs(), neuron in neuron()) {
-        let run = lif_forward(&Trace::new(trace(&current, cells)), steps, &neuron).unwrap();
-        let d = flat(lif_backward(&run, &Trace::new(trace(&grad, cells)), &neuron).unwrap().tensors());
+        let run = lif_forward(&Trace::new(trace(&current, cells)).unwrap(), steps, &neuron).unwrap();
+        let d = flat(lif_backward(&run, &Trace::new(trace(&grad, cells)).unwrap(), &neuron).unwrap().tensors());
         let (u, s) = (flat(run.potential.tensors()), flat(run.spikes.tensors()));
         for cell in 0..cells {
             let of = |values: &[f64]| values.iter().skip(cell).step_by(cells).copied().collect::<Vec<_>>();
@@ -128,8 +128,8 @@ proptest! {
     fn tensors_follow_autograd_over_stop_gradients(
         (steps, cells, current, grad) in inputs(), neuron in neuron()
     ) {
-        let run = lif_forward(&Trace::new(trace(&current, cells)), steps, &neuron).unwrap();
-        let found = flat(lif_backward(&run, &Trace::new(trace(&grad, cells)), &neuron).unwrap().tensors());
+        let run = lif_forward(&Trace::new(trace(&current, cells)).unwrap(), steps, &neuron).unwrap();
+        let found = flat(lif_backward(&run, &Trace::new(trace(&grad, cells)).unwrap(), &neuron).unwrap().tensors());
         let expected = autograd(steps, cells, &current, &grad, &neuron);
         for (found, expected) in found.iter().zip(&expected) {
             prop_assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{found} {expected}");
@@ -141,8 +141,8 @@ proptest! {
 fn a_constant_trace_is_the_same_current_at_every_step() {
     let neuron = Neuron::paper(Rule::Both);
     let one = trace(&[0.2, 0.3, 0.7], 3);
-    let constant = lif_forward(&Trace::new(one.clone()), 5, &neuron).unwrap();
-    let repeated = lif_forward(&Trace::new(vec![one[0].clone(); 5]), 5, &neuron).unwrap();
+    let constant = lif_forward(&Trace::new(one.clone()).unwrap(), 5, &neuron).unwrap();
+    let repeated = lif_forward(&Trace::new(vec![one[0].clone(); 5]).unwrap(), 5, &neuron).unwrap();
     assert_eq!(flat(constant.potential.tensors()), flat(repeated.potential.tensors()));
     assert_eq!(flat(constant.spikes.tensors()), flat(repeated.spikes.tensors()));
 }
@@ -150,8 +150,8 @@ fn a_constant_trace_is_the_same_current_at_every_step() {
 #[test]
 fn a_potential_at_the_threshold_fires_and_zero_has_no_surrogate() {
     let neuron = Neuron::paper(Rule::Baseline);
-    let run = lif_forward(&Trace::new(trace(&[0.5, 0.0], 2)), 1, &neuron).unwrap();
+    let run = lif_forward(&Trace::new(trace(&[0.5, 0.0], 2)).unwrap(), 1, &neuron).unwrap();
     assert_eq!(flat(run.spikes.tensors()), [1.0, 0.0]);
-    let d = lif_backward(&run, &Trace::new(trace(&[1.0, 1.0], 2)), &neuron).unwrap();
+    let d = lif_backward(&run, &Trace::new(trace(&[1.0, 1.0], 2)).unwrap(), &neuron).unwrap();
     assert_eq!(flat(d.tensors()), [1.0, 0.0]);
 }

@@ -3,40 +3,40 @@
 use rayon::prelude::*;
 
 use super::conv::{Conv, Maps};
-use super::plan::Pool;
 use super::{Cpu, Extent};
-use crate::examine::{Examination, Frequencies, Operations, largest, reach, reached};
+use crate::Result;
+use crate::examine::{Examination, Frequencies, Operations, largest, reach};
 
 impl Cpu {
     /// Of the batch that was evaluated last.
-    pub(super) fn look(&self) -> Examination {
+    pub(super) fn look(&self) -> Result<Examination> {
         let votes_of = |steps| self.votes_after(steps).collect::<Vec<f32>>();
         let of_sample = |votes: Vec<f32>| votes.chunks(self.plan.classes).map(largest).collect();
-        let convs = self.convs.iter().map(|conv| conv.operations(self.extent));
-        let behind_average =
-            self.convs.last().is_some_and(|conv| matches!(conv.stage.pool, Pool::Average(_)));
         let rows = (self.extent.samples * self.extent.steps) as u64;
-        let linears = self.linears.iter().enumerate().map(|(index, linear)| {
+        let convs = self.convs.iter().map(|conv| conv.operations(self.extent));
+        let linears = self.linears.iter().map(|linear| {
             let inputs = linear.input.par_iter().filter(|value| **value != 0.0).count() as u64;
-            let outputs = linear.stage.outputs as u64;
-            Operations {
-                layer: linear.stage.layer,
-                inputs,
-                operations: inputs * outputs,
-                dense: rows * self.plan.features(index) as u64 * outputs,
-                real: index == 0 && behind_average,
-            }
+            (inputs, inputs * linear.stage.outputs as u64)
         });
-        Examination {
+        let counts = convs.chain(linears).zip(self.spec.weight_layers()?);
+        let operations = counts.map(|((inputs, operations), of)| Operations {
+            layer: of.layer,
+            inputs,
+            operations,
+            dense: rows * of.dense,
+            real: of.real,
+        });
+        Ok(Examination {
             predictions: (1..=self.extent.steps).map(|steps| of_sample(votes_of(steps))).collect(),
-            operations: convs.chain(linears).collect(),
+            operations: operations.collect(),
             frequencies: self.convs.iter().map(|conv| conv.frequencies(self.extent)).collect(),
-        }
+        })
     }
 }
 
 impl Conv {
-    fn operations(&self, extent: Extent) -> Operations {
+    /// Inputs that are not zero over all samples and time steps, and the weights they meet.
+    fn operations(&self, extent: Extent) -> (u64, u64) {
         let stage = &self.stage;
         // A map has a border of one pixel, which holds zeros.
         let taps = |place: usize| {
@@ -62,17 +62,9 @@ impl Conv {
                 })
                 .reduce(|| (0, 0), add),
         };
-        let Extent { samples, steps, .. } = extent;
-        let outputs = stage.outputs as u64;
         // An image that is the same at every time step lies there once.
-        let repeats = (steps / self.planes()) as u64;
-        Operations {
-            layer: stage.layer,
-            inputs: inputs * repeats,
-            operations: met * outputs * repeats,
-            dense: (samples * steps * stage.inputs) as u64 * reached(stage.height, stage.width) * outputs,
-            real: matches!(self.input, Maps::Real { .. }),
-        }
+        let repeats = (extent.steps / self.planes()) as u64;
+        (inputs * repeats, met * stage.outputs as u64 * repeats)
     }
 
     fn frequencies(&self, extent: Extent) -> Frequencies {

@@ -53,7 +53,7 @@ pub(super) struct Linear {
     pub(super) mask_behind: Floats,
     /// Spikes, `[block][sample][time step]`.
     pub(super) spikes: Vec<u16>,
-    /// Gradients of the features, `[panel][sample][time step][feature of the panel]`.
+    /// Gradients of the features before the dropout, `[panel][sample][time step][feature of the panel]`.
     pub(super) input_grads: Floats,
     extent: Extent,
     /// What enters the cells, `[block][sample][time step][16]`.
@@ -369,12 +369,13 @@ impl Linear {
         self.grads = grads;
     }
 
-    /// Each panel's feature gradients, then its weights' gradients and what becomes of them.
+    /// Each panel's feature gradients, before the dropout, then its weights' gradients and what becomes of them.
     fn panels(&mut self, path: Path, update: Update) {
         let (stage, rows) = (self.stage, self.row_count());
         let blocks = stage.blocks();
         self.input_grads.resize(rows * stage.inputs);
         let (input, by_output, by_row) = (&self.input, &self.by_output, &self.by_row);
+        let (masks, steps) = (&self.mask_before, self.extent.steps);
         let input_grads = self.input_grads.par_chunks_mut(rows * PANEL).enumerate();
         self.weight.shares(update, stage.panel()).zip(input_grads).for_each(|(mut share, (panel, out))| {
             let features = &input[panel * rows * PANEL..][..rows * PANEL];
@@ -402,21 +403,24 @@ impl Linear {
                 }
                 share.apply(path, (blocks - 1) * SIZE, before);
             });
+            // The features of a panel in each sample's mask.
+            let masks = masks.chunks(stage.inputs).map(|mask| &mask[panel * PANEL..][..PANEL]);
+            for (out, mask) in out.chunks_mut(steps * PANEL).zip(masks) {
+                for grads in out.chunks_mut(PANEL) {
+                    grads.iter_mut().zip(mask).for_each(|(grad, factor)| *grad *= factor);
+                }
+            }
         });
     }
 
     /// The gradients of the features by rows, `[sample][time step][feature]`, before the dropout; `features` of them without
     /// the padding.
     pub(super) fn input_grads_into(&self, features: usize, rows_out: &mut Floats) {
-        let (stage, rows, steps) = (self.stage, self.row_count(), self.extent.steps);
+        let rows = self.row_count();
         rows_out.grow(rows * features);
         rows_out[..rows * features].par_chunks_mut(features).enumerate().for_each(|(row, out)| {
             for (panel, out) in out.chunks_mut(PANEL).enumerate() {
                 out.copy_from_slice(&self.input_grads[(panel * rows + row) * PANEL..][..out.len()]);
-            }
-            if !self.mask_before.is_empty() {
-                let mask = &self.mask_before[row / steps * stage.inputs..][..stage.inputs];
-                out.iter_mut().zip(mask).for_each(|(grad, factor)| *grad *= factor);
             }
         });
     }

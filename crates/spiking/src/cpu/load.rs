@@ -8,7 +8,7 @@ use super::conv::{Extent, Maps, Statistics};
 use super::kernels::neuron::MOST_STEPS;
 use super::plan::place;
 use super::simd::LANES;
-use crate::random::{ahead, unit};
+use crate::random::{ahead, dropout_factor, unit};
 use crate::stimuli::{self, is_spoilt};
 use crate::{Batch, Result, SpikingError};
 
@@ -67,15 +67,13 @@ impl Cpu {
         linear.mask_before.resize(0);
         linear.mask_behind.resize(0);
         let Some(dropout) = dropout else { return };
-        let factor = |stream: &mut ChaCha8Rng, probability: f64| {
-            if f64::from(unit(stream)) < probability { 0.0 } else { (1.0 / (1.0 - probability)) as f32 }
-        };
         if let Some(probability) = stage.dropout_before {
             linear.mask_before.resize(samples * stage.inputs);
             let (features, of_batch) = (plan.features(index), &*dropout);
             linear.mask_before.par_chunks_mut(stage.inputs).enumerate().for_each(|(sample, mask)| {
                 let mut of_sample = ahead(of_batch, sample * features);
-                plan.places(index).for_each(|place| mask[place] = factor(&mut of_sample, probability));
+                plan.places(index)
+                    .for_each(|place| mask[place] = dropout_factor(unit(&mut of_sample), probability));
             });
             *dropout = ahead(dropout, samples * features);
         }
@@ -84,7 +82,7 @@ impl Cpu {
             for sample in 0..samples {
                 for output in 0..stage.outputs {
                     let place = place(output, sample, samples);
-                    linear.mask_behind[place] = factor(dropout, probability);
+                    linear.mask_behind[place] = dropout_factor(unit(dropout), probability);
                 }
             }
         }

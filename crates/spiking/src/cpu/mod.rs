@@ -42,7 +42,7 @@ use simd::LANES;
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
-use crate::optimizer::{BETA1, BETA2, EPSILON};
+use crate::optimizer::{BETA1, BETA2, EPSILON, Shared};
 use crate::{
     AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
     SpikingError, StepReport,
@@ -258,16 +258,17 @@ impl Cpu {
     /// The numbers of the next AdamW step.
     fn adam(&mut self, learning_rate: f64) -> Update {
         self.steps += 1;
-        let step = f64::from(self.steps);
+        let Shared { second_correction_root, kept, rate } =
+            Shared::of_step(self.steps, learning_rate, self.weight_decay);
         Update::Adam(AdamStep {
             beta1: BETA1 as f32,
             beta2: BETA2 as f32,
             one_minus_beta1: (1.0 - BETA1) as f32,
             one_minus_beta2: (1.0 - BETA2) as f32,
-            second_correction: (1.0 / (1.0 - BETA2.powf(step)).sqrt()) as f32,
+            second_correction: (1.0 / second_correction_root) as f32,
             epsilon: EPSILON as f32,
-            keep: (1.0 - learning_rate * self.weight_decay) as f32,
-            rate: (learning_rate / (1.0 - BETA1.powf(step))) as f32,
+            keep: kept as f32,
+            rate: rate as f32,
         })
     }
 }
@@ -310,7 +311,7 @@ impl Engine for Cpu {
         refuse_analogue(mode)?;
         in_pool(|| {
             self.pass(batch, Statistics::Running, None)?;
-            Ok(self.look())
+            self.look()
         })
     }
 

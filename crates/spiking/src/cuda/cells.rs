@@ -16,8 +16,8 @@ use Argument::{Real, Whole};
 impl Kernels {
     /// `lif_forward`.
     pub(crate) fn lif_forward(&self, current: &Trace, steps: usize, neuron: &Neuron) -> Result<LifTrace> {
-        let shape = current.at(0).dims();
-        let cells = current.at(0).elem_count();
+        let shape = current.first().dims();
+        let cells = current.first().elem_count();
         let (current, apart) = steps_apart(current, steps)?;
         let [potential, spikes] = self.potential_and_spikes(steps, shape)?;
         let arguments = [
@@ -184,7 +184,7 @@ impl Kernels {
 
 /// How many cells potentials and gradients are of.
 fn same_cells(trace: &LifTrace, grads: &Trace) -> Result<usize> {
-    let (potential, grads) = (trace.potential.at(0), grads.at(0));
+    let (potential, grads) = (trace.potential.first(), grads.first());
     if potential.dims() != grads.dims() {
         let (grads, potential) = (grads.dims(), potential.dims());
         return Err(refused(format!("gradients of {grads:?} with potentials of {potential:?}")));
@@ -208,7 +208,7 @@ fn of_rule(neuron: &Neuron) -> [Argument<'static>; 7] {
 
 /// The shape of a trace's tensors, their values, and those of a row, where there is a number in each of `numbers` for each row.
 fn of_channels(x: &Trace, numbers: &[&Tensor]) -> Result<(Vec<usize>, usize, usize)> {
-    let one = x.at(0);
+    let one = x.first();
     let rows = one.dim(0)?;
     a_number_each(rows, numbers)?;
     Ok((one.dims().to_vec(), one.elem_count(), one.elem_count() / rows))

@@ -76,7 +76,7 @@ impl Kernels {
     /// The kernels for a batch that is one shard on a GPU, and that shard.
     pub(crate) fn of_batch(shards: &[Trace]) -> Option<(Self, &Trace)> {
         let [trace] = shards else { return None };
-        Some((Self::of(trace.at(0))?, trace))
+        Some((Self::of(trace.first())?, trace))
     }
 
     /// A tensor whose values a kernel is about to write, all of them.

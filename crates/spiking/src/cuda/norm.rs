@@ -39,7 +39,7 @@ impl Kernels {
     pub(crate) fn running_update(&self, running: &Tensor, batch: &Trace, steps: usize) -> Result<Tensor> {
         let running = running.contiguous()?;
         let channels = running.elem_count();
-        a_number_each(channels, &[batch.at(0)])?;
+        a_number_each(channels, &[batch.first()])?;
         let (batch, apart) = steps_apart(batch, steps)?;
         let out = self.output(running.dims(), DType::F32)?;
         let arguments = [
@@ -138,7 +138,7 @@ impl Kernels {
         let row = grads.elem_count() / (steps * channels);
         let (hats, apart) = steps_apart(&saved.normalised[0], steps)?;
         let (inverse, channels_apart) = steps_apart(&saved.inverse_deviation, steps)?;
-        a_number_each(channels, &[saved.inverse_deviation.at(0)])?;
+        a_number_each(channels, &[saved.inverse_deviation.first()])?;
         if hats.dims()[1..] != grads.dims()[1..] {
             return Err(refused(format!(
                 "gradients {:?} with normalised values {:?}",

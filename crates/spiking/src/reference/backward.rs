@@ -25,7 +25,8 @@ impl Reference {
         time_steps: usize,
     ) -> Result<BTreeMap<String, Tensor>> {
         let mut gradients = BTreeMap::new();
-        let mut grads: Shards = votes.into_iter().map(|vote| Trace::new(vec![vote])).collect();
+        let mut grads: Shards =
+            votes.into_iter().map(|vote| Trace::new(vec![vote])).collect::<Result<_>>()?;
         let first_trained =
             self.spec.layers.iter().position(|layer| {
                 matches!(layer, Layer::Conv { .. } | Layer::BatchNorm | Layer::Linear { .. })
@@ -106,7 +107,7 @@ impl Reference {
                 }
                 (Layer::Vote { voters }, _) => {
                     let at_each_step = |votes: &Trace| {
-                        let grad = dense::vote_backward(votes.at(0), voters)?;
+                        let grad = dense::vote_backward(votes.first(), voters)?;
                         let shape = [&[time_steps], grad.dims()].concat();
                         Trace::of_block(grad.broadcast_as(shape)?)
                     };

@@ -7,6 +7,7 @@ use super::trace::{SPIKES, Shards, Trace, counted, sum};
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
+use crate::random::dropout_factor;
 
 /// `[C, n, H, W]` to `[C*H*W, n]`.
 pub(super) fn flatten(x: &Tensor) -> Result<Tensor> {
@@ -49,7 +50,7 @@ pub(super) fn linear_backward_parameters(input: &Shards, grads: &Shards) -> Resu
     }
     let shard = |(input, grads): (&Trace, &Trace)| -> Result<(Tensor, Tensor)> {
         let steps = grads.tensors();
-        let weights = steps.iter().enumerate().map(|(t, grad)| Ok(grad.matmul(&input.at(t).t()?)?));
+        let weights = steps.iter().enumerate().map(|(t, grad)| Ok(grad.matmul(&input.at(t)?.t()?)?));
         Ok((sum(weights)?, sum(steps.iter().map(|grad| Ok(grad.sum(1)?)))?))
     };
     let shards: Vec<(Tensor, Tensor)> = input.par_iter().zip(grads).map(shard).collect::<Result<_>>()?;
@@ -64,13 +65,10 @@ pub(super) fn dropout_masks(
     probability: f64,
     mut unit: impl FnMut() -> f32,
 ) -> Result<Vec<Tensor>> {
-    let kept = (1.0 / (1.0 - probability)) as f32;
     let mut mask_of = |trace: &Trace| -> Result<Tensor> {
-        let like = trace.at(0);
+        let like = trace.first();
         let (samples, features) = (like.dim(1)?, like.elem_count() / like.dim(1)?);
-        let values: Vec<f32> = (0..samples * features)
-            .map(|_| if f64::from(unit()) < probability { 0.0 } else { kept })
-            .collect();
+        let values: Vec<f32> = (0..samples * features).map(|_| dropout_factor(unit(), probability)).collect();
         let mut shape = like.dims().to_vec();
         shape.swap(0, 1);
         let by_sample = Tensor::from_vec(values, shape, like.device())?;

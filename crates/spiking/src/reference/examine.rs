@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use super::Reference;
 use super::pass::mean_votes;
 use super::trace::{Shards, Trace, counted};
-use crate::examine::{Examination, Frequencies, Operations, largest, reach, reached};
+use crate::examine::{Examination, Frequencies, Operations, largest, reach};
 use crate::{Layer, Mode, Result, Stimuli};
 
 impl Reference {
@@ -15,7 +15,7 @@ impl Reference {
     /// The device's.
     pub fn examine(&self, stimuli: &Stimuli, mode: Mode) -> Result<Examination> {
         let steps = stimuli.time_steps;
-        let shapes = self.spec.shapes()?;
+        let (shapes, weights) = (self.spec.shapes()?, self.spec.weight_layers()?);
         let (mut operations, mut frequencies) = (Vec::new(), Vec::new());
         let votes = self.run(stimuli, mode, |index, shards| {
             let [channels, height, width] = shapes[index];
@@ -31,22 +31,14 @@ impl Reference {
                     spikes: spikes.concat(),
                 });
             }
-            let samples: usize =
-                shards.iter().map(|trace| trace.at(0).dim(1)).sum::<candle_core::Result<_>>()?;
-            let places = (samples * steps * channels) as u64;
-            let (outputs, taps, dense) = match self.spec.layers[index] {
-                Layer::Conv { out } => {
-                    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
-                    let taps = pixels.map(|(y, x)| (reach(y, height) * reach(x, width)) as f64).collect();
-                    (out as u64, taps, places * reached(height, width))
-                }
-                Layer::Linear { out } => (out as u64, vec![1.0], places),
-                _ => return Ok(()),
-            };
+            let Some(of) = weights.iter().find(|of| of.layer == index) else { return Ok(()) };
+            // Features are maps of 1x1, of which a kernel of 3x3 reaches one value.
+            let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+            let taps: Vec<f64> = pixels.map(|(y, x)| (reach(y, height) * reach(x, width)) as f64).collect();
             let taps = Tensor::from_vec(taps, (1, 1, height, width), &self.device)?;
             let (mut inputs, mut met) = (0.0, 0.0);
             for (trace, t) in shards.iter().flat_map(|trace| (0..steps).map(move |t| (trace, t))) {
-                let tensor = trace.at(t);
+                let tensor = trace.at(t)?;
                 let (features, samples) = (tensor.dim(0)?, tensor.dim(1)?);
                 let some =
                     tensor.ne(0f64)?.to_dtype(DType::F64)?.reshape((features, samples, height, width))?;
@@ -56,29 +48,22 @@ impl Reference {
             operations.push(Operations {
                 layer: index,
                 inputs: inputs as u64,
-                operations: met as u64 * outputs,
-                dense: dense * outputs,
-                real: mode == Mode::Analogue || self.is_real(index),
+                operations: met as u64 * shapes[index + 1][0] as u64,
+                dense: (stimuli.len() * steps) as u64 * of.dense,
+                real: mode == Mode::Analogue || of.real,
             });
             Ok(())
         })?;
         let predictions = (1..=steps).map(|steps| predictions(&votes, steps)).collect::<Result<_>>()?;
         Ok(Examination { predictions, operations, frequencies })
     }
-
-    /// Whether real numbers enter a layer though cells spike: those of the input, or of an average pool.
-    fn is_real(&self, index: usize) -> bool {
-        let before = self.spec.layers[..index].iter().rev();
-        let source = before.copied().find(|layer| matches!(layer, Layer::Lif | Layer::AvgPool { .. }));
-        source != Some(Layer::Lif)
-    }
 }
 
 /// Spikes of one shard over time steps and channels, `[n, H, W]`. Sums of whole numbers below 2^24 are exact in f32.
 fn spikes(trace: &Trace, steps: usize) -> Result<Vec<u32>> {
-    let mut sum = counted(trace.at(0))?.sum(0)?;
+    let mut sum = counted(trace.first())?.sum(0)?;
     for t in 1..steps {
-        sum = (sum + counted(trace.at(t))?.sum(0)?)?;
+        sum = (sum + counted(trace.at(t)?)?.sum(0)?)?;
     }
     Ok(sum.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }

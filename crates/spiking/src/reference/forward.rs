@@ -196,7 +196,7 @@ impl Reference {
                 (next, Saved::Pool { input: shards, output: Vec::new() })
             }
             Layer::Flatten => {
-                let (_, _, h, w) = shards[0].at(0).dims4()?;
+                let (_, _, h, w) = shards[0].first().dims4()?;
                 (each(&dense::flatten)?, Saved::Map([h, w]))
             }
             Layer::Linear { .. } => {

@@ -56,6 +56,10 @@ fn same(cpu: &[Tensor], gpu: &[Tensor]) {
     }
 }
 
+fn traced(tensors: Vec<Tensor>) -> Trace {
+    Trace::new(tensors).unwrap()
+}
+
 /// Asserts values within rounding of sums.
 fn close(cpu: &Tensor, gpu: &Tensor) {
     assert_eq!(cpu.dims(), gpu.dims());
@@ -77,10 +81,10 @@ fn every_rule_has_the_portable_operations_bits() {
                 let [cpu, gpu] = both(&shape, steps, 1).map(|current| {
                     let one = current[..1].to_vec();
                     assert_eq!(Kernels::of(&one[0]).is_some(), one[0].device().is_cuda());
-                    let constant = lif_forward(&Trace::new(one), steps, &neuron).unwrap();
-                    (lif_forward(&Trace::new(current), steps, &neuron).unwrap(), constant)
+                    let constant = lif_forward(&traced(one), steps, &neuron).unwrap();
+                    (lif_forward(&traced(current), steps, &neuron).unwrap(), constant)
                 });
-                let [cpu_grads, gpu_grads] = both(&shape, steps, 2).map(Trace::new);
+                let [cpu_grads, gpu_grads] = both(&shape, steps, 2).map(traced);
                 let check = |cpu: &LifTrace, gpu: &LifTrace| {
                     same(cpu.potential.tensors(), gpu.potential.tensors());
                     same(cpu.spikes.tensors(), gpu.spikes.tensors());
@@ -101,7 +105,7 @@ fn columns_biases_and_pools_have_the_portable_operations_bits() {
             let bias = Tensor::new(&values(shape[0], 4)[..], x[0].device()).unwrap();
             let rows = x.iter().map(|x| x.flatten_from(1).unwrap()).collect();
             let identity = Tensor::eye(shape[0], candle_core::DType::F32, x[0].device()).unwrap();
-            let shifted = dense::linear(&vec![Trace::new(rows)], &identity, &bias).unwrap();
+            let shifted = dense::linear(&vec![traced(rows)], &identity, &bias).unwrap();
             let mut found = shifted[0].tensors().to_vec();
             found.extend(match Kernels::of(&x[0]) {
                 Some(kernels) => {
@@ -149,13 +153,13 @@ fn products_are_exact() {
                     Tensor::from_vec(values(shape.iter().product(), seed), shape, &device).unwrap()
                 };
                 let features = |x: &Tensor| dense::flatten(x).unwrap();
-                let flat = vec![Trace::new(x.iter().map(features).collect())];
-                let flat_grads = vec![Trace::new(grads.iter().map(features).collect())];
+                let flat = vec![traced(x.iter().map(features).collect())];
+                let flat_grads = vec![traced(grads.iter().map(features).collect())];
                 let inputs = shape[0] * shape[2] * shape[3];
                 let outputs = 5 * shape[2] * shape[3];
                 let (weight, bias) = (tensor(&[5, shape[0], 3, 3], 19), tensor(&[5], 20));
                 let (linear_weight, linear_bias) = (tensor(&[outputs, inputs], 21), tensor(&[outputs], 22));
-                let (shards, grads) = (vec![Trace::new(x)], vec![Trace::new(grads)]);
+                let (shards, grads) = (vec![traced(x)], vec![traced(grads)]);
                 let traces = [
                     conv::forward(&shards, &weight, &bias).unwrap(),
                     conv::backward_input(&grads, &weight).unwrap(),
@@ -182,7 +186,7 @@ fn a_block_is_its_time_steps() {
     let [apart, block] = [false, true].map(|as_block| {
         let trace = |tensors: &[Tensor]| match as_block {
             true => Trace::of_block(Tensor::stack(tensors, 0).unwrap()).unwrap(),
-            false => Trace::new(tensors.to_vec()),
+            false => traced(tensors.to_vec()),
         };
         let (x, grads) = (trace(&x), trace(&grads));
         let most = x.map_channels(|x| pool::max(x, 2)).unwrap();
@@ -213,7 +217,7 @@ fn products_with_spikes_keep_all_digits() {
             let parts: Vec<Vec<f32>> = parts.to_vec2().unwrap();
             assert!((0..weights.len()).all(|i| parts[0][i] + parts[1][i] + parts[2][i] == weights[i]));
         }
-        conv::forward(&vec![Trace::new(x)], &weight, &bias).unwrap()[0].at(0).clone()
+        conv::forward(&vec![traced(x)], &weight, &bias).unwrap()[0].first().clone()
     });
     let largest = flat(&cpu).iter().fold(0.0f32, |most, x| most.max(x.abs()));
     let apart =
@@ -233,13 +237,13 @@ fn normalisation_meets_the_portable_operations() {
                 let device = x[0].device().clone();
                 let per_channel = |seed| Tensor::new(&values(shape[0], seed)[..], &device).unwrap();
                 let (weight, bias, var) = (per_channel(9), per_channel(10), per_channel(11).sqr().unwrap());
-                let shards = vec![Trace::new(x)];
+                let shards = vec![traced(x)];
                 let statistics = norm::batch_statistics(&shards).unwrap();
                 let mean = norm::running_update(&bias, &statistics.mean, steps).unwrap();
                 let unbiased = norm::running_update(&var, &statistics.unbiased, steps).unwrap();
                 let (out, saved) = norm::forward(&shards, statistics, &weight, &bias).unwrap();
                 let running = norm::apply_running(&shards, &mean, &var, &weight, &bias).unwrap();
-                let (next, dw, db) = norm::backward(&vec![Trace::new(grads)], &saved, &weight).unwrap();
+                let (next, dw, db) = norm::backward(&vec![traced(grads)], &saved, &weight).unwrap();
                 let traces = [out, running, next];
                 let mut found: Vec<Tensor> =
                     traces.iter().flat_map(|shards| shards[0].tensors().to_vec()).collect();
@@ -265,7 +269,7 @@ fn cells_behind_a_norm_have_the_bits_of_each_by_itself() {
             let per_channel = |seed| Tensor::new(&values(shape[0], seed)[..], x[0].device()).unwrap();
             let (weight, bias, var) = (per_channel(9), per_channel(10), per_channel(11).sqr().unwrap());
             let kernels = Kernels::of(&x[0]).unwrap();
-            let (x, grads) = (Trace::new(x), Trace::new(grads));
+            let (x, grads) = (traced(x), traced(grads));
             let relu = |trace: &Trace| trace.map(|x| Ok(x.relu()?)).unwrap();
 
             let statistics = kernels.batch_statistics(&x).unwrap();
@@ -294,7 +298,7 @@ fn cells_behind_a_norm_have_the_bits_of_each_by_itself() {
                 true => {
                     let sum = kernels.sum_over_steps(&next.block().unwrap()).unwrap();
                     assert_eq!(found.0.tensors().len(), 1);
-                    for (apart, found) in [(&sum, found.0.at(0)), (&dw, &found.1), (&db, &found.2)] {
+                    for (apart, found) in [(&sum, found.0.first()), (&dw, &found.1), (&db, &found.2)] {
                         close(apart, found);
                     }
                 }

@@ -67,7 +67,7 @@ pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
         means.push(mean);
     }
     let [mean, unbiased, biased] = [means, unbiased, biased].map(Trace::new);
-    Ok(Statistics { mean, unbiased, biased, count })
+    Ok(Statistics { mean: mean?, unbiased: unbiased?, biased: biased?, count })
 }
 
 /// The running average after `steps` batches, one a time step (or one for all): as the official code's batch norm of each step does.
@@ -77,7 +77,7 @@ pub(super) fn running_update(running: &Tensor, batch: &Trace, steps: usize) -> R
         return kernels.running_update(running, batch, steps);
     }
     (0..steps).try_fold(running.clone(), |running, t| {
-        Ok(((running * (1.0 - MOMENTUM))? + (batch.at(t) * MOMENTUM)?)?)
+        Ok(((running * (1.0 - MOMENTUM))? + (batch.at(t)? * MOMENTUM)?)?)
     })
 }
 
@@ -98,11 +98,11 @@ pub(super) fn forward(
     let of_shard = |trace: &Trace| -> Result<(Trace, Trace)> {
         let (mut out, mut normalised) = (Vec::new(), Vec::new());
         for (t, x) in trace.tensors().iter().enumerate() {
-            let hat = x.broadcast_sub(means.at(t))?.broadcast_mul(inverse_deviation.at(t))?;
+            let hat = x.broadcast_sub(means.at(t)?)?.broadcast_mul(inverse_deviation.at(t)?)?;
             out.push(rescaled(&hat, weight, bias)?);
             normalised.push(hat);
         }
-        Ok((Trace::new(out), Trace::new(normalised)))
+        Ok((Trace::new(out)?, Trace::new(normalised)?))
     };
     let both: Vec<(Trace, Trace)> = shards.par_iter().map(of_shard).collect::<Result<_>>()?;
     let (out, normalised) = both.into_iter().unzip();
@@ -147,7 +147,7 @@ pub(super) fn backward(
     let sums_of_shard = |(grads, hats): (&Trace, &Trace)| -> Result<Vec<(Tensor, Tensor)>> {
         let steps = grads.tensors().iter().enumerate();
         let sums = steps.map(|(t, grad)| {
-            let products = (grad * hats.at(t))?;
+            let products = (grad * hats.at(t)?)?;
             Ok((grad.flatten_from(1)?.sum(1)?, products.flatten_from(1)?.sum(1)?))
         });
         sums.collect()
@@ -166,17 +166,17 @@ pub(super) fn backward(
     let weight = per_channel(weight)?;
     let mut terms = Vec::with_capacity(steps);
     for (t, (total, total_hat)) in totals.iter().enumerate() {
-        let scale = (&weight * saved.inverse_deviation.at(t))?;
+        let scale = (&weight * saved.inverse_deviation.at(t)?)?;
         let share = (&scale * (-1.0 / saved.count))?;
         terms.push((scale, (&share * per_channel(total_hat)?)?, (&share * per_channel(total)?)?));
     }
     let of_shard = |(grads, hats): (&Trace, &Trace)| -> Result<Trace> {
         let steps = grads.tensors().iter().zip(&terms).enumerate();
         let next = steps.map(|(t, (grad, (scale, slope, shift)))| {
-            let of_hat = hats.at(t).broadcast_mul(slope)?.broadcast_add(shift)?;
+            let of_hat = hats.at(t)?.broadcast_mul(slope)?.broadcast_add(shift)?;
             Ok((grad.broadcast_mul(scale)? + of_hat)?)
         });
-        Ok(Trace::new(next.collect::<Result<_>>()?))
+        Trace::new(next.collect::<Result<_>>()?)
     };
     let next = grads.par_iter().zip(&saved.normalised).map(of_shard).collect::<Result<_>>()?;
     let bias = sum(totals.iter().map(|(total, _)| Ok(total.clone())))?;

@@ -91,7 +91,7 @@ impl Pass {
         let steps = (0..traces[0].spikes.tensors().len()).map(|t| {
             let shards: Vec<Tensor> = traces
                 .iter()
-                .map(|trace| Ok(counted(trace.spikes.at(t))?.transpose(0, 1)?))
+                .map(|trace| Ok(counted(trace.spikes.at(t)?)?.transpose(0, 1)?))
                 .collect::<Result<_>>()?;
             Ok(Tensor::cat(&shards, 0)?.contiguous()?)
         });
@@ -134,10 +134,10 @@ impl Pass {
 pub(super) fn mean_votes(shards: &[Trace], steps: usize) -> Result<Vec<Tensor>> {
     let mean = |trace: &Trace| -> Result<Tensor> {
         #[cfg(feature = "cuda")]
-        if let (Some(kernels), true) = (Kernels::of(trace.at(0)), trace.tensors().len() == steps) {
+        if let (Some(kernels), true) = (Kernels::of(trace.first()), trace.tensors().len() == steps) {
             return Ok((kernels.sum_over_steps(&trace.block()?)? / steps as f64)?);
         }
-        Ok((sum((0..steps).map(|t| Ok(trace.at(t).clone())))? / steps as f64)?)
+        Ok((sum((0..steps).map(|t| trace.at(t).cloned()))? / steps as f64)?)
     };
     shards.iter().map(mean).collect()
 }

@@ -3,7 +3,8 @@
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use crate::Result;
+use crate::error::at_least_one;
+use crate::{Result, SpikingError};
 
 /// Tensors of one shard over time, `[C, n, H, W]` (or features `[F, n]`) each.
 ///
@@ -16,17 +17,20 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace of the given tensors; at least one.
-    pub fn new(tensors: Vec<Tensor>) -> Self {
-        debug_assert!(!tensors.is_empty());
-        Self { tensors, block: None }
+    /// A trace of the given tensors.
+    ///
+    /// # Errors
+    /// [`SpikingError::Range`] where there is none.
+    pub fn new(tensors: Vec<Tensor>) -> Result<Self> {
+        at_least_one("tensors of a trace", tensors.len())?;
+        Ok(Self { tensors, block: None })
     }
 
     /// The trace of a `[T, ...]` tensor, whose time steps share its memory.
     pub(crate) fn of_block(block: Tensor) -> Result<Self> {
         let block = block.contiguous()?;
         let tensors = (0..block.dim(0)?).map(|t| block.get(t)).collect::<candle_core::Result<_>>()?;
-        Ok(Self { tensors, block: Some(block) })
+        Ok(Self { block: Some(block), ..Self::new(tensors)? })
     }
 
     /// The tensors as one, `[T, ...]`; copied where they do not lie one behind another.
@@ -38,9 +42,39 @@ impl Trace {
         }
     }
 
-    /// The tensor of time step `t`, from 0.
-    pub fn at(&self, t: usize) -> &Tensor {
-        &self.tensors[t.min(self.tensors.len() - 1)]
+    /// The tensor of time step `t`, from 0; of a constant trace the same at each.
+    ///
+    /// # Errors
+    /// [`SpikingError::Range`] beyond the last of several tensors.
+    pub fn at(&self, t: usize) -> Result<&Tensor> {
+        match self.tensors.as_slice() {
+            [constant] => Ok(constant),
+            tensors => tensors.get(t).ok_or_else(|| SpikingError::Range {
+                key: "time step of a trace",
+                found: t.to_string(),
+                expected: "less than its number of tensors, or a trace of one",
+            }),
+        }
+    }
+
+    /// The tensor of the first time step.
+    pub fn first(&self) -> &Tensor {
+        &self.tensors[0]
+    }
+
+    /// Refuses a trace that has neither a tensor for each of `steps` time steps nor one for all; `what` it is of goes into the error.
+    pub(super) fn check_steps(&self, what: &'static str, steps: usize) -> Result<()> {
+        at_least_one("time steps", steps)?;
+        match self.tensors.len() {
+            1 => Ok(()),
+            found if found == steps => Ok(()),
+            found => Err(SpikingError::Length {
+                what,
+                found,
+                expected: steps,
+                shape: "a tensor a time step, or one for all".to_owned(),
+            }),
+        }
     }
 
     /// Tensors that are there: 1 for a constant trace.
@@ -50,7 +84,7 @@ impl Trace {
 
     /// The trace with `f` applied to each tensor.
     pub(super) fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok(Self::new(self.tensors.iter().map(f).collect::<Result<_>>()?))
+        Self::new(self.tensors.iter().map(f).collect::<Result<_>>()?)
     }
 
     /// The trace with `f` applied to each tensor, or once to the block of all: `f` does the same whatever dimensions stand in front.
@@ -92,8 +126,11 @@ pub(super) fn zip_channels<const N: usize>(
         let shape = [&[steps, next.dim(0)? / steps], &next.dims()[1..]].concat();
         return Trace::of_block(next.reshape(shape)?);
     }
-    let tensors = (0..steps).map(|t| f(traces.map(|trace| trace.at(t))));
-    Ok(Trace::new(tensors.collect::<Result<_>>()?))
+    let tensors = (0..steps).map(|t| {
+        let at: Vec<&Tensor> = traces.iter().map(|trace| trace.at(t)).collect::<Result<_>>()?;
+        f(std::array::from_fn(|index| at[index]))
+    });
+    Trace::new(tensors.collect::<Result<_>>()?)
 }
 
 /// [`zip_channels`] for each shard.
