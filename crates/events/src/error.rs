@@ -189,6 +189,19 @@ pub enum FramingError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A rule by time, and a clock that was set back: the windows would lie before the events.
+    #[error(
+        "framing `{framing}`: the clock steps back from {first} us at the first event to {last} us at the last one, so there are no \
+         times to divide: use a split by number"
+    )]
+    StepsBack {
+        /// The rule as it prints.
+        framing: String,
+        /// Timestamp of the first event of the file, in us.
+        first: i64,
+        /// Timestamp of the last event of the file, in us.
+        last: i64,
+    },
     /// An event off the sensor.
     #[error("event {index} at x = {x}, y = {y} lies off the {width}x{height} sensor")]
     OffSensor {

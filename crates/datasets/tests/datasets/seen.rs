@@ -7,7 +7,7 @@ use std::path::Path;
 use bpsta_datasets::synthetic::Size;
 use bpsta_datasets::{
     Choice, Counts, DatasetError, DatasetId, Destination, EventFigures, Figures, ImageFigures, Pick, Shown,
-    Spread, Stats, Store, Which, preview_file,
+    Spread, Stats, Store, Which, frames_of_file, preview_file,
 };
 use bpsta_events::{Events, Format, Framing};
 
@@ -88,6 +88,39 @@ fn figures_of_recordings_are_those_computed_by_hand() {
     assert_eq!((one.rate_events_per_s, one.on_share), (None, Some(1.0)), "one event has no duration");
     assert_eq!(figures.classes[2].events_per_sample, None);
     assert_eq!(stats.source.manifest_hash, manifest.hash());
+}
+
+/// A clock that was reset on the way: what lasts from the earliest to the latest event lasts no negative time.
+#[test]
+fn a_recording_whose_clock_steps_back_has_its_duration_and_no_frames_by_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, store) = (folder.path().join("tree"), store(folder.path()));
+    let file = tree.join("Train/0/00001.bin");
+    let reset = [(900, 3, 5, true), (1000, 3, 5, true), (10, 10, 20, false), (200, 33, 33, true)];
+    write(&file, &recorded(&reset), Format::NmnistBin);
+    let manifest = store.import(DatasetId::NMNIST, &tree).unwrap();
+    let choice = |framing| Choice { framing: Some(framing), pick: None };
+    let by_number = choice(Framing::ByNumber { frames: 2 });
+    for preview in [
+        preview_file(&file, None, &registry(), &by_number).unwrap(),
+        store.preview(&manifest, &by_number).unwrap(),
+    ] {
+        let Shown::Recordings { clips, .. } = &preview.samples else { panic!("it is a recording") };
+        assert_eq!(clips[0].duration_us, 990);
+    }
+    let figures = store.stats(&manifest).unwrap();
+    assert_eq!(events(&figures).all.duration_us.unwrap().max, 990.0);
+
+    let by_time = Framing::ByTime { frames: 2 };
+    let steps_back = "the clock steps back from 900 us at the first event to 200 us at the last one";
+    for error in [
+        preview_file(&file, None, &registry(), &choice(by_time)).map(|_| ()).unwrap_err(),
+        frames_of_file(&file, None, by_time).map(|_| ()).unwrap_err(),
+        store.load(&manifest, Some(by_time)).map(|_| ()).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("00001.bin: ") && error.contains(steps_back), "{error}");
+    }
 }
 
 #[test]
