@@ -346,6 +346,14 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// The name of the folder of a manifest that cannot be used.
+    pub(crate) fn manifest_folder(&self) -> Option<&str> {
+        match self {
+            Self::Manifest { path, .. } | Self::Io { path, .. } => path.parent()?.file_name()?.to_str(),
+            _ => None,
+        }
+    }
+
     /// The file or folder that it is about, where that may be a part of a tree.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {

@@ -234,11 +234,19 @@ impl Store {
         self.read(id, false, &self.data_dir.join(id.as_str()))
     }
 
-    /// The stand-ins of a data set that this version of the generator made so far, sorted by folder name.
+    /// The stand-ins of a data set that this version of the generator made so far, sorted by folder name. One whose manifest is there
+    /// but cannot be read, or contradicts itself, is an error among the others, and hides none of them.
     ///
     /// # Errors
-    /// When a manifest is there but cannot be read, or contradicts itself.
-    pub fn stand_ins(&self, id: DatasetId) -> Result<Vec<Manifest>, DatasetError> {
+    /// When their folder cannot be listed, and for a data set that the registry does not have.
+    pub fn stand_ins(&self, id: DatasetId) -> Result<Vec<Result<Manifest, DatasetError>>, DatasetError> {
+        self.registry.get(id)?;
+        let folders = self.stand_in_folders(id)?;
+        Ok(folders.iter().filter_map(|folder| self.read(id, true, folder).transpose()).collect())
+    }
+
+    /// The folders that [`Self::stand_ins`] are in, sorted by name.
+    fn stand_in_folders(&self, id: DatasetId) -> Result<Vec<PathBuf>, DatasetError> {
         let parent = self.stand_in_folder(id);
         if !parent.is_dir() {
             return Ok(Vec::new());
@@ -251,7 +259,7 @@ impl Store {
             }
         }
         folders.sort();
-        folders.iter().filter_map(|folder| self.read(id, true, folder).transpose()).collect()
+        Ok(folders)
     }
 
     /// Hashes every file and compares it with the manifest.

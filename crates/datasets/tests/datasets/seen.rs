@@ -265,7 +265,7 @@ fn which_data_is_meant_is_asked_where_it_is_not_clear() {
     let id = DatasetId::NMNIST;
     let message = |which| store.find(id, &which).unwrap_err().to_string();
     assert!(message(Which::Real).contains("no stand-in of it either"));
-    assert!(message(Which::StandIn).contains("reproduce"));
+    assert!(message(Which::StandIn).contains("make one with `cargo xtask data stand-in nmnist --train"));
     let one = store.synthetic(id, &Size { train: 10, test: 10 }, 1).unwrap();
     assert!(message(Which::Real).contains("say --stand-in to see generated data: 10-10-1-v"));
     assert_eq!(store.find(id, &Which::StandIn).unwrap(), one);

@@ -1,7 +1,7 @@
 //! Generated data go the way of the real ones.
 
 use bpsta_datasets::synthetic::Size;
-use bpsta_datasets::{DatasetError, DatasetId, Kind, Store, synthetic};
+use bpsta_datasets::{DatasetError, DatasetId, Kind, Store, Which, synthetic};
 use bpsta_events::Framing;
 
 use crate::tree::{assert_nothing_imported, registry, store};
@@ -40,7 +40,8 @@ fn every_data_set_has_a_stand_in_that_loads() {
             assert!(sample.iter().all(|value| (0.0..=1.0).contains(value)));
         }
         assert!(store.manifest(id).unwrap().is_none(), "a stand-in is not an import");
-        assert_eq!(store.stand_ins(id).unwrap(), std::slice::from_ref(&manifest));
+        let there: Vec<_> = store.stand_ins(id).unwrap().into_iter().map(Result::unwrap).collect();
+        assert_eq!(there, std::slice::from_ref(&manifest));
         assert_eq!(store.verify(&manifest).unwrap().problems, Vec::<String>::new());
     }
 }
@@ -94,6 +95,29 @@ fn a_stand_in_never_passes_for_the_official_data() {
         assert!(error.to_string().contains(&said), "{error}");
         assert_nothing_imported(&home, DatasetId::NMNIST);
     }
+}
+
+#[test]
+fn an_unreadable_stand_in_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let id = DatasetId::NMNIST;
+    let [bad, good] = [1, 2].map(|seed| store.synthetic(id, &SIZE, seed).unwrap());
+    let name = |manifest| store.folder(manifest).file_name().unwrap().to_str().unwrap().to_owned();
+    std::fs::write(store.folder(&bad).join("manifest.json"), "{\"schema\": 1, \"dat").unwrap();
+
+    let there = store.stand_ins(id).unwrap();
+    assert!(matches!(&there[..], [Err(DatasetError::Manifest { .. }), Ok(found)] if *found == good));
+    assert_eq!(store.find(id, &Which::StandIn).unwrap(), good);
+    assert_eq!(store.find(id, &Which::Named(name(&good))).unwrap(), good);
+    let error = store.find(id, &Which::Named(name(&bad))).unwrap_err();
+    assert!(matches!(error, DatasetError::Manifest { .. }), "{error}");
+    assert!(matches!(store.find(id, &Which::Real), Err(DatasetError::NotImported { .. })));
+
+    // With no other, it may be the one that is meant.
+    std::fs::remove_dir_all(store.folder(&good)).unwrap();
+    let error = store.find(id, &Which::StandIn).unwrap_err();
+    assert!(matches!(error, DatasetError::Manifest { .. }), "{error}");
 }
 
 #[test]
