@@ -6,7 +6,8 @@
 //! DIR/<id>/frames/<key>.h5, .h5.places, .h5.b3        frame caches, where their chunks are, and checksums
 //! DIR/<id>/frames/.building-<key>/                    the parts of a cache that is not finished
 //! DIR/downloads/<id>/...                              published files as they were fetched
-//! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator
+//! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator. Its raw/ also holds
+//!                                                     SYNTHETIC.txt, which says what it is and is in no manifest
 //! ```
 
 use std::fs;
@@ -208,7 +209,11 @@ impl Store {
             synthetic::generate(id, size, seed, &tree)?;
             let stand_in = Some((seed, requested));
             let info = self.registry.get(id)?;
-            Import { id, info, from: &tree, ours: true, stand_in, reporter: &self.reporter }.run(Some(raw))
+            let import = Import { id, info, from: &tree, ours: true, stand_in, reporter: &self.reporter };
+            let manifest = import.run(Some(raw))?;
+            let marker = raw.join(synthetic::MARKER);
+            fs::rename(tree.join(synthetic::MARKER), &marker).context("move to", &marker)?;
+            Ok(manifest)
         })
     }
 

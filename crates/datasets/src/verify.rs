@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::IoContext;
 use crate::progress::{Reporter, Stage};
+use crate::synthetic::MARKER;
 use crate::{DatasetError, FileEntry, Manifest, hash};
 
 /// The outcome of re-hashing a data set.
@@ -22,7 +23,7 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
-/// Compares every file under `raw` with the manifest, and looks for files that no manifest names.
+/// Compares every file under `raw` with the manifest, and looks for files that no manifest names: a stand-in's marker is none.
 pub(crate) fn verify(
     manifest: &Manifest,
     raw: &Path,
@@ -54,7 +55,7 @@ pub(crate) fn verify(
             // A link to a folder is no folder: what lies there is no part of the data set.
             if entry.file_type().context("read", &entry.path())?.is_dir() {
                 folders.push((entry.path(), name + "/"));
-            } else if !known.contains(name.as_str()) {
+            } else if !known.contains(name.as_str()) && !(manifest.synthetic && name == MARKER) {
                 problems.push(format!("{}: is not in the manifest", entry.path().display()));
             }
         }

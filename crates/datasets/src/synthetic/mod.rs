@@ -35,6 +35,9 @@ use tree::Tree;
 /// program is taken for one of this.
 pub const VERSION: u32 = 1;
 
+/// The file in a generated tree, and in the `raw/` made of it, that says what it is: neither must ever pass for official data.
+pub(crate) const MARKER: &str = "SYNTHETIC.txt";
+
 /// How many samples to generate, over all classes. Sample `i` of a split has class `i` modulo the number of classes,
 /// so the classes are as balanced as the count permits. There are at most as many as the official files hold.
 ///
