@@ -25,7 +25,7 @@ pub(crate) struct Sample {
     /// The file's path under `raw/`, with `#row` behind it where a recording holds several samples.
     pub(crate) name: String,
     /// Events with start <= t < end (us); all of them if none.
-    window: Option<(i64, i64)>,
+    pub(crate) window: Option<(i64, i64)>,
 }
 
 /// A recording and its samples.
