@@ -171,6 +171,14 @@ pub enum DatasetError {
         /// Each mirror's address, and why not.
         failures: String,
     },
+    /// Several published files were not fetched; the others are there.
+    #[error("{} of {files} files could not be fetched:{}", errors.len(), listed(errors))]
+    SomeNotFetched {
+        /// How many files the data set has.
+        files: usize,
+        /// What is wrong with each that is not there.
+        errors: Vec<DatasetError>,
+    },
     /// A data set without published files.
     #[error(
         "datasets.toml names no published files of {dataset}: import your own with \
@@ -368,6 +376,11 @@ impl DatasetError {
             _ => None,
         }
     }
+}
+
+/// Errors, each on a line of its own.
+fn listed(errors: &[DatasetError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
 /// For `map_err`: wraps an I/O error with what was tried on which path.

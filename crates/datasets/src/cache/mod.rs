@@ -117,7 +117,8 @@ pub(crate) fn open_or_build(
     let unfinished = building.join("frames.h5");
     let places = build::build(&unfinished, Parts(&building), files, framing, &key, reporter)?;
     guard::write(&unfinished, &places::encode(&places), &path)?;
-    fs::remove_dir_all(&building).context("remove", &building)?;
+    // The cache is there, whatever is left of its parts: the next call that opens it clears them away.
+    let _ = fs::remove_dir_all(&building);
     open(&path, files, &key).map_err(|why| DatasetError::Hdf5 {
         action: "read back",
         path: path.clone(),

@@ -230,6 +230,44 @@ fn a_damaged_cache_is_built_again_with_a_notice() {
     }
 }
 
+/// The places say where in the cache each sample lies: as sound as the cache they must be.
+#[test]
+fn damaged_places_are_noticed_as_a_damaged_cache_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let expected = values(&store.load(&manifest, Some(framing("number:4"))).unwrap());
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&notices);
+    let store = store.with_progress(move |progress| {
+        if let Progress::Notice(text) = progress {
+            heard.lock().unwrap().push(text);
+        }
+    });
+    let places = caches(folder.path()).remove(0).with_extension("h5.places");
+    let good = fs::read(&places).unwrap();
+    // Offset u64 and length u32 of each of the 16 samples.
+    assert_eq!(good.len(), 16 * 12);
+    let mut swapped = good.clone();
+    swapped.rotate_left(12);
+    let mut flipped = good.clone();
+    flipped[12] ^= 1;
+    let cut = good[..good.len() - 12].to_vec();
+    for (what, bytes) in [("swapped", Some(swapped)), ("flipped", Some(flipped)), ("cut", Some(cut)), ("gone", None)]
+    {
+        match bytes {
+            Some(bytes) => fs::write(&places, bytes).unwrap(),
+            None => fs::remove_file(&places).unwrap(),
+        }
+        // Read from memory and from the file: no sample is another's.
+        for store in [store.clone(), store.clone().with_memory_limit(0)] {
+            assert_eq!(values(&store.load(&manifest, Some(framing("number:4"))).unwrap()), expected, "{what}");
+        }
+        let notices = std::mem::take(&mut *notices.lock().unwrap());
+        assert!(matches!(&notices[..], [notice] if notice.contains(".h5.places") && notice.contains("built again")), "{what}: {notices:?}");
+        assert_eq!(fs::read(&places).unwrap(), good, "{what}");
+    }
+}
+
 /// Damage behind the guard's back: with a fitting checksum only the HDF5 library and the checks of shape are left. It
 /// may give an error (and so a new cache), but no panic.
 #[test]
