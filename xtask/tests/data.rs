@@ -36,12 +36,14 @@ fn an_unreadable_stand_in_hides_no_other_from_list_and_verify() {
         let stand_in = ["stand-in", "cifar10", "--train", "10", "--test", "10", "--seed", seed];
         assert!(data(folder.path(), &stand_in).status.success());
     }
-    let stand_ins = fs::read_dir(folder.path().join("synthetic/cifar10")).unwrap().map(|it| it.unwrap().path());
+    let stand_ins =
+        fs::read_dir(folder.path().join("synthetic/cifar10")).unwrap().map(|it| it.unwrap().path());
     let bad = stand_ins.filter(|path| path.ends_with("10-10-1-v1")).collect::<Vec<_>>().remove(0);
     fs::write(bad.join("manifest.json"), "{\"schema\": 1, \"dat").unwrap();
     for command in [&["list"][..], &["verify", "cifar10"]] {
         let output = data(folder.path(), command);
-        let (said, message) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, message) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "{command:?}: {message}");
         assert!(said.contains("synthetic stand-in") && said.contains("seed 2"), "{command:?}: {said}");
         let unreadable: Vec<_> = said.lines().filter(|line| line.starts_with("unreadable: ")).collect();

@@ -56,7 +56,9 @@ impl Store {
                 return Err(DatasetError::NotImported { dataset: id, remedy });
             }
             _ if names.is_empty() => {
-                format!("there is no stand-in of it: make one with `cargo xtask data stand-in {id} --train N --test N`")
+                format!(
+                    "there is no stand-in of it: make one with `cargo xtask data stand-in {id} --train N --test N`"
+                )
             }
             Which::StandIn if several => {
                 format!("there are several stand-ins: choose one with --stand-in=NAME: {at_hand}")

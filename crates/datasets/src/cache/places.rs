@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use flate2::read::ZlibDecoder;
 
 use super::parts::{Batch, Parts};
-use crate::error::IoContext;
 use crate::DatasetError;
+use crate::error::IoContext;
 
 /// Bytes that are searched at a time.
 const WINDOW: u64 = 1 << 20;

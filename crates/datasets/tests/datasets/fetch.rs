@@ -176,10 +176,9 @@ fn serve(mut stream: TcpStream, answers: &HashMap<String, Answer>, seen: &Reques
             )?;
             stream.write_all(&content[from..])
         }
-        Some(Answer::NothingLeft { range: told, .. }) if range.is_some() => write!(
-            stream,
-            "HTTP/1.1 416 No\r\n{told}Content-Length: 0\r\nConnection: close\r\n\r\n"
-        ),
+        Some(Answer::NothingLeft { range: told, .. }) if range.is_some() => {
+            write!(stream, "HTTP/1.1 416 No\r\n{told}Content-Length: 0\r\nConnection: close\r\n\r\n")
+        }
         Some(Answer::OtherRange { content } | Answer::NothingLeft { content, .. }) => {
             send(&mut stream, content, "\"1\"", usize::MAX)
         }

@@ -298,6 +298,31 @@ fn outputs_are_replaced_only_when_asked() {
     assert_eq!(contents(&folder.path().join("a")).len(), 2);
 }
 
+#[cfg(unix)]
+#[test]
+fn outputs_to_one_folder_wait_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording.bin");
+    write(&file, &recorded(&[(0, 1, 2, true), (9, 3, 4, false)]), Format::NmnistBin);
+    let preview = preview_file(&file, None, &registry(), &Choice::default()).unwrap();
+    let others = folder.path().join(".drawing-out-Xy12");
+    fs::create_dir(&others).unwrap();
+    let lock = fs::File::open(folder.path()).unwrap();
+    lock.lock().unwrap();
+    let to = Destination::named(&folder.path().join("out"), false);
+    std::thread::scope(|scope| {
+        let save = scope.spawn(|| preview.save(&to).map(|_| ()));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert!(others.exists() && !save.is_finished() && contents(folder.path()).len() == 1);
+        fs::write(folder.path().join("out.gif"), "another's").unwrap();
+        drop(lock);
+        assert!(matches!(save.join().unwrap(), Err(DatasetError::OutputExists { .. })));
+    });
+    preview.save(&Destination::named(&folder.path().join("out"), true)).unwrap();
+    assert!(!others.exists());
+    assert_eq!(contents(folder.path()).len(), 3, "the recording and two pictures");
+}
+
 #[test]
 fn what_does_not_fit_a_file_is_said() {
     let folder = tempfile::tempdir().unwrap();
