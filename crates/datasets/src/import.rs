@@ -227,7 +227,7 @@ pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
         Ok(_) => Ok(unpacked),
         Err(error) => {
             let problem = format!(
-                "the gzip stream is damaged or cut off ({error}): remove the file and fetch it again"
+                "the gzip stream is damaged or cut off ({error}): remove the file and fetch or copy it again"
             );
             Err(malformed(path, unpacked.len(), problem))
         }
