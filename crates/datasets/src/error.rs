@@ -80,6 +80,15 @@ pub enum DatasetError {
         /// What the files beside it are called.
         expected: String,
     },
+    /// A published archive that lies beside what was unpacked of others.
+    #[error(
+        "{path}: it lies beside what is unpacked already, which alone would be imported: unpack it there too, or move it out of the tree",
+        path = path.display()
+    )]
+    BesideTree {
+        /// The archive.
+        path: PathBuf,
+    },
     /// A file's bytes are not what its format demands.
     #[error("{path}: at byte {offset}: {problem}", path = path.display())]
     Malformed {

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::archive::is_archive;
 use crate::error::{IoContext, malformed};
 use crate::fetch::check_published;
-use crate::layout::{Content, Found, scan};
+use crate::layout::{Content, Found, Scan, scan};
 use crate::manifest::{self, Counts};
 use crate::progress::{Reporter, Stage};
 use crate::store::MANIFEST;
@@ -114,8 +114,12 @@ impl Import<'_> {
                     let files = self.info.files.iter().map(|file| self.from.join(&file.name));
                     files.filter(|path| is_archive(path)).collect()
                 }
+                Ok(scan) => {
+                    self.refuse_archives_beside(&scan)?;
+                    Vec::new()
+                }
                 // What else is wrong with a tree is said when it is imported.
-                _ => Vec::new(),
+                Err(_) => Vec::new(),
             }
         };
         for path in &archives {
@@ -124,6 +128,18 @@ impl Import<'_> {
             }
         }
         Ok(archives)
+    }
+
+    /// Of a tree that lacks something: a published archive beside it that was not unpacked there would be left out in silence.
+    fn refuse_archives_beside(&self, scan: &Scan) -> Result<(), DatasetError> {
+        let is_unpacked =
+            |name: &str| name.split('.').next().is_some_and(|stem| scan.root.join(stem).is_dir());
+        let names = self.info.files.iter().map(|file| file.name.as_str()).filter(|name| !is_unpacked(name));
+        let mut paths = names.flat_map(|name| [self.from.join(name), scan.root.join(name)]);
+        match paths.find(|path| !scan.missing.is_empty() && is_archive(path)) {
+            Some(path) => Err(DatasetError::BesideTree { path }),
+            None => Ok(()),
+        }
     }
 
     fn take(&self, found: &Found, raw: Option<&Path>) -> Result<FileEntry, DatasetError> {

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::tree::{assert_nothing_imported, contents, events, nmnist, registry_path, store};
+use crate::tree::{assert_nothing_imported, contents, events, nmnist, registry_path, store, write};
 
 /// The entries of a tree, folders left out, by their names with `/`.
 fn entries(tree: &Path) -> Vec<(String, Vec<u8>)> {
@@ -316,4 +316,26 @@ fn a_damaged_archive_is_named_and_leaves_nothing() {
         assert!(error.contains(name), "{error}");
         assert_nothing_imported(folder.path(), DatasetId::NMNIST);
     }
+}
+
+/// Of the classes that are packed still, none would be there.
+#[test]
+fn a_tree_with_published_archives_beside_it_names_the_one_that_is_not_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for class in ["airplane", "bird"] {
+        write(&tree.join(format!("{class}/cifar10_{class}_0.aedat")), &events(1, 50, 128), Format::Aedat2);
+        zip(&tree.join(format!("{class}.zip")), &[("x".to_owned(), vec![1])]);
+    }
+    let import = || store(folder.path()).import(DatasetId::DVSCIFAR10, &tree);
+    fs::rename(tree.join("bird"), folder.path().join("bird")).unwrap();
+    let error = import().unwrap_err();
+    assert!(
+        matches!(&error, DatasetError::BesideTree { path } if path.ends_with("tree/bird.zip")),
+        "{error}"
+    );
+    assert_nothing_imported(folder.path(), DatasetId::DVSCIFAR10);
+    // Unpacked beside its archive, it is there.
+    fs::rename(folder.path().join("bird"), tree.join("bird")).unwrap();
+    assert_eq!(import().unwrap().files.len(), 2);
 }
