@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{DatasetId, synthetic};
+use crate::{Counts, DatasetId, synthetic};
 
 /// Any failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,19 @@ pub enum DatasetError {
         path: PathBuf,
         /// What the files beside it are called.
         expected: String,
+    },
+    /// More samples than the data set officially has.
+    #[error(
+        "the files hold {} training and {} test samples of {dataset}, datasets.toml says {} and {} at most: correct its key `samples`, or \
+         move what is too much out of the tree", found.train, found.test, official.train, official.test
+    )]
+    MoreThanOfficial {
+        /// The data set.
+        dataset: DatasetId,
+        /// What the files hold.
+        found: Counts,
+        /// What the registry says.
+        official: Counts,
     },
     /// A published archive that lies beside what was unpacked of others.
     #[error(

@@ -83,6 +83,9 @@ impl Import<'_> {
         let count = |split| files.iter().filter(|f| f.split == Some(split)).map(|f| f.samples).sum::<usize>();
         let samples = Counts { train: count(SplitName::Train), test: count(SplitName::Test) };
         let real = self.stand_in.is_none();
+        if real && let Some(official) = samples.beyond(self.info.samples) {
+            return Err(DatasetError::MoreThanOfficial { dataset: self.id, found: samples, official });
+        }
         Ok(Manifest {
             schema: manifest::SCHEMA,
             dataset: self.id,

@@ -52,6 +52,13 @@ pub struct Counts {
     pub test: usize,
 }
 
+impl Counts {
+    /// The official numbers, where these are more of either split.
+    pub(crate) fn beyond(self, official: Option<Counts>) -> Option<Counts> {
+        official.filter(|official| self.train > official.train || self.test > official.test)
+    }
+}
+
 /// How much of the official data set is there, when it is not all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -127,6 +127,28 @@ fn a_build_does_not_go_on_with_parts_of_another_sensor() {
     assert_eq!(data.train.sample_len(), 2 * 2 * 100 * 100);
 }
 
+#[test]
+fn more_samples_than_there_officially_are_make_no_subset() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for path in ["Train/clap/a", "Train/wave/b", "Test/clap/c"] {
+        write(&tree.join(format!("{path}.bin")), &events(1, 50, 34), Format::NmnistBin);
+    }
+    let text =
+        |samples: &str| format!("{}samples = {samples}\n", table("official-folders", Format::NmnistBin));
+    let said = "hold 2 training and 1 test samples";
+    for samples in ["{ train = 1, test = 1 }", "{ train = 2, test = 0 }"] {
+        let error = store(folder.path(), &text(samples)).import(gestures(), &tree).unwrap_err();
+        assert!(matches!(error, DatasetError::MoreThanOfficial { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let manifest = store(folder.path(), &text("{ train = 3, test = 1 }")).import(gestures(), &tree).unwrap();
+    assert_eq!(manifest.subset.map(|subset| (subset.train, subset.train_official)), Some((2, 3)));
+    let error =
+        store(folder.path(), &text("{ train = 1, test = 1 }")).manifest(gestures()).unwrap_err().to_string();
+    assert!(error.contains("at samples: the files ") && error.contains(said), "{error}");
+}
+
 /// Labels are places in the list: another order would give every recording another class.
 #[test]
 fn classes_in_another_order_than_at_the_import_are_noticed() {
