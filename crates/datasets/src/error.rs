@@ -53,7 +53,7 @@ pub enum DatasetError {
         message: String,
     },
     /// A manifest cannot be used.
-    #[error("{path}: at {at}: {message}; remove the folder it lies in and import again", path = path.display())]
+    #[error("{path}: at {at}: {message}; {remedy}", path = path.display())]
     Manifest {
         /// The manifest file.
         path: PathBuf,
@@ -61,6 +61,8 @@ pub enum DatasetError {
         at: String,
         /// What is wrong there.
         message: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The folder given to an import holds nothing of this data set.
     #[error("{path} does not hold {dataset}: expected {expected}", path = path.display())]
@@ -158,7 +160,7 @@ pub enum DatasetError {
     Checksum {
         /// The file.
         path: PathBuf,
-        /// `MD5` or `BLAKE3`.
+        /// `MD5` or `SHA-256`.
         algorithm: &'static str,
         /// What the registry says.
         expected: String,
@@ -244,8 +246,11 @@ pub enum DatasetError {
     },
     /// A file under `raw/` is not what the manifest says.
     #[error(
-        "{path}: {problem}; the data changed after its import: remove {folder} and import again",
-        path = path.display(), folder = folder.display()
+        "{path}: {problem}; {}", if *stand_in {
+            format!("the stand-in changed after it was generated: remove {}, and it is generated again", folder.display())
+        } else {
+            format!("the data changed after their import: remove {} and import again", folder.display())
+        }, path = path.display()
     )]
     Changed {
         /// The file.
@@ -254,6 +259,8 @@ pub enum DatasetError {
         problem: String,
         /// The data set's folder.
         folder: PathBuf,
+        /// Whether it is that of a stand-in.
+        stand_in: bool,
     },
     /// Another import of this data set is there already.
     #[error(
@@ -297,13 +304,13 @@ pub enum DatasetError {
         remedy: &'static str,
     },
     /// A file would be overwritten.
-    #[error("{path} is there already: choose another name, or say --force", path = path.display())]
+    #[error("{path} already exists: choose another name, or pass --force", path = path.display())]
     OutputExists {
         /// The file.
         path: PathBuf,
     },
     /// A file would be overwritten by what is made from it.
-    #[error("{path}: the output would take the place of its own input: choose another name", path = path.display())]
+    #[error("{path}: the output is the input file: choose another name", path = path.display())]
     OverInput {
         /// The file.
         path: PathBuf,
@@ -321,6 +328,14 @@ pub enum DatasetError {
         path: PathBuf,
         /// The formats there are.
         formats: String,
+    },
+    /// A file of images or labels that is to be framed.
+    #[error("{path}: it holds images or labels ({format}): only events are framed", path = path.display())]
+    NotEvents {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: &'static str,
     },
     /// No format has this name.
     #[error("there is no format {name:?}; choose one of {formats}")]

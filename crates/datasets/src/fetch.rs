@@ -315,7 +315,7 @@ impl Part {
         }
         let sends = total.map_or("a file of unknown length".to_owned(), |total| format!("{total} bytes"));
         Err(Failure::Mirror(format!(
-            "it sends {sends} in place of the {have} bytes fetched before: remove {} to begin anew all the same",
+            "it sends {sends} in place of the {have} bytes fetched before: remove {} to start over anyway",
             self.data.display()
         )))
     }

@@ -186,7 +186,7 @@ impl Import<'_> {
 pub(crate) fn says_generated(path: &Path) -> Option<&'static str> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     path.ancestors().find_map(|folder| {
-        let manifest = || Manifest::read(&folder.join(MANIFEST)).ok().flatten();
+        let manifest = || Manifest::read(&folder.join(MANIFEST), false).ok().flatten();
         if folder.join(MARKER).exists() {
             Some(MARKER)
         } else {
@@ -199,7 +199,7 @@ pub(crate) fn says_generated(path: &Path) -> Option<&'static str> {
 /// be any other program's file of that name.
 fn has_unknown_manifest(root: &Path) -> bool {
     let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    root.ancestors().take(2).any(|folder| Manifest::read(&folder.join(MANIFEST)).is_err())
+    root.ancestors().take(2).any(|folder| Manifest::read(&folder.join(MANIFEST), false).is_err())
 }
 
 /// Images and labels of a split must be equally many; from then on only the images count as samples.
@@ -239,7 +239,8 @@ pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
     match decoder.read_to_end(&mut unpacked) {
         Ok(read) if read as u64 == LARGEST_UNPACKED => {
             let problem = format!(
-                "expected less than {LARGEST_UNPACKED} bytes after unpacking: this is no file of this data set"
+                "expected less than {LARGEST_UNPACKED} bytes after unpacking, as all files of these data sets have: fetch or copy it \
+                 again, or unpack a recording of your own by hand"
             );
             Err(malformed(path, unpacked.len(), problem))
         }

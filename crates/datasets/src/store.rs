@@ -95,7 +95,9 @@ impl Store {
     ///
     /// # Errors
     /// [`DatasetError::NothingPublished`] for a data set of one's own, [`DatasetError::ByHand`] for one without mirrors,
-    /// [`DatasetError::NotFetched`] when no mirror has a file, [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`] when one is there that is not the official one.
+    /// [`DatasetError::NotFetched`] when no mirror has a file, [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`]
+    /// when one is there that is not the official one, [`DatasetError::SomeNotFetched`] when that is so of several, and
+    /// [`DatasetError::Io`] where the disk refuses. All other files are fetched then.
     pub fn fetch(&self, id: DatasetId, patience: Patience) -> Result<Vec<Fetched>, DatasetError> {
         let info = self.registry.get(id)?;
         if info.files.is_empty() {
@@ -128,8 +130,10 @@ impl Store {
     ///
     /// # Errors
     /// [`DatasetError::NotRecognised`] when `from` holds nothing of the data set, or was generated, [`DatasetError::AlreadyImported`] when the
-    /// data folder holds another import of it, and what is wrong with the first bad file. The data folder is then as
-    /// before.
+    /// data folder holds another import of it, [`DatasetError::InTheWay`] when something else lies there, [`DatasetError::BesideTree`] when
+    /// a published archive beside the tree would be left out, [`DatasetError::Archive`] and [`DatasetError::Checksum`] for an archive that
+    /// is damaged or not the official one, [`DatasetError::MoreThanOfficial`], and what is wrong with the first bad file. The data folder
+    /// then has nothing more than before but an empty lock file.
     pub fn import(&self, id: DatasetId, from: &Path) -> Result<Manifest, DatasetError> {
         let info = self.registry.get(id)?;
         let parent = self.data_dir.clone();
@@ -300,10 +304,12 @@ impl Store {
     /// Loads an imported data set or stand-in.
     ///
     /// Event data need a framing with a fixed number of frames and go through the cache, which is built on first use;
-    /// static data take none. Files that are not the imported ones any more are refused.
+    /// static data take none. Each file that is read must be the imported one. With a cache that is there and sound, which knows its
+    /// manifest by its hash, recordings are not read, and a change of theirs is seen by [`Self::verify`] alone.
     ///
     /// # Errors
-    /// A framing that does not fit the kind of data, files that changed or are damaged, and a cache that cannot be written.
+    /// A framing that does not fit the kind of data or a recording, files that changed or are damaged, and a cache that cannot be
+    /// written.
     pub fn load(&self, manifest: &Manifest, framing: Option<Framing>) -> Result<Dataset, DatasetError> {
         let id = manifest.dataset;
         let info = self.registry.get(id)?;
@@ -385,12 +391,18 @@ impl Store {
     fn read(&self, id: DatasetId, synthetic: bool, folder: &Path) -> Result<Option<Manifest>, DatasetError> {
         let info = self.registry.get(id)?;
         let path = folder.join(MANIFEST);
-        let Some(manifest) = Manifest::read(&path)? else { return Ok(None) };
+        let Some(manifest) = Manifest::read(&path, synthetic)? else { return Ok(None) };
         let of_folder = if manifest.dataset != id {
-            Err(("dataset".to_owned(), format!("{} is said in the folder of {id}", manifest.dataset)))
+            Err((
+                "dataset".to_owned(),
+                format!("the manifest says {} but lies in {id}'s folder", manifest.dataset),
+            ))
         } else if manifest.synthetic != synthetic {
             let kind = if synthetic { "stand-ins" } else { "official data" };
-            Err(("synthetic".to_owned(), format!("{} is said in a folder of {kind}", manifest.synthetic)))
+            Err((
+                "synthetic".to_owned(),
+                format!("the manifest says {} but lies in a folder of {kind}", manifest.synthetic),
+            ))
         } else if self.folder(&manifest) != *folder {
             Err(("requested".to_owned(), "size and seed are not those in the folder's name".to_owned()))
         } else {
@@ -398,7 +410,9 @@ impl Store {
         };
         match of_folder.and_then(|()| check::check(&manifest, info)) {
             Ok(()) => Ok(Some(manifest)),
-            Err((at, message)) => Err(DatasetError::Manifest { path, at, message }),
+            Err((at, message)) => {
+                Err(DatasetError::Manifest { path, at, message, remedy: Manifest::remedy(synthetic) })
+            }
         }
     }
 

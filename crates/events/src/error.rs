@@ -42,8 +42,8 @@ pub enum DecodeErrorKind {
     },
     /// Another version of AEDAT.
     #[error(
-        "byte 0: the file says AEDAT {found}: 2.0, 3.1 and 4.0 are read, others are not; \
-         it was expected to be {format} and begin with `{magic}`"
+        "byte 0: the file says AEDAT {found}, but {format} was expected, which files begin with `{magic}`; of AEDAT, 2.0, 3.1 and 4.0 \
+         are read: name the format that it has, or convert it to one of these"
     )]
     Version {
         /// The version the file names.

@@ -156,7 +156,7 @@ pub(crate) fn decode(
     // Official recordings of a DVS128 may have such bits, and are read as the paper reads them; of one's own nobody knows the sensor.
     if info.layout == Layout::ClassFolders && notes.high_address_bits > 0 {
         let expected = format!(
-            "a recording of a DVS128, as which {format} is read, but {} of its {} events have address bits that a DVS128 has not",
+            "a recording of a DVS128, as which {format} is read, but {} of its {} events have address bits that a DVS128 does not use",
             notes.high_address_bits,
             events.len()
         );

@@ -281,6 +281,10 @@ fn a_manifest_of_another_version_is_refused() {
     fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
     let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
     assert!(error.contains("schema 2") && error.contains("manifest.json"), "{error}");
+    assert!(error.ends_with("update the program") && !error.contains("remove"), "{error}");
+    fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 0")).unwrap();
+    let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
+    assert!(error.ends_with("import again"), "{error}");
     fs::write(&path, text.replace("\"samples\": 1", "\"samples\": \"x\"")).unwrap();
     let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
     assert!(error.contains("files[0].samples"), "{error}");

@@ -193,6 +193,30 @@ fn an_unreadable_stand_in_hides_no_other() {
     assert!(matches!(error, DatasetError::Manifest { .. }), "{error}");
 }
 
+/// There is nothing that could be imported again.
+#[test]
+fn what_is_wrong_with_a_stand_in_says_that_it_is_generated_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let manifest = store.synthetic(DatasetId::NMNIST, &SIZE, 1).unwrap();
+    let home = store.folder(&manifest);
+    let file = home.join("raw").join(&manifest.files[0].path);
+    std::fs::write(file, "x").unwrap();
+    let error = store.stats(&manifest).map(|_| ()).unwrap_err();
+    assert!(matches!(error, DatasetError::Changed { .. }), "{error}");
+    let said = format!("remove {}, and it is generated again", home.display());
+    assert!(error.to_string().ends_with(&said), "{error}");
+    let path = home.join("manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for damaged in [&text[..50], &text.replace("\"label\": 1", "\"label\": 10")] {
+        std::fs::write(&path, damaged).unwrap();
+        let error = store.stand_in(DatasetId::NMNIST, &SIZE, 1).unwrap_err();
+        assert!(matches!(error, DatasetError::Manifest { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("generated again") && !error.contains("import"), "{error}");
+    }
+}
+
 #[test]
 fn two_processes_may_want_the_same_stand_in() {
     let folder = tempfile::tempdir().unwrap();
