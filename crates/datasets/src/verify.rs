@@ -52,10 +52,11 @@ pub(crate) fn verify(
             let entry = entry.context("list", &path)?;
             // As text for the manifest alone: a name that is none is listed by its path, and is in no manifest.
             let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+            let is_ours = known.contains(name.as_str()) || (manifest.synthetic && name == MARKER);
             // A link to a folder is no folder: what lies there is no part of the data set.
             if entry.file_type().context("read", &entry.path())?.is_dir() {
                 folders.push((entry.path(), name + "/"));
-            } else if !known.contains(name.as_str()) && !(manifest.synthetic && name == MARKER) {
+            } else if !is_ours {
                 problems.push(format!("{}: is not in the manifest", entry.path().display()));
             }
         }
