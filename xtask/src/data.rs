@@ -134,9 +134,10 @@ fn list(registry: &Registry, store: &Store, data: &Path) -> anyhow::Result<()> {
         // One that cannot be read keeps nobody from seeing the others.
         let before = unreadable.len();
         let mut found: Vec<Manifest> = Vec::new();
-        for part in [real.map(|real| real.into_iter().collect()), store.stand_ins(id)] {
+        let stand_ins = store.stand_ins(id).unwrap_or_else(|error| vec![Err(error)]);
+        for part in real.transpose().into_iter().chain(stand_ins) {
             match part {
-                Ok(manifests) => found.extend::<Vec<Manifest>>(manifests),
+                Ok(manifest) => found.push(manifest),
                 Err(error) => unreadable.push(error),
             }
         }
@@ -232,15 +233,24 @@ fn stand_in(store: &Store, dataset: DatasetId, train: usize, test: usize, seed: 
 }
 
 fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
-    let mut manifests = store.stand_ins(dataset)?;
-    manifests.extend(store.manifest(dataset)?);
-    if manifests.is_empty() {
+    let mut found = store.stand_ins(dataset)?;
+    found.extend(store.manifest(dataset).transpose());
+    if found.is_empty() {
         bail!(
             "{dataset} is not in the data folder: import it with `cargo xtask data import {dataset} --from FOLDER`"
         );
     }
-    let mut problems = 0;
-    for manifest in manifests {
+    let (mut problems, mut unreadable) = (0, 0);
+    for manifest in found {
+        let manifest = match manifest {
+            Ok(manifest) => manifest,
+            // One that cannot be read keeps nobody from verifying the others.
+            Err(error) => {
+                print::line(format_args!("unreadable: {error}"))?;
+                unreadable += 1;
+                continue;
+            }
+        };
         let outcome = store.verify(&manifest)?;
         let (files, bytes) = (thousands(outcome.files), outcome.bytes);
         print::line(format_args!("{}: {files} files, {bytes} bytes", manifest.describe()))?;
@@ -257,6 +267,9 @@ fn verify(store: &Store, dataset: DatasetId) -> anyhow::Result<()> {
     }
     if problems > 0 {
         bail!("{dataset} differs from its manifest in {}", print::counted(problems, "place"));
+    }
+    if unreadable > 0 {
+        bail!("{} cannot be read", print::counted(unreadable, "manifest"));
     }
     print::line("all as imported")?;
     Ok(())

@@ -313,7 +313,7 @@ fn a_preview_of_a_file_is_drawn_once_and_a_damaged_one_never() {
     for part in ["good.bin (nmnist-bin)", "time:2", "real time", "out.png", "out.gif"] {
         assert!(said.contains(part), "`{said}` lacks `{part}`");
     }
-    fails(&draw, &["out.png is there already", "--force"]);
+    fails(&draw, &["out.png already exists", "--force"]);
     assert!(xtask(&[&draw[..], &["--force"]].concat()).status.success());
 }
 

@@ -3,6 +3,8 @@
 //! An archive is not believed: names that lead out of the folder, links and other special entries, names that come twice, and more
 //! entries or bytes than any of these data sets has are refused, with the entry's name (but for a `.zip` with a name twice).
 
+mod entry;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -27,6 +29,10 @@ pub(crate) struct Limits {
 
 /// N-MNIST has 70,022 entries; DVS-CIFAR10, the largest, about 7 GB.
 pub(crate) const LIMITS: Limits = Limits { entries: 200_000, bytes: 32 << 30 };
+
+/// What helps where an archive of one's own is sound, but not unpacked here.
+const BY_HAND: &str = "unpack the archive and import the folder";
+const LINK: &str = "is a link or special file; these are refused";
 
 /// The kinds of archives, by how their names end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +86,13 @@ impl<'a> Unpacking<'a> {
             first.filter(|(file, _)| file.starts_with(folder)).map(|(_, archive)| *archive)
         };
         let archive = path.ancestors().find_map(below).unwrap_or_default();
-        let text = error.to_string();
-        let problem = text.strip_prefix(&path.display().to_string()).unwrap_or(&text);
+        let entry = entry.display().to_string();
+        // Of another file that it names beside its own.
         let here = format!("{}/", self.folder.display());
         DatasetError::OfArchive {
             path: self.archives.get(archive).cloned().unwrap_or_default(),
-            entry: entry.display().to_string(),
-            problem: problem.trim_start_matches([':', ' ']).replace(&here, ""),
+            problem: entry::problem(&error, &entry).replace(&here, ""),
+            entry,
         }
     }
 
@@ -113,7 +119,7 @@ impl<'a> Unpacking<'a> {
         let mut archive = ZipArchive::new(file).map_err(damaged)?;
         // Of entries with one name the archive has kept the last alone, and `file` below never sees the others.
         if archive.has_duplicate_names() {
-            return Err(refuse(path, "", "a name of an entry comes twice; no data set's does"));
+            return Err(refuse(path, "", "two entries have the same name"));
         }
         let total = fs::metadata(path).context("read", path)?.len();
         let mut packed = 0;
@@ -123,7 +129,7 @@ impl<'a> Unpacking<'a> {
             if entry.is_dir() {
                 self.folder_entry(path, &name)?;
             } else if entry.is_symlink() || !entry.is_file() {
-                return Err(refuse(path, &name, "is a link or no file; no data set has such"));
+                return Err(refuse(path, &name, LINK));
             } else {
                 self.file(path, &name, &mut entry)?;
             }
@@ -148,7 +154,7 @@ impl<'a> Unpacking<'a> {
                 tar::EntryType::Directory => self.folder_entry(path, &name)?,
                 tar::EntryType::Regular | tar::EntryType::Continuous => self.file(path, &name, &mut entry)?,
                 tar::EntryType::XGlobalHeader => {}
-                _ => return Err(refuse(path, &name, "is a link or no file; no data set has such")),
+                _ => return Err(refuse(path, &name, LINK)),
             }
             self.tell(path, packed.get().min(total), total);
         }
@@ -190,7 +196,10 @@ impl<'a> Unpacking<'a> {
             refuse(
                 archive,
                 name,
-                format!("goes beyond {} bytes in all: no data set is so big", self.limits.bytes),
+                format!(
+                    "goes beyond {} bytes in all, the most that is unpacked: {BY_HAND}",
+                    self.limits.bytes
+                ),
             )
         })?;
         Ok(())
@@ -201,7 +210,10 @@ impl<'a> Unpacking<'a> {
             refuse(
                 archive,
                 name,
-                format!("is one of more than {} entries: no data set has so many", self.limits.entries),
+                format!(
+                    "is one of more than {} entries, the most that are unpacked: {BY_HAND}",
+                    self.limits.entries
+                ),
             )
         })?;
         Ok(())
@@ -210,14 +222,19 @@ impl<'a> Unpacking<'a> {
     /// Where an entry goes: below the folder, or nowhere.
     fn inside(&self, archive: &Path, name: &str) -> Result<PathBuf, DatasetError> {
         let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        // Backslashes and colons lead out on some systems only; none of these data sets has them.
-        let leads_out = name.contains(['\\', '\0', ':']) || !Path::new(name).components().all(plain);
-        if name.is_empty() || leads_out {
+        // As a system reads it whose separators are backslashes too.
+        let (other, here) = (name.replace('\\', "/"), Path::new(name));
+        let leads_out = [Path::new(&other), here].iter().any(|path| !path.components().all(plain));
+        if name.is_empty() || name.contains('\0') || leads_out {
             return Err(refuse(
                 archive,
                 name,
                 "has a name that leads out of the folder it is unpacked into, here or on other systems",
             ));
+        }
+        // On some systems these lead out, or are other files; none of the published data sets has them.
+        if name.contains(['\\', ':']) {
+            return Err(refuse(archive, name, format!("has a name that is not portable: {BY_HAND}")));
         }
         Ok(self.folder.join(name))
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use crate::layout::splits;
 use crate::manifest::Counts;
 use crate::{DatasetInfo, FileEntry, Manifest, SplitName, Subset};
 
@@ -21,19 +22,58 @@ pub(crate) fn check(manifest: &Manifest, info: &DatasetInfo) -> Result<(), (Stri
     let counted =
         Counts { train: samples(manifest, SplitName::Train)?, test: samples(manifest, SplitName::Test)? };
     if counted != manifest.samples {
-        let message = format!("{:?} is said, the files hold {counted:?}", manifest.samples);
+        let (says, held) = (manifest.samples, counted);
+        let message = format!(
+            "the manifest says {} training and {} test samples, its files hold {} and {}",
+            says.train, says.test, held.train, held.test
+        );
+        return Err(("samples".into(), message));
+    }
+    if !manifest.synthetic
+        && let Some(official) = counted.beyond(info.samples)
+    {
+        let message = format!(
+            "the files hold {} training and {} test samples, datasets.toml says {} and {} at most",
+            counted.train, counted.test, official.train, official.test
+        );
         return Err(("samples".into(), message));
     }
     let subset = if manifest.synthetic { None } else { Subset::of(manifest.samples, info.samples) };
     if manifest.subset != subset {
-        let message = format!("{:?} is said, the files make it {subset:?}", manifest.subset);
+        let message =
+            format!("the manifest says {}, its files make it {}", words(manifest.subset), words(subset));
         return Err(("subset".into(), message));
     }
     if manifest.split_rule != info.split {
-        let message = format!("{} is said, datasets.toml says {}", manifest.split_rule, info.split);
+        let message = format!("the manifest says {}, datasets.toml says {}", manifest.split_rule, info.split);
         return Err(("split_rule".into(), message));
     }
+    let expected = splits(info, &manifest.files);
+    let wrong = manifest.files.iter().zip(expected).enumerate().find_map(|(index, (entry, expected))| {
+        expected.filter(|expected| entry.split != Some(*expected)).map(|expected| (index, entry, expected))
+    });
+    if let Some((index, entry, expected)) = wrong {
+        let found = entry.split.map_or("none", SplitName::as_str);
+        let (rule, expected) = (info.split, expected.as_str());
+        return Err((
+            format!("files[{index}].split"),
+            format!("expected {expected} by {rule}, found {found}"),
+        ));
+    }
     Ok(())
+}
+
+/// A subset for people.
+fn words(subset: Option<Subset>) -> String {
+    subset.map_or_else(
+        || "no subset".to_owned(),
+        |of| {
+            let Subset { train, train_official, test, test_official } = of;
+            format!(
+                "a subset of {train} of {train_official} training and {test} of {test_official} test samples"
+            )
+        },
+    )
 }
 
 fn file(entry: &FileEntry, info: &DatasetInfo) -> Result<(), (&'static str, String)> {

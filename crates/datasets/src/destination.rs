@@ -5,8 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::IoContext;
-use crate::lock::clear;
-use crate::{DatasetError, Manifest, Store};
+use crate::{DatasetError, Manifest, Store, lock};
 
 /// What is appended to stems.
 const SUFFIXES: [&str; 5] = ["png", "gif", "json", "csv", "svg"];
@@ -52,14 +51,19 @@ impl Destination {
     /// Writes the files, each a suffix and its bytes: all to a folder of another name first, synced, then renamed.
     ///
     /// # Errors
-    /// As [`Self::check`], and where the disk refuses. Only one process at a time may write one stem.
+    /// As [`Self::check`], and where the disk refuses. Processes that write into one folder wait for each other, where the system locks
+    /// folders, as Linux and macOS do; elsewhere only one at a time may write one stem.
     pub(crate) fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<Vec<PathBuf>, DatasetError> {
-        self.check(&files.iter().map(|(suffix, _)| *suffix).collect::<Vec<_>>())?;
+        let suffixes: Vec<&str> = files.iter().map(|(suffix, _)| *suffix).collect();
+        self.check(&suffixes)?;
         let parent =
             self.stem.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).context("create", parent)?;
         let prefix = format!(".drawing-{}-", self.stem.file_name().unwrap_or_default().to_string_lossy());
-        clear(parent, &prefix)?;
+        let _lock = lock::of_folder(parent);
+        // Another process may have written them since.
+        self.check(&suffixes)?;
+        lock::clear(parent, &prefix)?;
         let staging = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(parent)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{DatasetId, synthetic};
+use crate::{Counts, DatasetId, synthetic};
 
 /// Any failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum DatasetError {
         message: String,
     },
     /// A manifest cannot be used.
-    #[error("{path}: at {at}: {message}; remove the folder it lies in and import again", path = path.display())]
+    #[error("{path}: at {at}: {message}; {remedy}", path = path.display())]
     Manifest {
         /// The manifest file.
         path: PathBuf,
@@ -61,6 +61,8 @@ pub enum DatasetError {
         at: String,
         /// What is wrong there.
         message: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The folder given to an import holds nothing of this data set.
     #[error("{path} does not hold {dataset}: expected {expected}", path = path.display())]
@@ -79,6 +81,28 @@ pub enum DatasetError {
         path: PathBuf,
         /// What the files beside it are called.
         expected: String,
+    },
+    /// More samples than the data set officially has.
+    #[error(
+        "the files hold {} training and {} test samples of {dataset}, datasets.toml says {} and {} at most: correct its key `samples`, or \
+         move what is too much out of the tree", found.train, found.test, official.train, official.test
+    )]
+    MoreThanOfficial {
+        /// The data set.
+        dataset: DatasetId,
+        /// What the files hold.
+        found: Counts,
+        /// What the registry says.
+        official: Counts,
+    },
+    /// A published archive that lies beside what was unpacked of others.
+    #[error(
+        "{path}: it lies beside what is unpacked already, which alone would be imported: unpack it there too, or move it out of the tree",
+        path = path.display()
+    )]
+    BesideTree {
+        /// The archive.
+        path: PathBuf,
     },
     /// A file's bytes are not what its format demands.
     #[error("{path}: at byte {offset}: {problem}", path = path.display())]
@@ -136,7 +160,7 @@ pub enum DatasetError {
     Checksum {
         /// The file.
         path: PathBuf,
-        /// `MD5` or `BLAKE3`.
+        /// `MD5` or `SHA-256`.
         algorithm: &'static str,
         /// What the registry says.
         expected: String,
@@ -170,6 +194,14 @@ pub enum DatasetError {
         file: String,
         /// Each mirror's address, and why not.
         failures: String,
+    },
+    /// Several published files were not fetched; the others are there.
+    #[error("{} of {files} files could not be fetched:{}", errors.len(), listed(errors))]
+    SomeNotFetched {
+        /// How many files the data set has.
+        files: usize,
+        /// What is wrong with each that is not there.
+        errors: Vec<DatasetError>,
     },
     /// A data set without published files.
     #[error(
@@ -214,8 +246,11 @@ pub enum DatasetError {
     },
     /// A file under `raw/` is not what the manifest says.
     #[error(
-        "{path}: {problem}; the data changed after its import: remove {folder} and import again",
-        path = path.display(), folder = folder.display()
+        "{path}: {problem}; {}", if *stand_in {
+            format!("the stand-in changed after it was generated: remove {}, and it is generated again", folder.display())
+        } else {
+            format!("the data changed after their import: remove {} and import again", folder.display())
+        }, path = path.display()
     )]
     Changed {
         /// The file.
@@ -224,6 +259,8 @@ pub enum DatasetError {
         problem: String,
         /// The data set's folder.
         folder: PathBuf,
+        /// Whether it is that of a stand-in.
+        stand_in: bool,
     },
     /// Another import of this data set is there already.
     #[error(
@@ -267,13 +304,13 @@ pub enum DatasetError {
         remedy: &'static str,
     },
     /// A file would be overwritten.
-    #[error("{path} is there already: choose another name, or say --force", path = path.display())]
+    #[error("{path} already exists: choose another name, or pass --force", path = path.display())]
     OutputExists {
         /// The file.
         path: PathBuf,
     },
     /// A file would be overwritten by what is made from it.
-    #[error("{path}: the output would take the place of its own input: choose another name", path = path.display())]
+    #[error("{path}: the output is the input file: choose another name", path = path.display())]
     OverInput {
         /// The file.
         path: PathBuf,
@@ -291,6 +328,14 @@ pub enum DatasetError {
         path: PathBuf,
         /// The formats there are.
         formats: String,
+    },
+    /// A file of images or labels that is to be framed.
+    #[error("{path}: it holds images or labels ({format}): only events are framed", path = path.display())]
+    NotEvents {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: &'static str,
     },
     /// No format has this name.
     #[error("there is no format {name:?}; choose one of {formats}")]
@@ -346,6 +391,14 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// The name of the folder of a manifest that cannot be used.
+    pub(crate) fn manifest_folder(&self) -> Option<&str> {
+        match self {
+            Self::Manifest { path, .. } | Self::Io { path, .. } => path.parent()?.file_name()?.to_str(),
+            _ => None,
+        }
+    }
+
     /// The file or folder that it is about, where that may be a part of a tree.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
@@ -360,6 +413,11 @@ impl DatasetError {
             _ => None,
         }
     }
+}
+
+/// Errors, each on a line of its own.
+fn listed(errors: &[DatasetError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
 /// For `map_err`: wraps an I/O error with what was tried on which path.

@@ -83,12 +83,25 @@ struct Origin {
 }
 
 impl Fetch<'_> {
-    /// Fetches what is not there yet, several files side by side.
+    /// Fetches what is not there yet, several files side by side. One that fails stops no other; what failed is said when all are done.
     pub(crate) fn run(&self) -> Result<Vec<Fetched>, DatasetError> {
         fs::create_dir_all(self.folder).context("create", self.folder)?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(SIDE_BY_SIDE).build();
         let pool = pool.map_err(|error| DatasetError::Threads { message: error.to_string() })?;
-        pool.install(|| self.info.files.par_iter().map(|file| self.file(file)).collect())
+        let outcomes: Vec<Result<Fetched, DatasetError>> =
+            pool.install(|| self.info.files.par_iter().map(|file| self.file(file)).collect());
+        let (mut fetched, mut errors) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            match outcome {
+                Ok(file) => fetched.push(file),
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.len() {
+            0 => Ok(fetched),
+            1 => Err(errors.remove(0)),
+            _ => Err(DatasetError::SomeNotFetched { files: self.info.files.len(), errors }),
+        }
     }
 
     fn file(&self, file: &RemoteFile) -> Result<Fetched, DatasetError> {
@@ -105,7 +118,8 @@ impl Fetch<'_> {
             match self.try_mirror(file, &url, &part) {
                 Ok(bytes) => {
                     fs::rename(&part.data, &path).context("rename to", &path)?;
-                    fs::remove_file(&part.origin).context("remove", &part.origin)?;
+                    // The file is there and whole, whatever is left of its part.
+                    let _ = fs::remove_file(&part.origin);
                     return Ok(Fetched { path, bytes, from: Some(url) });
                 }
                 Err(Failure::Here(error)) => return Err(error),
@@ -173,8 +187,9 @@ impl Fetch<'_> {
                     return Err(Failure::Again("it sent another range than was asked for".to_owned()));
                 }
             },
-            // Nothing is left to send: a process was killed between the last byte and the file's name.
-            416 if unsatisfied_total(headers) == Some(have) => return Ok(()),
+            // Nothing is left to send: a process was killed between the last byte and the file's name. Servers need not say how much
+            // they have, so that a part that is the whole file is taken for it in any case.
+            416 if unsatisfied_total(headers) == Some(have) || part.is_whole(file) => return Ok(()),
             416 => {
                 part.remove();
                 return Err(Failure::Again("it has less than was fetched before".to_owned()));
@@ -281,6 +296,11 @@ impl Part {
         fs::metadata(&self.data).map_or(0, |metadata| metadata.len())
     }
 
+    /// Whether it is the official file.
+    fn is_whole(&self, file: &RemoteFile) -> bool {
+        file.bytes.is_none_or(|bytes| bytes == self.len()) && check_published(&self.data, file).is_ok()
+    }
+
     /// Where they come from, if that is known.
     fn origin(&self) -> Option<Origin> {
         serde_json::from_slice(&fs::read(&self.origin).ok()?).ok()
@@ -295,7 +315,7 @@ impl Part {
         }
         let sends = total.map_or("a file of unknown length".to_owned(), |total| format!("{total} bytes"));
         Err(Failure::Mirror(format!(
-            "it sends {sends} in place of the {have} bytes fetched before: remove {} to begin anew all the same",
+            "it sends {sends} in place of the {have} bytes fetched before: remove {} to start over anyway",
             self.data.display()
         )))
     }

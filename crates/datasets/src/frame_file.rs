@@ -7,14 +7,13 @@ use std::path::Path;
 use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing, frame_stream};
 use rust_hdf5::H5File;
 
-use crate::DatasetError;
 use crate::cache::{Attributes, LEVEL, TOOL, compress, hdf5};
 use crate::error::IoContext;
 use crate::import::{is_gzip, read_unpacked};
 use crate::inspect::event_format;
 use crate::layout::of_file;
-use crate::lock::clear;
 use crate::skipping::Skipping;
+use crate::{DatasetError, lock};
 
 /// Frames the events of one file and writes them as HDF5: dataset `frames`, u16 `[T, 2, H, W]` (channel 0 = OFF, 1 = ON),
 /// with the attributes `source` (the file's name), `event_format`, `framing`, `framing_version` and `tool`.
@@ -24,8 +23,8 @@ use crate::skipping::Skipping;
 /// # Errors
 /// An input that cannot be decoded or framed; [`DatasetError::OutputExists`] when `output` is there and `force` is false, and
 /// [`DatasetError::OverInput`] when it is the input itself.
-/// `output` is then as before: it is written under another name, synced and renamed. Only one process at a time may write one
-/// output: it takes what it finds of an unfinished one for a killed process's.
+/// `output` is then as before: it is written under another name, synced and renamed. Processes that write into one folder wait for each
+/// other, where the system locks folders, as Linux and macOS do; elsewhere only one at a time may write one output.
 pub fn frame_file(
     input: &Path,
     format: Option<Format>,
@@ -33,9 +32,11 @@ pub fn frame_file(
     output: &Path,
     force: bool,
 ) -> Result<Frames, DatasetError> {
-    if !force && output.exists() {
-        return Err(DatasetError::OutputExists { path: output.to_owned() });
-    }
+    let check_free = || match !force && output.exists() {
+        true => Err(DatasetError::OutputExists { path: output.to_owned() }),
+        false => Ok(()),
+    };
+    check_free()?;
     // By whatever names: links count. What is not there is said where it is read or written.
     if input.canonicalize().is_ok_and(|input| output.canonicalize().is_ok_and(|output| output == input)) {
         return Err(DatasetError::OverInput { path: output.to_owned() });
@@ -51,9 +52,12 @@ pub fn frame_file(
         ("tool", TOOL),
     ];
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _lock = lock::of_folder(parent);
+    // Another process may have written it since.
+    check_free()?;
     // The name of the output in it: what a killed process left for this file is cleared away, and nobody else's.
     let prefix = format!(".framing-{}-", output.file_name().unwrap_or_default().to_string_lossy());
-    clear(parent, &prefix)?;
+    lock::clear(parent, &prefix)?;
     let staging =
         tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).context("create a folder in", parent)?;
     let unfinished = staging.path().join("frames.h5");

@@ -14,17 +14,15 @@ use rayon::prelude::*;
 use crate::archive::is_archive;
 use crate::error::{IoContext, malformed};
 use crate::fetch::check_published;
-use crate::layout::{Content, Found, scan};
+use crate::layout::{Content, Found, Scan, scan};
 use crate::manifest::{self, Counts};
 use crate::progress::{Reporter, Stage};
 use crate::store::MANIFEST;
+use crate::synthetic::MARKER;
 use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Manifest, SplitName, Subset, hash};
 
 /// No file of these data sets unpacks to more: a gzip file that does is not one of them.
 const LARGEST_UNPACKED: u64 = 1 << 30;
-
-/// The file in a generated tree that says what it is: such a tree must never pass for official data.
-const STAND_IN_MARKER: &str = "SYNTHETIC.txt";
 
 /// What is imported, and whether it was generated.
 pub(crate) struct Import<'a> {
@@ -42,14 +40,24 @@ impl Import<'_> {
     /// Checks every file and, if `raw` is given, copies it there. The manifest is returned, not written.
     pub(crate) fn run(&self, raw: Option<&Path>) -> Result<Manifest, DatasetError> {
         let scan = scan(self.id, self.info, self.from)?;
-        if self.stand_in.is_none()
-            && let Some(file) = says_generated(&scan.root)
-        {
-            return Err(DatasetError::NotRecognised {
-                dataset: self.id,
-                path: scan.root,
-                expected: format!("official data, but the {file} there or above says that it was generated"),
-            });
+        if self.stand_in.is_none() {
+            let why = says_generated(&scan.root)
+                .map(|file| format!("the {file} there or above says that it was generated"))
+                .or_else(|| {
+                    has_unknown_manifest(&scan.root).then(|| {
+                        format!(
+                            "the {MANIFEST} there or right above cannot be read, so that it is generated or unknown: if that file is \
+                             of something else, move it away"
+                        )
+                    })
+                });
+            if let Some(why) = why {
+                return Err(DatasetError::NotRecognised {
+                    dataset: self.id,
+                    path: scan.root,
+                    expected: format!("official data, but {why}"),
+                });
+            }
         }
         if let Some(raw) = raw {
             let mut folders: Vec<PathBuf> =
@@ -75,6 +83,9 @@ impl Import<'_> {
         let count = |split| files.iter().filter(|f| f.split == Some(split)).map(|f| f.samples).sum::<usize>();
         let samples = Counts { train: count(SplitName::Train), test: count(SplitName::Test) };
         let real = self.stand_in.is_none();
+        if real && let Some(official) = samples.beyond(self.info.samples) {
+            return Err(DatasetError::MoreThanOfficial { dataset: self.id, found: samples, official });
+        }
         Ok(Manifest {
             schema: manifest::SCHEMA,
             dataset: self.id,
@@ -106,8 +117,12 @@ impl Import<'_> {
                     let files = self.info.files.iter().map(|file| self.from.join(&file.name));
                     files.filter(|path| is_archive(path)).collect()
                 }
+                Ok(scan) => {
+                    self.refuse_archives_beside(&scan)?;
+                    Vec::new()
+                }
                 // What else is wrong with a tree is said when it is imported.
-                _ => Vec::new(),
+                Err(_) => Vec::new(),
             }
         };
         for path in &archives {
@@ -116,6 +131,18 @@ impl Import<'_> {
             }
         }
         Ok(archives)
+    }
+
+    /// Of a tree that lacks something: a published archive beside it that was not unpacked there would be left out in silence.
+    fn refuse_archives_beside(&self, scan: &Scan) -> Result<(), DatasetError> {
+        let is_unpacked =
+            |name: &str| name.split('.').next().is_some_and(|stem| scan.root.join(stem).is_dir());
+        let names = self.info.files.iter().map(|file| file.name.as_str()).filter(|name| !is_unpacked(name));
+        let mut paths = names.flat_map(|name| [self.from.join(name), scan.root.join(name)]);
+        match paths.find(|path| !scan.missing.is_empty() && is_archive(path)) {
+            Some(path) => Err(DatasetError::BesideTree { path }),
+            None => Ok(()),
+        }
     }
 
     fn take(&self, found: &Found, raw: Option<&Path>) -> Result<FileEntry, DatasetError> {
@@ -154,18 +181,25 @@ impl Import<'_> {
     }
 }
 
-/// The name of the file that says that what lies at `path` was generated, if one does: a generated tree's marker, or the manifest of
-/// the stand-in that was made from one, whose files have no marker. It may lie in any folder above.
+/// The name of the file that says that what lies at `path` was generated, if one does: the marker of a generated tree or of a
+/// stand-in's files, or the manifest of a stand-in (those of older programs have no marker). It may lie in any folder above.
 pub(crate) fn says_generated(path: &Path) -> Option<&'static str> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     path.ancestors().find_map(|folder| {
-        let manifest = || Manifest::read(&folder.join(MANIFEST)).ok().flatten();
-        if folder.join(STAND_IN_MARKER).exists() {
-            Some(STAND_IN_MARKER)
+        let manifest = || Manifest::read(&folder.join(MANIFEST), false).ok().flatten();
+        if folder.join(MARKER).exists() {
+            Some(MARKER)
         } else {
             manifest().filter(|manifest| manifest.synthetic).map(|_| MANIFEST)
         }
     })
+}
+
+/// Whether there is a manifest that cannot be read in a tree or right above it, where that of a stand-in lies. Further above it may
+/// be any other program's file of that name.
+fn has_unknown_manifest(root: &Path) -> bool {
+    let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    root.ancestors().take(2).any(|folder| Manifest::read(&folder.join(MANIFEST), false).is_err())
 }
 
 /// Images and labels of a split must be equally many; from then on only the images count as samples.
@@ -205,14 +239,15 @@ pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
     match decoder.read_to_end(&mut unpacked) {
         Ok(read) if read as u64 == LARGEST_UNPACKED => {
             let problem = format!(
-                "expected less than {LARGEST_UNPACKED} bytes after unpacking: this is no file of this data set"
+                "expected less than {LARGEST_UNPACKED} bytes after unpacking, as all files of these data sets have: fetch or copy it \
+                 again, or unpack a recording of your own by hand"
             );
             Err(malformed(path, unpacked.len(), problem))
         }
         Ok(_) => Ok(unpacked),
         Err(error) => {
             let problem = format!(
-                "the gzip stream is damaged or cut off ({error}): remove the file and fetch it again"
+                "the gzip stream is damaged or cut off ({error}): remove the file and fetch or copy it again"
             );
             Err(malformed(path, unpacked.len(), problem))
         }

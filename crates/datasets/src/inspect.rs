@@ -96,9 +96,12 @@ pub(crate) fn event_format(
     if let Some(format) = format {
         return Ok(format);
     }
+    let not_events = |format| Err(DatasetError::NotEvents { path: path.to_owned(), format });
     match sniff(path, head, length)? {
         Some(Guess::Events(format)) => Ok(format),
-        _ => Err(DatasetError::UnknownFormat {
+        Some(Guess::Idx) => not_events(IDX),
+        Some(Guess::Cifar) => not_events(CIFAR),
+        None => Err(DatasetError::UnknownFormat {
             path: path.to_owned(),
             formats: Format::ALL.map(Format::id).join(", "),
         }),
@@ -129,7 +132,9 @@ fn sniff(path: &Path, head: &[u8], length: u64) -> Result<Option<Guess>, Dataset
     }
     let path = if is_gzip(path) { path.with_extension("") } else { path.to_owned() };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.contains("idx1-ubyte") || name.contains("idx3-ubyte") || head.starts_with(&[0, 0, 8]) {
+    // The name first: a recording of N-MNIST may begin with the bytes that IDX files begin with.
+    let begins = !name.ends_with(".bin") && head.starts_with(&[0, 0, 8]);
+    if name.contains("idx1-ubyte") || name.contains("idx3-ubyte") || begins {
         return Ok(Some(Guess::Idx));
     }
     // Neither CIFAR-10's nor N-MNIST's .bin has a magic number: the official names tell them apart, else the length.

@@ -31,6 +31,14 @@ pub(crate) fn now(folder: &Path, name: &str) -> Option<File> {
     file.try_lock().is_ok().then_some(file)
 }
 
+/// Waits for a lock on `folder` itself, so that nothing stays behind in it, and holds it until the file returned is dropped. None where the
+/// system locks no folders: Linux and macOS do.
+pub(crate) fn of_folder(folder: &Path) -> Option<File> {
+    let file = File::open(folder).ok()?;
+    file.lock().ok()?;
+    Some(file)
+}
+
 fn open(folder: &Path, name: &str) -> Result<(File, PathBuf), DatasetError> {
     let path = folder.join(format!(".{name}.lock"));
     let file = File::options().create(true).append(true).open(&path).context("create", &path)?;

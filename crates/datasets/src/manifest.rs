@@ -52,6 +52,13 @@ pub struct Counts {
     pub test: usize,
 }
 
+impl Counts {
+    /// The official numbers, where these are more of either split.
+    pub(crate) fn beyond(self, official: Option<Counts>) -> Option<Counts> {
+        official.filter(|official| self.train > official.train || self.test > official.test)
+    }
+}
+
 /// How much of the official data set is there, when it is not all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,25 +189,42 @@ impl Manifest {
         json.unwrap_or_default()
     }
 
-    /// Reads a manifest, which is yet to be checked; `None` when there is no such file.
-    pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, DatasetError> {
+    /// What to do about a manifest that cannot be used.
+    pub(crate) fn remedy(synthetic: bool) -> &'static str {
+        match synthetic {
+            true => "remove the folder it lies in: the stand-in is generated again when it is asked for",
+            false => "remove the folder it lies in and import again",
+        }
+    }
+
+    /// Reads a manifest, which is yet to be checked; `None` when there is no such file. Where it lies says whether it should be a
+    /// stand-in's.
+    pub(crate) fn read(path: &Path, synthetic: bool) -> Result<Option<Manifest>, DatasetError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io("read", path)(error)),
         };
-        let bad = |at: String, message: String| DatasetError::Manifest { path: path.to_owned(), at, message };
+        let bad = |at: String, message: String, remedy: &'static str| DatasetError::Manifest {
+            path: path.to_owned(),
+            at,
+            message,
+            remedy,
+        };
+        let again = Self::remedy(synthetic);
         // The number is looked at first: another version's file would otherwise fail on some unrelated field.
         let version: SchemaOnly =
-            serde_json::from_str(&text).map_err(|e| bad("schema".into(), e.to_string()))?;
+            serde_json::from_str(&text).map_err(|e| bad("schema".into(), e.to_string(), again))?;
         if version.schema != SCHEMA {
-            let message = format!("schema {} was found, this build reads {SCHEMA}", version.schema);
-            return Err(bad("schema".into(), message));
+            let message = format!("schema {} was found, this program reads {SCHEMA}", version.schema);
+            let remedy =
+                if version.schema > SCHEMA { "a newer one wrote it: update the program" } else { again };
+            return Err(bad("schema".into(), message, remedy));
         }
         let mut json = serde_json::Deserializer::from_str(&text);
         serde_path_to_error::deserialize(&mut json)
             .map(Some)
-            .map_err(|error| bad(error.path().to_string(), error.inner().to_string()))
+            .map_err(|error| bad(error.path().to_string(), error.inner().to_string(), again))
     }
 
     /// Writes the manifest and waits until the disk has it.

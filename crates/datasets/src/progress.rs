@@ -30,7 +30,8 @@ impl fmt::Display for Stage {
 /// One message of a long operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// `done` of `total` units (files or samples) are finished; `done == total` is the stage's last message.
+    /// `done` of `total` units (files or samples) are finished. Worker threads send these as they finish, so that they may come in another
+    /// order, and one with `done == total` need not be the last.
     Step {
         /// What is being done.
         stage: Stage,
@@ -39,11 +40,11 @@ pub enum Progress {
         /// Units in all.
         total: usize,
     },
-    /// A file is being fetched.
+    /// A file is being fetched, or an archive unpacked.
     Bytes {
-        /// Its name.
+        /// Its name; of an archive, behind the word `unpacking`.
         file: String,
-        /// Bytes that are there.
+        /// Bytes that are there, or that were unpacked of the archive's own.
         done: u64,
         /// Its length, where the server or the registry tells it.
         total: Option<u64>,

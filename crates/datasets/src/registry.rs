@@ -50,7 +50,7 @@ pub struct DatasetInfo {
     pub samples: Option<Counts>,
     /// How training and test samples are told apart.
     pub split: SplitRule,
-    /// The paper's framing of event recordings, such as `number:16`.
+    /// How event recordings are framed if nothing else is asked for, such as `number:16`: of the paper's data sets as the paper does it.
     #[serde(default, deserialize_with = "framing")]
     pub framing: Option<Framing>,
     /// How training samples are varied, where they are.
@@ -113,8 +113,8 @@ pub enum Layout {
     Dvsgesture,
     /// `<class>/cifar10_<class>_<i>.aedat`, AEDAT 2.0.
     Dvscifar10,
-    /// A folder a class, with recordings of the format that `format` says, by any name; below `Train` and `Test` where the split is
-    /// official-folders. For data sets of one's own. AEDAT 2.0 and 3.1 are read as of a DVS128 alone.
+    /// One folder per class, with recordings of the format that `format` says, by any name; below `Train` and `Test` where the split is
+    /// official-folders. For data sets of one's own. AEDAT 2.0 and 3.1 are only read for the DVS128.
     ClassFolders,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Sample {
     /// The file's path under `raw/`, with `#row` behind it where a recording holds several samples.
     pub(crate) name: String,
     /// Events with start <= t < end (us); all of them if none.
-    window: Option<(i64, i64)>,
+    pub(crate) window: Option<(i64, i64)>,
 }
 
 /// A recording and its samples.
@@ -49,9 +49,15 @@ impl<'a> Files<'a> {
         let path = self.path(entry);
         let bytes = fs::read(&path).context("read", &path)?;
         match verify::difference(entry, &bytes) {
-            Some(problem) => Err(DatasetError::Changed { path, problem, folder: self.folder.to_owned() }),
+            Some(problem) => Err(self.changed(path, problem)),
             None => Ok(bytes),
         }
+    }
+
+    /// A file that is not what the manifest says.
+    fn changed(&self, path: PathBuf, problem: String) -> DatasetError {
+        let (folder, stand_in) = (self.folder.to_owned(), self.manifest.synthetic);
+        DatasetError::Changed { path, problem, folder, stand_in }
     }
 
     /// The recordings of a split with their samples, in sample order.
@@ -64,8 +70,7 @@ impl<'a> Files<'a> {
                 };
                 if samples.len() != entry.samples {
                     let problem = format!("expected {} samples, found {}", entry.samples, samples.len());
-                    let folder = self.folder.to_owned();
-                    return Err(DatasetError::Changed { path: self.path(entry), problem, folder });
+                    return Err(self.changed(self.path(entry), problem));
                 }
                 Ok(Recording { entry, samples })
             })
@@ -78,11 +83,7 @@ impl<'a> Files<'a> {
         let labels = format!("{stem}_labels.csv");
         let Some(file) = self.manifest.files.iter().find(|file| file.path == labels) else {
             let problem = format!("expected {labels} in the manifest, which says what its samples are");
-            return Err(DatasetError::Changed {
-                path: self.path(entry),
-                problem,
-                folder: self.folder.to_owned(),
-            });
+            return Err(self.changed(self.path(entry), problem));
         };
         self.read(file)?;
         let rows = dvsgesture::read_labels(&self.path(file), self.info.classes.len())?;

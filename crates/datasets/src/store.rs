@@ -6,7 +6,8 @@
 //! DIR/<id>/frames/<key>.h5, .h5.places, .h5.b3        frame caches, where their chunks are, and checksums
 //! DIR/<id>/frames/.building-<key>/                    the parts of a cache that is not finished
 //! DIR/downloads/<id>/...                              published files as they were fetched
-//! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator
+//! DIR/synthetic/<id>/<train>-<test>-<seed>-v<version>/...   the same for a stand-in; version of the generator. Its raw/ also holds
+//!                                                     SYNTHETIC.txt, which says what it is and is in no manifest
 //! ```
 
 use std::fs;
@@ -94,7 +95,9 @@ impl Store {
     ///
     /// # Errors
     /// [`DatasetError::NothingPublished`] for a data set of one's own, [`DatasetError::ByHand`] for one without mirrors,
-    /// [`DatasetError::NotFetched`] when no mirror has a file, [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`] when one is there that is not the official one.
+    /// [`DatasetError::NotFetched`] when no mirror has a file, [`DatasetError::NoSpace`] when one does not fit, [`DatasetError::Checksum`]
+    /// when one is there that is not the official one, [`DatasetError::SomeNotFetched`] when that is so of several, and
+    /// [`DatasetError::Io`] where the disk refuses. All other files are fetched then.
     pub fn fetch(&self, id: DatasetId, patience: Patience) -> Result<Vec<Fetched>, DatasetError> {
         let info = self.registry.get(id)?;
         if info.files.is_empty() {
@@ -127,8 +130,10 @@ impl Store {
     ///
     /// # Errors
     /// [`DatasetError::NotRecognised`] when `from` holds nothing of the data set, or was generated, [`DatasetError::AlreadyImported`] when the
-    /// data folder holds another import of it, and what is wrong with the first bad file. The data folder is then as
-    /// before.
+    /// data folder holds another import of it, [`DatasetError::InTheWay`] when something else lies there, [`DatasetError::BesideTree`] when
+    /// a published archive beside the tree would be left out, [`DatasetError::Archive`] and [`DatasetError::Checksum`] for an archive that
+    /// is damaged or not the official one, [`DatasetError::MoreThanOfficial`], and what is wrong with the first bad file. The data folder
+    /// then has nothing more than before but an empty lock file.
     pub fn import(&self, id: DatasetId, from: &Path) -> Result<Manifest, DatasetError> {
         let info = self.registry.get(id)?;
         let parent = self.data_dir.clone();
@@ -208,7 +213,11 @@ impl Store {
             synthetic::generate(id, size, seed, &tree)?;
             let stand_in = Some((seed, requested));
             let info = self.registry.get(id)?;
-            Import { id, info, from: &tree, ours: true, stand_in, reporter: &self.reporter }.run(Some(raw))
+            let import = Import { id, info, from: &tree, ours: true, stand_in, reporter: &self.reporter };
+            let manifest = import.run(Some(raw))?;
+            let marker = raw.join(synthetic::MARKER);
+            fs::rename(tree.join(synthetic::MARKER), &marker).context("move to", &marker)?;
+            Ok(manifest)
         })
     }
 
@@ -234,11 +243,19 @@ impl Store {
         self.read(id, false, &self.data_dir.join(id.as_str()))
     }
 
-    /// The stand-ins of a data set that this version of the generator made so far, sorted by folder name.
+    /// The stand-ins of a data set that this version of the generator made so far, sorted by folder name. One whose manifest is there
+    /// but cannot be read, or contradicts itself, is an error among the others, and hides none of them.
     ///
     /// # Errors
-    /// When a manifest is there but cannot be read, or contradicts itself.
-    pub fn stand_ins(&self, id: DatasetId) -> Result<Vec<Manifest>, DatasetError> {
+    /// When their folder cannot be listed, and for a data set that the registry does not have.
+    pub fn stand_ins(&self, id: DatasetId) -> Result<Vec<Result<Manifest, DatasetError>>, DatasetError> {
+        self.registry.get(id)?;
+        let folders = self.stand_in_folders(id)?;
+        Ok(folders.iter().filter_map(|folder| self.read(id, true, folder).transpose()).collect())
+    }
+
+    /// The folders that [`Self::stand_ins`] are in, sorted by name.
+    fn stand_in_folders(&self, id: DatasetId) -> Result<Vec<PathBuf>, DatasetError> {
         let parent = self.stand_in_folder(id);
         if !parent.is_dir() {
             return Ok(Vec::new());
@@ -251,7 +268,7 @@ impl Store {
             }
         }
         folders.sort();
-        folders.iter().filter_map(|folder| self.read(id, true, folder).transpose()).collect()
+        Ok(folders)
     }
 
     /// Hashes every file and compares it with the manifest.
@@ -287,10 +304,12 @@ impl Store {
     /// Loads an imported data set or stand-in.
     ///
     /// Event data need a framing with a fixed number of frames and go through the cache, which is built on first use;
-    /// static data take none. Files that are not the imported ones any more are refused.
+    /// static data take none. Each file that is read must be the imported one. With a cache that is there and sound, which knows its
+    /// manifest by its hash, recordings are not read, and a change of theirs is seen by [`Self::verify`] alone.
     ///
     /// # Errors
-    /// A framing that does not fit the kind of data, files that changed or are damaged, and a cache that cannot be written.
+    /// A framing that does not fit the kind of data or a recording, files that changed or are damaged, and a cache that cannot be
+    /// written.
     pub fn load(&self, manifest: &Manifest, framing: Option<Framing>) -> Result<Dataset, DatasetError> {
         let id = manifest.dataset;
         let info = self.registry.get(id)?;
@@ -372,12 +391,18 @@ impl Store {
     fn read(&self, id: DatasetId, synthetic: bool, folder: &Path) -> Result<Option<Manifest>, DatasetError> {
         let info = self.registry.get(id)?;
         let path = folder.join(MANIFEST);
-        let Some(manifest) = Manifest::read(&path)? else { return Ok(None) };
+        let Some(manifest) = Manifest::read(&path, synthetic)? else { return Ok(None) };
         let of_folder = if manifest.dataset != id {
-            Err(("dataset".to_owned(), format!("{} is said in the folder of {id}", manifest.dataset)))
+            Err((
+                "dataset".to_owned(),
+                format!("the manifest says {} but lies in {id}'s folder", manifest.dataset),
+            ))
         } else if manifest.synthetic != synthetic {
             let kind = if synthetic { "stand-ins" } else { "official data" };
-            Err(("synthetic".to_owned(), format!("{} is said in a folder of {kind}", manifest.synthetic)))
+            Err((
+                "synthetic".to_owned(),
+                format!("the manifest says {} but lies in a folder of {kind}", manifest.synthetic),
+            ))
         } else if self.folder(&manifest) != *folder {
             Err(("requested".to_owned(), "size and seed are not those in the folder's name".to_owned()))
         } else {
@@ -385,7 +410,9 @@ impl Store {
         };
         match of_folder.and_then(|()| check::check(&manifest, info)) {
             Ok(()) => Ok(Some(manifest)),
-            Err((at, message)) => Err(DatasetError::Manifest { path, at, message }),
+            Err((at, message)) => {
+                Err(DatasetError::Manifest { path, at, message, remedy: Manifest::remedy(synthetic) })
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::IoContext;
 use crate::progress::{Reporter, Stage};
+use crate::synthetic::MARKER;
 use crate::{DatasetError, FileEntry, Manifest, hash};
 
 /// The outcome of re-hashing a data set.
@@ -22,7 +23,7 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
-/// Compares every file under `raw` with the manifest, and looks for files that no manifest names.
+/// Compares every file under `raw` with the manifest, and looks for files that no manifest names: a stand-in's marker is none.
 pub(crate) fn verify(
     manifest: &Manifest,
     raw: &Path,
@@ -51,10 +52,11 @@ pub(crate) fn verify(
             let entry = entry.context("list", &path)?;
             // As text for the manifest alone: a name that is none is listed by its path, and is in no manifest.
             let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+            let is_ours = known.contains(name.as_str()) || (manifest.synthetic && name == MARKER);
             // A link to a folder is no folder: what lies there is no part of the data set.
             if entry.file_type().context("read", &entry.path())?.is_dir() {
                 folders.push((entry.path(), name + "/"));
-            } else if !known.contains(name.as_str()) {
+            } else if !is_ours {
                 problems.push(format!("{}: is not in the manifest", entry.path().display()));
             }
         }

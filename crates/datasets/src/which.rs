@@ -18,16 +18,31 @@ impl Store {
     ///
     /// # Errors
     /// [`DatasetError::NotImported`] when it is not there, [`DatasetError::WhichStandIn`] when no stand-in or several may be meant;
-    /// both name the stand-ins at hand. A manifest that cannot be read.
+    /// both name the stand-ins at hand. A manifest of what is meant that cannot be read: one of another stand-in is passed over.
     pub fn find(&self, id: DatasetId, which: &Which) -> Result<Manifest, DatasetError> {
         if *which == Which::Real
             && let Some(manifest) = self.manifest(id)?
         {
             return Ok(manifest);
         }
-        let mut stand_ins = self.stand_ins(id)?;
+        let (mut stand_ins, mut unreadable) = (Vec::new(), Vec::new());
+        for found in self.stand_ins(id)? {
+            match found {
+                Ok(manifest) => stand_ins.push(manifest),
+                Err(error) => unreadable.push(error),
+            }
+        }
         let names: Vec<String> = stand_ins.iter().map(|manifest| self.name(manifest)).collect();
         let (at_hand, several) = (names.join(", "), names.len() > 1);
+        // Of a stand-in that may be meant and cannot be read, that is what to say.
+        let meant = |error: &DatasetError| match which {
+            Which::Real => false,
+            Which::StandIn => names.is_empty(),
+            Which::Named(name) => error.manifest_folder() == Some(name.as_str()),
+        };
+        if let Some(place) = unreadable.iter().position(meant) {
+            return Err(unreadable.swap_remove(place));
+        }
         let problem = match which {
             Which::Real => {
                 let import = format!("import it with `cargo xtask data import {id} --from FOLDER`");
@@ -41,7 +56,9 @@ impl Store {
                 return Err(DatasetError::NotImported { dataset: id, remedy });
             }
             _ if names.is_empty() => {
-                "there is no stand-in of it; `cargo xtask reproduce table1` (images) or `table2` (events) makes small ones".to_owned()
+                format!(
+                    "there is no stand-in of it: make one with `cargo xtask data stand-in {id} --train N --test N`"
+                )
             }
             Which::StandIn if several => {
                 format!("there are several stand-ins: choose one with --stand-in=NAME: {at_hand}")

@@ -42,8 +42,8 @@ pub enum DecodeErrorKind {
     },
     /// Another version of AEDAT.
     #[error(
-        "byte 0: the file says AEDAT {found}: 2.0, 3.1 and 4.0 are read, others are not; \
-         it was expected to be {format} and begin with `{magic}`"
+        "byte 0: the file says AEDAT {found}, but {format} was expected, which files begin with `{magic}`; of AEDAT, 2.0, 3.1 and 4.0 \
+         are read: name the format that it has, or convert it to one of these"
     )]
     Version {
         /// The version the file names.
@@ -188,6 +188,19 @@ pub enum FramingError {
         framing: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A rule by time, and a clock that was set back: the windows would lie before the events.
+    #[error(
+        "framing `{framing}`: the clock steps back from {first} us at the first event to {last} us at the last one, so there are no \
+         times to divide: use a split by number"
+    )]
+    StepsBack {
+        /// The rule as it prints.
+        framing: String,
+        /// Timestamp of the first event of the file, in us.
+        first: i64,
+        /// Timestamp of the last event of the file, in us.
+        last: i64,
     },
     /// An event off the sensor.
     #[error("event {index} at x = {x}, y = {y} lies off the {width}x{height} sensor")]

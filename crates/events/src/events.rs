@@ -65,6 +65,16 @@ impl Events {
         self.t.is_empty()
     }
 
+    /// Timestamps of the earliest and of the latest event, in us; none where there are no events.
+    pub fn span(&self) -> Option<(i64, i64)> {
+        self.t.iter().copied().min().zip(self.t.iter().copied().max())
+    }
+
+    /// From the earliest to the latest event, in us; none where there are no events. Never negative, also where timestamps step back.
+    pub fn duration_us(&self) -> Option<i64> {
+        self.span().map(|(earliest, latest)| latest.saturating_sub(earliest))
+    }
+
     /// Adds one at the end.
     pub fn push(&mut self, t: i64, x: u16, y: u16, on: bool) {
         self.t.push(t);

@@ -241,7 +241,9 @@ impl Shares {
         };
         let mut first_and_duration = || {
             let first = t(start, 0)?;
-            Ok::<_, Unfit>((first, t(end, end.events - 1)?.saturating_sub(first)))
+            let duration = t(end, end.events - 1)?.saturating_sub(first);
+            // A clock that steps back over all is refused by `frame`, in its words.
+            if duration < 0 { Err(Unfit::Other) } else { Ok((first, duration)) }
         };
         let (rule, frames) = match framing {
             Framing::ByNumber { frames: 0 } | Framing::ByTime { frames: 0 } => return Err(Unfit::Other),

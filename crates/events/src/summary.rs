@@ -17,7 +17,7 @@ pub struct Summary {
     pub first_us: Option<i64>,
     /// Timestamp of the last event of the file, in us.
     pub last_us: Option<i64>,
-    /// From the first to the last event, in us.
+    /// From the earliest to the latest event, in us.
     pub duration_us: Option<i64>,
     /// Smallest column.
     pub x_min: Option<u16>,
@@ -47,7 +47,7 @@ impl Summary {
             events: events.len(),
             first_us,
             last_us,
-            duration_us: first_us.zip(last_us).map(|(first, last)| last.saturating_sub(first)),
+            duration_us: events.duration_us(),
             x_min: events.x.iter().min().copied(),
             x_max: events.x.iter().max().copied(),
             y_min: events.y.iter().min().copied(),

@@ -214,6 +214,25 @@ fn a_timestamp_that_does_not_fit_is_named_with_the_largest_that_does() {
     }
 }
 
+/// The paper's reader takes all slots of a packet, also those behind the number that its header says are used.
+#[test]
+fn all_slots_of_a_packet_are_read_whatever_its_number_says() {
+    let mut events = Events::default();
+    for t in [7, 8, 9] {
+        events.push(t, t as u16, 2, true);
+    }
+    let mut bytes = encode(&events, Format::Aedat31).unwrap();
+    let packet = bytes.len() - 28 - 3 * 8;
+    for number_or_valid in [20, 24] {
+        assert_eq!(bytes[packet + number_or_valid], 3);
+        bytes[packet + number_or_valid] = 1;
+    }
+    assert_eq!(decode(&bytes, Format::Aedat31).unwrap().events, events);
+    let by_number = Framing::ByNumber { frames: 2 };
+    let stream = frame_stream(&mut Cursor::new(&bytes), bytes.len() as u64, Format::Aedat31, by_number);
+    assert_eq!(stream.unwrap(), Some(frame(&events, Sensor::DVS128, by_number).unwrap()));
+}
+
 #[test]
 fn a_file_s_error_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,6 +274,31 @@ fn where_timestamps_step_back_frames_by_time_are_the_reference_s() {
         shared_out(&[0, 9, 1, 2, 10], Framing::ByTime { frames: 3 }),
         [vec![0, 1, 2, 3], vec![], vec![1, 2, 3, 4]]
     );
+}
+
+/// A clock that was reset or has wrapped on the way: windows from the first event on would lie behind all that follow.
+#[test]
+fn a_clock_that_steps_back_over_all_is_refused_by_time_and_framed_by_number() {
+    let mut events = Events::default();
+    for t in [90, 100, 10, 20, 30] {
+        events.push(t, 1, 2, true);
+    }
+    let bytes = encode(&events, Format::NmnistBin).unwrap();
+    for framing in [
+        Framing::ByTime { frames: 3 },
+        Framing::ByDuration { us: 10 },
+        Framing::Windows { us: 10, frames: 3 },
+    ] {
+        let error = frame(&events, Sensor::NMNIST, framing).unwrap_err().to_string();
+        let said = format!("framing `{framing}`: the clock steps back from 90 us");
+        assert!(error.starts_with(&said) && error.ends_with("use a split by number"), "{error}");
+        let stream = frame_stream(&mut Cursor::new(&bytes), bytes.len() as u64, Format::NmnistBin, framing);
+        assert_eq!(stream.unwrap(), None, "{framing}");
+    }
+    let by_number = frame(&events, Sensor::NMNIST, Framing::ByNumber { frames: 5 }).unwrap();
+    assert_eq!(by_number.counts.iter().sum::<u16>(), 5);
+    let summary = Summary::of(&decode(&bytes, Format::NmnistBin).unwrap());
+    assert_eq!((summary.first_us, summary.last_us, summary.duration_us), (Some(90), Some(30), Some(90)));
 }
 
 #[test]

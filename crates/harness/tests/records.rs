@@ -491,5 +491,8 @@ fn generated_data_never_pass_for_real_ones() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"synthetic\": false", "\"synthetic\": true")).unwrap();
     let error = refused(folder.path(), &store, vec![DatasetId::NMNIST]).to_string();
-    assert!(error.contains("at synthetic: true is said in a folder of official data"), "{error}");
+    assert!(
+        error.contains("at synthetic: the manifest says true but lies in a folder of official data"),
+        "{error}"
+    );
 }

@@ -10,7 +10,7 @@ use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
 use rust_hdf5::H5File;
 
-use super::parts::Parts;
+use super::parts::{Batch, Parts};
 use super::places::{Place, locate};
 use super::{FORMAT, Key};
 use crate::error::IoContext;
@@ -40,27 +40,24 @@ pub(super) fn build(
     reporter: &Reporter,
 ) -> Result<Vec<Place>, DatasetError> {
     let total = files.manifest.samples.train + files.manifest.samples.test;
+    let shape = files.info.shape(key.time_steps);
     let mut done = 0;
     let mut batches = Vec::new();
     for split in SplitName::ALL {
         let recordings = files.recordings(split)?;
         let mut rest = recordings.as_slice();
-        for batch in 0.. {
+        for number in 0.. {
             if rest.is_empty() {
                 break;
             }
             let (recordings, after) = rest.split_at(batch_len(rest));
             rest = after;
-            let samples = recordings.iter().map(|recording| recording.samples.len()).sum();
-            if parts.read(split.as_str(), batch, samples).is_none() {
-                parts.write(
-                    split.as_str(),
-                    batch,
-                    &compressed(files, recordings, (framing, key.time_steps), path)?,
-                )?;
+            let batch = Batch::of(key, shape, split, number, recordings);
+            if parts.read(&batch).is_none() {
+                parts.write(&batch, &compressed(files, recordings, (framing, key.time_steps), path)?)?;
             }
-            batches.push((split, batch, samples));
-            done += samples;
+            done += batch.samples;
+            batches.push(batch);
             reporter.step(Stage::Frame, done, total);
         }
     }
@@ -82,8 +79,7 @@ pub(super) fn build(
         file.create_group(group).map_err(hdf5("write a group of", path))?;
     }
     for split in SplitName::ALL {
-        let of_split = batches.iter().filter(|(of, ..)| *of == split);
-        let chunks = of_split.map(|&(_, batch, samples)| parts.read(split.as_str(), batch, samples));
+        let chunks = batches.iter().filter(|batch| batch.split == split).map(|batch| parts.read(batch));
         write_split(&file, path, files, key.time_steps, split, chunks)?;
     }
     let manifest = files.manifest.to_json(false);

@@ -38,7 +38,8 @@ use crate::{DatasetError, SplitName, hash};
 /// [`FRAMING_VERSION`].
 const FORMAT: &str = "bpsta-frames 2";
 
-/// What decides the frames, and so names the file.
+/// What decides the frames, and so names the file. The sensor's width and height, which `datasets.toml` may change, are not in it, so
+/// that caches of older programs are found: the shape of a cache that is there is compared as it is opened, and that of a part by `Batch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) manifest_hash: String,
@@ -111,12 +112,13 @@ pub(crate) fn open_or_build(
         Err(Unusable::Unsound(why)) => reporter
             .notice(format!("the frame cache {} cannot be used ({why}): it is built again", path.display())),
     }
-    // What a killed build left there is gone on with: it belongs to the same key.
+    // What a killed build left there is gone on with, where it is a part of just this cache.
     fs::create_dir_all(&building).context("create", &building)?;
     let unfinished = building.join("frames.h5");
     let places = build::build(&unfinished, Parts(&building), files, framing, &key, reporter)?;
     guard::write(&unfinished, &places::encode(&places), &path)?;
-    fs::remove_dir_all(&building).context("remove", &building)?;
+    // The cache is there, whatever is left of its parts: the next call that opens it clears them away.
+    let _ = fs::remove_dir_all(&building);
     open(&path, files, &key).map_err(|why| DatasetError::Hdf5 {
         action: "read back",
         path: path.clone(),

@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use flate2::read::ZlibDecoder;
 
-use super::parts::Parts;
+use super::parts::{Batch, Parts};
+use crate::DatasetError;
 use crate::error::IoContext;
-use crate::{DatasetError, SplitName};
 
 /// Bytes that are searched at a time.
 const WINDOW: u64 = 1 << 20;
@@ -23,16 +23,12 @@ const RECORD: usize = 12;
 pub(super) type Place = (u64, u32);
 
 /// Finds the chunks of all batches, in order.
-pub(super) fn locate(
-    path: &Path,
-    parts: Parts<'_>,
-    batches: &[(SplitName, usize, usize)],
-) -> Result<Vec<Place>, DatasetError> {
+pub(super) fn locate(path: &Path, parts: Parts<'_>, batches: &[Batch]) -> Result<Vec<Place>, DatasetError> {
     let mut file = File::open(path).context("open", path)?;
     let mut places = Vec::new();
     let mut next = 0;
-    for &(split, batch, samples) in batches {
-        let chunks = parts.read(split.as_str(), batch, samples).unwrap_or_default();
+    for batch in batches {
+        let chunks = parts.read(batch).unwrap_or_default();
         for chunk in chunks {
             let offset = find(&mut file, &chunk, next).context("read", path)?;
             let Some(offset) = offset else {

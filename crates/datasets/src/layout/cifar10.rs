@@ -14,6 +14,11 @@ const FILES: [(&str, SplitName); 6] = [
     ("test_batch.bin", SplitName::Test),
 ];
 
+/// The split of the file of this name, if there is such a file.
+pub(super) fn split_of(path: &str) -> Option<SplitName> {
+    FILES.iter().find(|(name, _)| *name == path).map(|(_, split)| *split)
+}
+
 pub(super) fn scan(id: DatasetId, from: &Path) -> Result<Scan, DatasetError> {
     let is_root = |root: &Path| FILES.iter().any(|(name, _)| root.join(name).is_file());
     let root = find_root(from, is_root)?.ok_or_else(|| DatasetError::NotRecognised {

@@ -1,4 +1,4 @@
-//! A data set of one's own: a folder a class, full of recordings of one format; where the split is official, below `Train` and
+//! A data set of one's own: one folder per class, full of recordings of one format; where the split is official, below `Train` and
 //! `Test`.
 //!
 //! Any name will do, but a folder of a class holds nothing but recordings, and beside and above them lie no other folders and no
@@ -26,7 +26,7 @@ pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Sca
     };
     let classes = info.classes.join(", ");
     let above = if by_folder { "folders Train and Test, each with " } else { "" };
-    let expected = format!("{above}a folder a class ({classes}) of {suffix} files");
+    let expected = format!("{above}one folder per class ({classes}), each with {suffix} files");
     let root = find_root(from, is_root)?.ok_or_else(|| not_recognised(expected.clone()))?;
     let refuse_others = |folder: &Path, is_ours: &dyn Fn(&str) -> bool, folders: &str| {
         let entries = if folder.is_dir() { list(folder)? } else { Vec::new() };

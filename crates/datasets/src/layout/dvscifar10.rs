@@ -1,4 +1,4 @@
-//! DVS-CIFAR10: a folder a class, with recordings `cifar10_<class>_<i>.aedat`, i from 0 to 999. An `.aedat` file with another
+//! DVS-CIFAR10: one folder per class, with recordings `cifar10_<class>_<i>.aedat`, i from 0 to 999. An `.aedat` file with another
 //! name is refused: it may be of another class.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Sca
     let not_recognised = |path: &Path| DatasetError::NotRecognised {
         dataset: id,
         path: path.to_owned(),
-        expected: "a folder a class (airplane to truck) of .aedat files".to_owned(),
+        expected: "one folder per class (airplane to truck), each with .aedat files".to_owned(),
     };
     let is_root = |root: &Path| info.classes.iter().any(|class| root.join(class).is_dir());
     let root = find_root(from, is_root)?.ok_or_else(|| not_recognised(from))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Content, Found, Scan, find_root};
 use crate::error::IoContext;
-use crate::{DatasetError, DatasetId, SplitName};
+use crate::{DatasetError, DatasetId, FileEntry, SplitName};
 
 const LISTS: [(&str, SplitName); 2] =
     [("trials_to_test.txt", SplitName::Test), ("trials_to_train.txt", SplitName::Train)];
@@ -22,6 +22,15 @@ pub(crate) struct Row {
     pub(crate) start: i64,
     /// The microsecond after the last.
     pub(crate) end: i64,
+}
+
+/// The split of a list by its name, and of a label file that of its recording.
+pub(super) fn split_of(path: &str, files: &[FileEntry]) -> Option<SplitName> {
+    if let Some((_, split)) = LISTS.iter().find(|(name, _)| *name == path) {
+        return Some(*split);
+    }
+    let recording = format!("{}.aedat", path.strip_suffix("_labels.csv")?);
+    files.iter().find(|file| file.path == recording)?.split
 }
 
 pub(super) fn scan(id: DatasetId, from: &Path) -> Result<Scan, DatasetError> {

@@ -12,6 +12,11 @@ const FILES: [(&str, SplitName, bool); 4] = [
     ("t10k-labels-idx1-ubyte", SplitName::Test, false),
 ];
 
+/// The split of the file of this name, if there is such a file.
+pub(super) fn split_of(path: &str) -> Option<SplitName> {
+    FILES.iter().find(|(name, ..)| *name == path).map(|(_, split, ..)| *split)
+}
+
 pub(super) fn scan(id: DatasetId, from: &Path) -> Result<Scan, DatasetError> {
     let present = |root: &Path, name: &str| {
         [root.join(name), root.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use bpsta_events::{DecodeError, Format, Recording, Sensor};
 
 use crate::error::{IoContext, malformed};
-use crate::{DatasetError, DatasetId, DatasetInfo, Layout, SplitName, cifar, idx};
+use crate::{DatasetError, DatasetId, DatasetInfo, FileEntry, Layout, SplitName, SplitRule, cifar, idx};
 
 /// A file that an import takes.
 #[derive(Clone, Debug)]
@@ -116,6 +116,34 @@ impl Found {
     }
 }
 
+/// The split that the data set's rule gives each file of a manifest, sorted by path; none where the rule leaves it to what another file
+/// holds, as the trial lists of DVS-Gesture do.
+pub(crate) fn splits(info: &DatasetInfo, files: &[FileEntry]) -> Vec<Option<SplitName>> {
+    let by_name = |entry: &FileEntry| match (info.split, info.layout) {
+        (SplitRule::OfficialFolders, _) => match entry.path.split('/').next() {
+            Some("Train") => Some(SplitName::Train),
+            Some("Test") => Some(SplitName::Test),
+            _ => None,
+        },
+        (_, Layout::Mnist) => mnist::split_of(&entry.path),
+        (_, Layout::Cifar10) => cifar10::split_of(&entry.path),
+        (_, Layout::Dvsgesture) => dvsgesture::split_of(&entry.path, files),
+        _ => None,
+    };
+    if info.split != SplitRule::FirstNineTenthsByName {
+        return files.iter().map(by_name).collect();
+    }
+    // A class is a folder, and so its files stand behind each other.
+    let of_class = files.chunk_by(|a, b| a.label == b.label);
+    let split = |place, train| if place < train { SplitName::Train } else { SplitName::Test };
+    of_class
+        .flat_map(|files| {
+            let train = training_files(files.len());
+            (0..files.len()).map(move |place| Some(split(place, train)))
+        })
+        .collect()
+}
+
 /// Decodes a recording and makes sure that it is from the data set's sensor: by its name, where the file names one, and by every event.
 pub(crate) fn decode(
     path: &Path,
@@ -128,7 +156,7 @@ pub(crate) fn decode(
     // Official recordings of a DVS128 may have such bits, and are read as the paper reads them; of one's own nobody knows the sensor.
     if info.layout == Layout::ClassFolders && notes.high_address_bits > 0 {
         let expected = format!(
-            "a recording of a DVS128, as which {format} is read, but {} of its {} events have address bits that a DVS128 has not",
+            "a recording of a DVS128, as which {format} is read, but {} of its {} events have address bits that a DVS128 does not use",
             notes.high_address_bits,
             events.len()
         );

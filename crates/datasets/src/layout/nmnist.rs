@@ -17,7 +17,8 @@ pub(super) fn scan(id: DatasetId, info: &DatasetInfo, from: &Path) -> Result<Sca
     let not_recognised = |path: &Path| DatasetError::NotRecognised {
         dataset: id,
         path: path.to_owned(),
-        expected: "folders Train and Test, each with a folder a digit (0 to 9) of .bin files".to_owned(),
+        expected: "folders Train and Test, each with one folder per digit (0 to 9), each with .bin files"
+            .to_owned(),
     };
     let is_root = |root: &Path| FOLDERS.iter().any(|(name, _)| root.join(name).is_dir());
     let root = find_root(from, is_root)?.ok_or_else(|| not_recognised(from))?;

@@ -46,14 +46,13 @@ fn recordings(files: Files<'_>, split: SplitName, choice: &Choice) -> Result<Pre
             let mut clips = Vec::new();
             files.for_each_sample(recording, |place, sample, events| {
                 if picked.contains(&(first + place)) {
-                    let duration = events.t.first().zip(events.t.last()).map(|(a, b)| b.saturating_sub(*a));
                     let frames = files.frames(sample, events, framing)?;
                     check(frames.time_steps)?;
                     let clip = Clip {
                         class: info.classes.get(usize::from(sample.label)).cloned(),
                         name: sample.name.clone(),
                         events: events.len(),
-                        duration_us: duration.unwrap_or(0),
+                        duration_us: events.duration_us().unwrap_or(0),
                         frames,
                     };
                     clips.push((first + place, clip));

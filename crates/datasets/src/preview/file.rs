@@ -70,12 +70,11 @@ fn recording(
     let frames = bpsta_events::frame(&events, sensor, framing)
         .map_err(|error| DatasetError::Framing { sample: of.clone(), error })?;
     check(frames.time_steps)?;
-    let duration = events.t.first().zip(events.t.last()).map(|(a, b)| b.saturating_sub(*a));
     let clip = Clip {
         class: None,
         name: name(path),
         events: events.len(),
-        duration_us: duration.unwrap_or(0),
+        duration_us: events.duration_us().unwrap_or(0),
         frames,
     };
     Ok(Preview {

@@ -85,7 +85,7 @@ impl DatasetInfo {
             let Sensor { width, height } = Sensor::DVS128;
             for (at, found, most) in [("width", self.width, width), ("height", self.height, height)] {
                 if found > most {
-                    let only = format!("{format} is read as of a DVS128 alone");
+                    let only = format!("{format} is only read for the DVS128");
                     return refuse(at, format!("expected at most {most}, since {only}; found {found}"));
                 }
             }

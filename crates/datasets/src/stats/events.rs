@@ -116,13 +116,13 @@ impl Sample {
         let on = events.on.iter().filter(|on| **on).count() as u64;
         let off = events.len() as u64 - on;
         let mut bins = [0; BINS];
-        let (Some(first), Some(last)) = (events.t.iter().min(), events.t.iter().max()) else {
+        let Some((first, last)) = events.span() else {
             return Sample { label, split, on, off, duration_us: 0, bins };
         };
-        let duration_us = last.saturating_sub(*first);
+        let duration_us = last.saturating_sub(first);
         for t in &events.t {
             // Wide, for timestamps may be anything; the last event would be in a part of its own.
-            let part = i128::from(t.saturating_sub(*first)) * BINS as i128 / i128::from(duration_us.max(1));
+            let part = i128::from(t.saturating_sub(first)) * BINS as i128 / i128::from(duration_us.max(1));
             bins[(part as usize).min(BINS - 1)] += 1;
         }
         Sample { label, split, on, off, duration_us, bins }

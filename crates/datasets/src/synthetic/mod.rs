@@ -35,8 +35,12 @@ use tree::Tree;
 /// program is taken for one of this.
 pub const VERSION: u32 = 1;
 
+/// The file in a generated tree, and in the `raw/` made of it, that says what it is: neither must ever pass for official data.
+pub(crate) const MARKER: &str = "SYNTHETIC.txt";
+
 /// How many samples to generate, over all classes. Sample `i` of a split has class `i` modulo the number of classes,
-/// so the classes are as balanced as the count permits. There are at most as many as the official files hold.
+/// so the classes are as balanced as the count permits. There are at most as many as the official files hold; of DVS-Gesture, eleven for
+/// each user and light that there officially are, which is more than the official number.
 ///
 /// DVS-CIFAR10 has no official split, and its files do not say which split they belong to: `train + test` is
 /// rounded up to a multiple of ten, every class gets a tenth of it, and the rule for that set decides (of each

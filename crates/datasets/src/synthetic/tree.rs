@@ -3,11 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Size, SyntheticError};
+use super::{MARKER, Size, SyntheticError};
 use crate::DatasetId;
-
-/// The file that says what the tree is.
-const MARKER: &str = "SYNTHETIC.txt";
 
 /// The root folder of the tree being written.
 #[derive(Clone, Copy)]

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::tree::{assert_nothing_imported, contents, events, nmnist, registry_path, store};
+use crate::tree::{assert_nothing_imported, contents, events, nmnist, registry_path, store, write};
 
 /// The entries of a tree, folders left out, by their names with `/`.
 fn entries(tree: &Path) -> Vec<(String, Vec<u8>)> {
@@ -93,7 +93,14 @@ fn a_folder_of_published_archives_is_unpacked_and_each_must_be_the_official_one(
     assert!(error.contains("zip: its MD5 is"), "{error}");
     assert_nothing_imported(folder.path(), DatasetId::NMNIST);
 
-    // A registry for which they are the official ones.
+    let store = official(folder.path(), &downloads);
+    let manifest = store.import(DatasetId::NMNIST, &downloads).unwrap();
+    assert_eq!(manifest.samples.train + manifest.samples.test, 30);
+    assert_eq!(contents(&folder.path().join("data/nmnist/raw")), contents(&tree));
+}
+
+/// A store whose registry has the archives in `downloads` for the official ones.
+fn official(folder: &Path, downloads: &Path) -> Store {
     let mut text = fs::read_to_string(registry_path()).unwrap();
     for (name, official) in
         [("Train", "20959b8e626244a1b502305a9e6e2031"), ("Test", "69ca8762b2fe404d9b9bad1103e97832")]
@@ -103,12 +110,45 @@ fn a_folder_of_published_archives_is_unpacked_and_each_must_be_the_official_one(
         let md5: String = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         text = text.replace(official, &md5);
     }
-    let path = folder.path().join("datasets.toml");
+    let path = folder.join("datasets.toml");
     fs::write(&path, text).unwrap();
-    let store = Store::open(&folder.path().join("data"), &Registry::load(&path).unwrap());
-    let manifest = store.import(DatasetId::NMNIST, &downloads).unwrap();
-    assert_eq!(manifest.samples.train + manifest.samples.test, 30);
-    assert_eq!(contents(&folder.path().join("data/nmnist/raw")), contents(&tree));
+    Store::open(&folder.join("data"), &Registry::load(&path).unwrap())
+}
+
+#[test]
+fn what_is_wrong_is_said_of_the_archive_it_lies_in() {
+    for (bad, archive) in [("Train/3/00003.bin", "Train.zip"), ("Test/3/00003.bin", "Test.zip")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, downloads) = (folder.path().join("tree"), folder.path().join("downloads"));
+        nmnist(&tree, 20, 10);
+        fs::write(tree.join(bad), [1, 2, 3]).unwrap();
+        fs::create_dir(&downloads).unwrap();
+        for split in ["Train", "Test"] {
+            let of_split: Vec<_> =
+                entries(&tree).into_iter().filter(|(name, _)| name.starts_with(split)).collect();
+            zip(&downloads.join(format!("{split}.zip")), &of_split);
+        }
+        let store = official(folder.path(), &downloads);
+        let error = store.import(DatasetId::NMNIST, &downloads).unwrap_err().to_string();
+        let said = format!("{}: entry {bad:?}: byte 0: 3 bytes are left", downloads.join(archive).display());
+        assert!(error.starts_with(&said) && error.ends_with("pack the archive anew"), "{error}");
+        assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+    }
+}
+
+#[test]
+fn names_that_are_not_portable_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["Train/0/take 12:30.bin", "Train\\0\\00010.bin", "c:x"] {
+        for (archive, pack) in [("x.zip", zip as fn(&Path, &[(String, Vec<u8>)])), ("x.tar.gz", tar_gz)] {
+            let archive = folder.path().join(archive);
+            pack(&archive, &[(name.to_owned(), vec![1, 2, 3, 4, 5])]);
+            let error = import(folder.path(), &archive).unwrap_err().to_string();
+            let said = "has a name that is not portable: unpack the archive and import the folder";
+            assert!(error.contains(said) && error.contains("x."), "{name}: {error}");
+            assert_nothing_imported(folder.path(), DatasetId::NMNIST);
+        }
+    }
 }
 
 #[test]
@@ -117,7 +157,7 @@ fn entries_that_lead_out_come_twice_or_are_links_are_refused() {
     let whole = || vec![("Train/0/00010.bin".to_owned(), vec![1, 2, 3, 4, 5])];
     let leads_out = "leads out of the folder";
     for name in
-        ["../outside.bin", "/tmp/outside.bin", "Train/../../outside.bin", "Train\\..\\..\\outside.bin", "c:x"]
+        ["../outside.bin", "/tmp/outside.bin", "Train/../../outside.bin", "Train\\..\\..\\outside.bin", "\\x"]
     {
         for (archive, pack) in [("x.zip", zip as fn(&Path, &[(String, Vec<u8>)])), ("x.tar.gz", tar_gz)] {
             let archive = folder.path().join(archive);
@@ -144,7 +184,7 @@ fn entries_that_lead_out_come_twice_or_are_links_are_refused() {
     }
     fs::write(&archive, bytes).unwrap();
     let error = import(folder.path(), &archive).unwrap_err().to_string();
-    assert!(error.contains("twice.zip: a name of an entry comes twice"), "{error}");
+    assert!(error.contains("twice.zip: two entries have the same name"), "{error}");
     assert_nothing_imported(folder.path(), DatasetId::NMNIST);
 
     // The first bit of the flags, behind either signature, says that an entry is encrypted.
@@ -169,14 +209,14 @@ fn entries_that_lead_out_come_twice_or_are_links_are_refused() {
         tar.append(&header, &[][..]).unwrap();
         tar.into_inner().unwrap().finish().unwrap();
         let error = import(folder.path(), &archive).unwrap_err().to_string();
-        assert!(error.contains("is a link or no file"), "{error}");
+        assert!(error.contains("is a link or special file; these are refused"), "{error}");
     }
     let archive = folder.path().join("link.zip");
     let mut zip = ZipWriter::new(File::create(&archive).unwrap());
     zip.add_symlink("Train/0/00010.bin", "/etc/passwd", SimpleFileOptions::default()).unwrap();
     zip.finish().unwrap();
     let error = import(folder.path(), &archive).unwrap_err().to_string();
-    assert!(error.contains("is a link or no file"), "{error}");
+    assert!(error.contains("is a link or special file; these are refused"), "{error}");
     assert_nothing_imported(folder.path(), DatasetId::NMNIST);
 }
 
@@ -196,6 +236,8 @@ fn what_is_wrong_in_an_archive_is_said_of_its_entry() {
         zip(&archive, &[whole.clone(), vec![(name.to_owned(), vec![1, 2, 3])]].concat());
         let error = import(folder.path(), &archive).unwrap_err().to_string();
         assert!(error.contains(&format!("x.zip: {said}")) && !error.contains(".unpacking"), "{error}");
+        // A tree's remedy would be of no use.
+        assert!(!error.contains("out of the tree"), "{error}");
         assert_nothing_imported(folder.path(), DatasetId::NMNIST);
     }
     zip(&archive, &[("notes.txt".to_owned(), vec![1])]);
@@ -274,4 +316,26 @@ fn a_damaged_archive_is_named_and_leaves_nothing() {
         assert!(error.contains(name), "{error}");
         assert_nothing_imported(folder.path(), DatasetId::NMNIST);
     }
+}
+
+/// Of the classes that are packed still, none would be there.
+#[test]
+fn a_tree_with_published_archives_beside_it_names_the_one_that_is_not_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for class in ["airplane", "bird"] {
+        write(&tree.join(format!("{class}/cifar10_{class}_0.aedat")), &events(1, 50, 128), Format::Aedat2);
+        zip(&tree.join(format!("{class}.zip")), &[("x".to_owned(), vec![1])]);
+    }
+    let import = || store(folder.path()).import(DatasetId::DVSCIFAR10, &tree);
+    fs::rename(tree.join("bird"), folder.path().join("bird")).unwrap();
+    let error = import().unwrap_err();
+    assert!(
+        matches!(&error, DatasetError::BesideTree { path } if path.ends_with("tree/bird.zip")),
+        "{error}"
+    );
+    assert_nothing_imported(folder.path(), DatasetId::DVSCIFAR10);
+    // Unpacked beside its archive, it is there.
+    fs::rename(folder.path().join("bird"), tree.join("bird")).unwrap();
+    assert_eq!(import().unwrap().files.len(), 2);
 }

@@ -230,6 +230,52 @@ fn a_damaged_cache_is_built_again_with_a_notice() {
     }
 }
 
+/// The places say where in the cache each sample lies: as sound as the cache they must be.
+#[test]
+fn damaged_places_are_noticed_as_a_damaged_cache_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let expected = values(&store.load(&manifest, Some(framing("number:4"))).unwrap());
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&notices);
+    let store = store.with_progress(move |progress| {
+        if let Progress::Notice(text) = progress {
+            heard.lock().unwrap().push(text);
+        }
+    });
+    let places = caches(folder.path()).remove(0).with_extension("h5.places");
+    let good = fs::read(&places).unwrap();
+    // Offset u64 and length u32 of each of the 16 samples.
+    assert_eq!(good.len(), 16 * 12);
+    let mut swapped = good.clone();
+    swapped.rotate_left(12);
+    let mut flipped = good.clone();
+    flipped[12] ^= 1;
+    let cut = good[..good.len() - 12].to_vec();
+    for (what, bytes) in
+        [("swapped", Some(swapped)), ("flipped", Some(flipped)), ("cut", Some(cut)), ("gone", None)]
+    {
+        match bytes {
+            Some(bytes) => fs::write(&places, bytes).unwrap(),
+            None => fs::remove_file(&places).unwrap(),
+        }
+        // Read from memory and from the file: no sample is another's.
+        for store in [store.clone(), store.clone().with_memory_limit(0)] {
+            assert_eq!(
+                values(&store.load(&manifest, Some(framing("number:4"))).unwrap()),
+                expected,
+                "{what}"
+            );
+        }
+        let notices = std::mem::take(&mut *notices.lock().unwrap());
+        assert!(
+            matches!(&notices[..], [notice] if notice.contains(".h5.places") && notice.contains("built again")),
+            "{what}: {notices:?}"
+        );
+        assert_eq!(fs::read(&places).unwrap(), good, "{what}");
+    }
+}
+
 /// Damage behind the guard's back: with a fitting checksum only the HDF5 library and the checks of shape are left. It
 /// may give an error (and so a new cache), but no panic.
 #[test]
@@ -319,6 +365,35 @@ fn one_file_is_framed_into_a_file_of_its_own() {
     let before = contents(folder.path());
     frame_file(&input, None, by_number, &output, true).unwrap_err();
     assert_eq!(contents(folder.path()), before);
+}
+
+/// What it finds of another framing to the same place may be of a process that lives.
+#[cfg(unix)]
+#[test]
+fn framings_to_one_folder_wait_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, out) = (folder.path().join("tree"), folder.path().join("out"));
+    nmnist(&tree, 1, 0);
+    fs::create_dir(&out).unwrap();
+    let (input, output) = (tree.join("Train/1/00001.bin"), out.join("frames.h5"));
+    let others = out.join(".framing-frames.h5-Xy12");
+    fs::create_dir(&others).unwrap();
+    let lock = fs::File::open(&out).unwrap();
+    lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let framing = scope.spawn(|| frame_file(&input, None, framing("number:2"), &output, false));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert!(others.exists() && !output.exists() && !framing.is_finished());
+        // The other one is done.
+        fs::write(&output, "frames").unwrap();
+        drop(lock);
+        let error = framing.join().unwrap().unwrap_err();
+        assert!(matches!(error, DatasetError::OutputExists { .. }), "{error}");
+    });
+    assert_eq!(fs::read(&output).unwrap(), b"frames");
+    frame_file(&input, None, framing("number:2"), &output, true).unwrap();
+    assert_eq!(contents(&out).len(), 1, "neither locks nor unfinished files stay");
+    assert!(!others.exists());
 }
 
 /// It has no length, and what was read of it is gone.

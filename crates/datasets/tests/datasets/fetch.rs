@@ -32,6 +32,14 @@ enum Answer {
     Drip { content: Vec<u8> },
     /// Sends to another path.
     Redirect(&'static str),
+    /// To a range another one than was asked for, to anything else the file.
+    OtherRange { content: Vec<u8> },
+    /// More bytes than the length it tells, or than the registry knows where it tells none.
+    TooMany { content: Vec<u8> },
+    /// To a range that nothing is left of it, with what it tells of its length; to anything else the file.
+    NothingLeft { content: Vec<u8>, range: &'static str },
+    /// Tells of more bytes than any disk has, and sends none.
+    Huge,
     /// To the first request a page of whoever stands between, then the file.
     Page { page: &'static str, tells_length: bool, content: Vec<u8> },
 }
@@ -157,6 +165,31 @@ fn serve(mut stream: TcpStream, answers: &HashMap<String, Answer>, seen: &Reques
             write!(stream, "HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n{page}")
         }
         Some(Answer::Page { content, .. }) => send(&mut stream, content, "\"1\"", usize::MAX),
+        Some(Answer::OtherRange { content }) if range.is_some() => {
+            let (from, length) = (1, content.len());
+            write!(
+                stream,
+                "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: bytes {from}-{}/{length}\r\n\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n",
+                length - 1,
+                length - from
+            )?;
+            stream.write_all(&content[from..])
+        }
+        Some(Answer::NothingLeft { range: told, .. }) if range.is_some() => {
+            write!(stream, "HTTP/1.1 416 No\r\n{told}Content-Length: 0\r\nConnection: close\r\n\r\n")
+        }
+        Some(Answer::OtherRange { content } | Answer::NothingLeft { content, .. }) => {
+            send(&mut stream, content, "\"1\"", usize::MAX)
+        }
+        Some(Answer::TooMany { content }) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+            stream.write_all(content)?;
+            stream.write_all(&[0; 1000])
+        }
+        Some(Answer::Huge) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1u64 << 60)
+        }
         Some(Answer::Redirect(to)) => write!(
             stream,
             "HTTP/1.1 302 Found\r\nLocation: /{to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -433,4 +466,109 @@ fn a_damaged_file_is_named_and_left() {
     assert!(message.contains("digits.gz") && message.contains("MD5"), "{message}");
     assert!(message.contains("remove it and fetch it again"), "{message}");
     assert_eq!(fs::read(folder.join("digits.gz")).unwrap(), b"something else");
+}
+
+/// Taken for what was asked for, the part would be the wrong bytes in the wrong places.
+#[test]
+fn another_range_than_was_asked_for_is_not_taken() {
+    let server = Server::start(&[("digits.gz", Answer::OtherRange { content: content(1) })]);
+    let run = Run::new(std::slice::from_ref(&server.address), &content(1), None);
+    run.leave_part(&content(1)[..1000], &server.address, 1);
+    run.fetch().unwrap();
+    run.assert_whole(&content(1));
+    assert_eq!(server.ranges("digits.gz"), [Some("bytes=1000-".to_owned()), None]);
+}
+
+#[test]
+fn more_bytes_than_the_file_has_are_refused_as_they_come() {
+    let (_, run, result) = from_one(Answer::TooMany { content: content(1) });
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains("it sends more than 300000 bytes"), "{message}");
+    assert!(run.names().is_empty(), "{:?}", run.names());
+}
+
+/// A server need not say how much it has: a part that is the whole file is it all the same.
+#[test]
+fn a_whole_part_is_the_file_whatever_the_server_says_of_its_length() {
+    for range in ["", "Content-Range: bytes */7\r\n", "Content-Range: bytes */300000\r\n"] {
+        for bytes in [None, Some(content(1).len())] {
+            let answer = Answer::NothingLeft { content: content(1), range };
+            let server = Server::start(&[("digits.gz", answer)]);
+            let run = Run::new(std::slice::from_ref(&server.address), &content(1), bytes);
+            run.leave_part(&content(1), &server.address, 1);
+            run.fetch().unwrap();
+            run.assert_whole(&content(1));
+            assert_eq!(server.ranges("digits.gz"), [Some("bytes=300000-".to_owned())], "{range:?}");
+        }
+    }
+}
+
+/// Neither by its length nor by its bytes is this part the file, nor has the server as many.
+#[test]
+fn a_part_that_is_not_the_file_is_begun_anew_where_nothing_is_left() {
+    for (part, range) in [
+        (content(2), "Content-Range: bytes */7\r\n"),
+        (content(1)[..1000].to_vec(), "Content-Range: bytes */300000\r\n"),
+        (content(1)[..1000].to_vec(), ""),
+    ] {
+        let server = Server::start(&[("digits.gz", Answer::NothingLeft { content: content(1), range })]);
+        let run = Run::new(std::slice::from_ref(&server.address), &content(1), None);
+        run.leave_part(&part, &server.address, 1);
+        run.fetch().unwrap();
+        run.assert_whole(&content(1));
+        assert_eq!(server.ranges("digits.gz"), [Some(format!("bytes={}-", part.len())), None]);
+    }
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_is_refused_before_it_comes() {
+    let huge = 1usize << 60;
+    let (server, folder) = (Server::start(&[("digits.gz", Answer::Huge)]), tempfile::tempdir().unwrap());
+    let registry = registry(folder.path(), std::slice::from_ref(&server.address), &content(1), Some(huge));
+    let error = Store::open(folder.path(), &registry).fetch(DatasetId::MNIST, QUICK).unwrap_err();
+    assert!(matches!(error, DatasetError::NoSpace { needed, .. } if needed == huge as u64), "{error}");
+    assert!(!folder.path().join("downloads/mnist/digits.gz.part").exists());
+}
+
+#[test]
+fn a_file_that_fails_stops_no_other_and_all_failures_are_said() {
+    let names = ["a.gz", "b.gz", "c.gz", "d.gz", "e.gz", "f.gz"];
+    let bad = ["a.gz", "b.gz", "c.gz"];
+    let answer = |name: &str| match bad.contains(&name) {
+        true => Answer::Status(404),
+        false => Answer::File { content: content(1), etag: "\"1\"" },
+    };
+    let server = Server::start(&names.map(|name| (name, answer(name))));
+    let folder = tempfile::tempdir().unwrap();
+    registry(folder.path(), std::slice::from_ref(&server.address), &content(1), None);
+    let path = folder.path().join("datasets.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let one = format!("{{ name = \"digits.gz\", md5 = \"{}\" }}", md5_of(&content(1)));
+    assert!(text.contains(&one));
+    let all = names.map(|name| one.replace("digits.gz", name)).join(", ");
+    fs::write(&path, text.replace(&one, &all)).unwrap();
+    let store = Store::open(folder.path(), &Registry::load(&path).unwrap());
+    let message = store.fetch(DatasetId::MNIST, QUICK).unwrap_err().to_string();
+    assert!(message.starts_with("3 of 6 files could not be fetched:\n"), "{message}");
+    for name in names {
+        let there = folder.path().join("downloads/mnist").join(name).exists();
+        let said = message.contains(&format!("\n  {name} could not be fetched: "));
+        assert_eq!((there, said), (!bad.contains(&name), bad.contains(&name)), "{name}: {message}");
+    }
+}
+
+/// Somebody clears away what looks like a leftover while the last bytes come.
+#[test]
+fn a_fetched_file_needs_no_leftover_to_remove() {
+    let server = Server::start(&[("digits.gz", Answer::Drip { content: content(1) })]);
+    let run = Run::new(std::slice::from_ref(&server.address), &content(1), Some(content(1).len()));
+    let origin = run.data.join("downloads/mnist/digits.gz.part.json");
+    std::thread::scope(|scope| {
+        let fetch = scope.spawn(|| run.fetch());
+        while fs::remove_file(&origin).is_err() && !fetch.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fetch.join().unwrap().unwrap();
+    });
+    run.assert_whole(&content(1));
 }

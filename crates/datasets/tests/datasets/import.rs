@@ -281,6 +281,10 @@ fn a_manifest_of_another_version_is_refused() {
     fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
     let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
     assert!(error.contains("schema 2") && error.contains("manifest.json"), "{error}");
+    assert!(error.ends_with("update the program") && !error.contains("remove"), "{error}");
+    fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 0")).unwrap();
+    let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
+    assert!(error.ends_with("import again"), "{error}");
     fs::write(&path, text.replace("\"samples\": 1", "\"samples\": \"x\"")).unwrap();
     let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
     assert!(error.contains("files[0].samples"), "{error}");
@@ -373,5 +377,68 @@ fn a_manifest_that_contradicts_itself_is_refused_with_the_field() {
         fs::write(&path, to).unwrap();
         let error = store.manifest(DatasetId::NMNIST).unwrap_err().to_string();
         assert!(error.contains(&format!("manifest.json: at {field}: ")), "{from}: {error}");
+    }
+}
+
+/// As many samples of either split as before, and each where the other belongs.
+#[test]
+fn a_manifest_whose_splits_are_swapped_is_refused() {
+    let swap = |text: &str, [train, test]: [&str; 2]| {
+        let split_of = |path: &str, from: &str, to: &str, text: &str| {
+            let at = text.find(&format!("\"path\": \"{path}\"")).unwrap();
+            let split = format!("\"split\": \"{from}\"");
+            let changed = text[at..].replacen(&split, &format!("\"split\": \"{to}\""), 1);
+            assert!(text[at..].find(&split).unwrap() < 400, "{path} is of {from}");
+            format!("{}{changed}", &text[..at])
+        };
+        split_of(test, "test", "train", &split_of(train, "train", "test", text))
+    };
+    let refused = |store: &bpsta_datasets::Store, id: DatasetId, pair: [&str; 2]| {
+        let manifest = store.manifest(id).unwrap().unwrap();
+        let path = store.folder(&manifest).join("manifest.json");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, swap(&text, pair)).unwrap();
+        let error = store.manifest(id).unwrap_err().to_string();
+        assert!(error.contains(".split: expected ") && error.contains(", found "), "{error}");
+        error
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    nmnist(&folder.path().join("tree"), 2, 2);
+    store.import(DatasetId::NMNIST, &folder.path().join("tree")).unwrap();
+    let error = refused(&store, DatasetId::NMNIST, ["Train/1/00001.bin", "Test/2/00002.bin"]);
+    assert!(error.contains("at files[1].split: expected test by official-folders, found train"), "{error}");
+
+    for i in 0..10 {
+        let path = folder.path().join(format!("dvs/bird/cifar10_bird_{i}.aedat"));
+        write(&path, &events(i, 50, 128), Format::Aedat2);
+    }
+    store.import(DatasetId::DVSCIFAR10, &folder.path().join("dvs")).unwrap();
+    let pair = ["bird/cifar10_bird_3.aedat", "bird/cifar10_bird_9.aedat"];
+    refused(&store, DatasetId::DVSCIFAR10, pair);
+
+    gestures(&folder.path().join("gestures"));
+    store.import(DatasetId::DVSGESTURE, &folder.path().join("gestures")).unwrap();
+    refused(&store, DatasetId::DVSGESTURE, ["trials_to_train.txt", "trials_to_test.txt"]);
+}
+
+#[test]
+fn manifests_of_images_say_the_split_of_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let size = bpsta_datasets::synthetic::Size { train: 10, test: 10 };
+    for id in [DatasetId::MNIST, DatasetId::CIFAR10] {
+        let manifest = store.synthetic(id, &size, 1).unwrap();
+        let path = store.folder(&manifest).join("manifest.json");
+        let text = fs::read_to_string(&path).unwrap();
+        // All of them, and with them the numbers, which are equal.
+        let swapped = text.replace("\"split\": \"train\"", "\"split\": \"x\"");
+        let swapped = swapped.replace("\"split\": \"test\"", "\"split\": \"train\"");
+        fs::write(&path, swapped.replace("\"split\": \"x\"", "\"split\": \"test\"")).unwrap();
+        let error = store.stand_in(id, &size, 1).unwrap_err().to_string();
+        assert!(
+            error.contains("files[0].split: expected t") && error.contains("by official-files"),
+            "{error}"
+        );
     }
 }

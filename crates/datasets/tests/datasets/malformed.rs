@@ -165,6 +165,24 @@ fn inspecting_tells_formats_apart() {
     let events = inspect(&file("00001.bin.gz", &gzip(&[1, 2, 0, 0, 3])), None).unwrap();
     assert!(matches!(events, Inspection::Events(_)), "{events:?}");
 
+    // The first event of a recording at x = 0, y = 0, OFF, and half a second later: as IDX files begin.
+    let events = inspect(&file("00002.bin", &[0, 0, 8, 1, 0]), None).unwrap();
+    assert!(matches!(events, Inspection::Events(_)), "{events:?}");
+    for (path, said) in [
+        (
+            file("some.images", &images(3, 4)),
+            "some.images: it holds images or labels (idx): only events are framed",
+        ),
+        (
+            file("test_batch.bin", &records(&[3])),
+            "it holds images or labels (cifar10-bin): only events are framed",
+        ),
+    ] {
+        let framing = bpsta_events::Framing::ByNumber { frames: 2 };
+        let error = bpsta_datasets::frames_of_file(&path, None, framing).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+
     let error = inspect(&file("notes.txt", b"hello"), None).unwrap_err().to_string();
     assert!(error.contains("--format"), "{error}");
     let error = inspect(&file("notes.txt", b"hello"), Some("png")).unwrap_err().to_string();

@@ -100,6 +100,55 @@ fn many_samples_of_long_names_are_cached() {
     assert_eq!((last, test.iter().sum::<f32>()), (test.clone(), 3.0));
 }
 
+/// Their parts are sound and of as many samples, and their cache would have the same name.
+#[test]
+fn a_build_does_not_go_on_with_parts_of_another_sensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for (path, seed) in [("Train/clap/a", 1), ("Train/wave/b", 2), ("Test/clap/c", 3)] {
+        write(&tree.join(format!("{path}.bin")), &events(seed, 50, 34), Format::NmnistBin);
+    }
+    let narrow = table("official-folders", Format::NmnistBin);
+    let wide = narrow.replace("width = 100", "width = 110");
+    let manifest = store(folder.path(), &narrow).import(gestures(), &tree).unwrap();
+    // Training recordings are one batch, test recordings another: the second fails.
+    let bad = folder.path().join("data/gestures/raw/Test/clap/c.bin");
+    let whole = fs::read(&bad).unwrap();
+    fs::write(&bad, &whole[..5]).unwrap();
+    store(folder.path(), &narrow).load(&manifest, Some(framing("number:2"))).unwrap_err();
+    fs::write(&bad, whole).unwrap();
+
+    let data = store(folder.path(), &wide).load(&manifest, Some(framing("number:2"))).unwrap();
+    let mut values = Vec::new();
+    data.train.read(&[0, 1], &mut values).unwrap();
+    assert_eq!((values.len(), values.iter().sum::<f32>()), (2 * 2 * 2 * 100 * 110, 100.0));
+    // And a finished cache of another sensor is built again.
+    let data = store(folder.path(), &narrow).load(&manifest, Some(framing("number:2"))).unwrap();
+    assert_eq!(data.train.sample_len(), 2 * 2 * 100 * 100);
+}
+
+#[test]
+fn more_samples_than_there_officially_are_make_no_subset() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    for path in ["Train/clap/a", "Train/wave/b", "Test/clap/c"] {
+        write(&tree.join(format!("{path}.bin")), &events(1, 50, 34), Format::NmnistBin);
+    }
+    let text =
+        |samples: &str| format!("{}samples = {samples}\n", table("official-folders", Format::NmnistBin));
+    let said = "hold 2 training and 1 test samples";
+    for samples in ["{ train = 1, test = 1 }", "{ train = 2, test = 0 }"] {
+        let error = store(folder.path(), &text(samples)).import(gestures(), &tree).unwrap_err();
+        assert!(matches!(error, DatasetError::MoreThanOfficial { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let manifest = store(folder.path(), &text("{ train = 3, test = 1 }")).import(gestures(), &tree).unwrap();
+    assert_eq!(manifest.subset.map(|subset| (subset.train, subset.train_official)), Some((2, 3)));
+    let error =
+        store(folder.path(), &text("{ train = 1, test = 1 }")).manifest(gestures()).unwrap_err().to_string();
+    assert!(error.contains("at samples: the files ") && error.contains(said), "{error}");
+}
+
 /// Labels are places in the list: another order would give every recording another class.
 #[test]
 fn classes_in_another_order_than_at_the_import_are_noticed() {

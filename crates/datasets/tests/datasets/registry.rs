@@ -155,9 +155,8 @@ fn a_format_of_one_sensor_has_its_size_at_most() {
             Ok(_) => assert!(!refused, "{format} {width}"),
             Err(error) => {
                 assert!(refused, "{error}");
-                let said = format!(
-                    "nmnist.width: expected at most 128, since {format} is read as of a DVS128 alone"
-                );
+                let said =
+                    format!("nmnist.width: expected at most 128, since {format} is only read for the DVS128");
                 assert!(error.contains(&said), "{error}");
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use bpsta_datasets::synthetic::Size;
 use bpsta_datasets::{
     Choice, Counts, DatasetError, DatasetId, Destination, EventFigures, Figures, ImageFigures, Pick, Shown,
-    Spread, Stats, Store, Which, preview_file,
+    Spread, Stats, Store, Which, frames_of_file, preview_file,
 };
 use bpsta_events::{Events, Format, Framing};
 
@@ -88,6 +88,39 @@ fn figures_of_recordings_are_those_computed_by_hand() {
     assert_eq!((one.rate_events_per_s, one.on_share), (None, Some(1.0)), "one event has no duration");
     assert_eq!(figures.classes[2].events_per_sample, None);
     assert_eq!(stats.source.manifest_hash, manifest.hash());
+}
+
+/// A clock that was reset on the way: what lasts from the earliest to the latest event lasts no negative time.
+#[test]
+fn a_recording_whose_clock_steps_back_has_its_duration_and_no_frames_by_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, store) = (folder.path().join("tree"), store(folder.path()));
+    let file = tree.join("Train/0/00001.bin");
+    let reset = [(900, 3, 5, true), (1000, 3, 5, true), (10, 10, 20, false), (200, 33, 33, true)];
+    write(&file, &recorded(&reset), Format::NmnistBin);
+    let manifest = store.import(DatasetId::NMNIST, &tree).unwrap();
+    let choice = |framing| Choice { framing: Some(framing), pick: None };
+    let by_number = choice(Framing::ByNumber { frames: 2 });
+    for preview in [
+        preview_file(&file, None, &registry(), &by_number).unwrap(),
+        store.preview(&manifest, &by_number).unwrap(),
+    ] {
+        let Shown::Recordings { clips, .. } = &preview.samples else { panic!("it is a recording") };
+        assert_eq!(clips[0].duration_us, 990);
+    }
+    let figures = store.stats(&manifest).unwrap();
+    assert_eq!(events(&figures).all.duration_us.unwrap().max, 990.0);
+
+    let by_time = Framing::ByTime { frames: 2 };
+    let steps_back = "the clock steps back from 900 us at the first event to 200 us at the last one";
+    for error in [
+        preview_file(&file, None, &registry(), &choice(by_time)).map(|_| ()).unwrap_err(),
+        frames_of_file(&file, None, by_time).map(|_| ()).unwrap_err(),
+        store.load(&manifest, Some(by_time)).map(|_| ()).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("00001.bin: ") && error.contains(steps_back), "{error}");
+    }
 }
 
 #[test]
@@ -232,7 +265,7 @@ fn which_data_is_meant_is_asked_where_it_is_not_clear() {
     let id = DatasetId::NMNIST;
     let message = |which| store.find(id, &which).unwrap_err().to_string();
     assert!(message(Which::Real).contains("no stand-in of it either"));
-    assert!(message(Which::StandIn).contains("reproduce"));
+    assert!(message(Which::StandIn).contains("make one with `cargo xtask data stand-in nmnist --train"));
     let one = store.synthetic(id, &Size { train: 10, test: 10 }, 1).unwrap();
     assert!(message(Which::Real).contains("say --stand-in to see generated data: 10-10-1-v"));
     assert_eq!(store.find(id, &Which::StandIn).unwrap(), one);
@@ -263,6 +296,31 @@ fn outputs_are_replaced_only_when_asked() {
     let paths = preview.save(&Destination::named(&out.with_file_name("v1.2.png"), true)).unwrap().paths;
     assert_eq!(paths, ["v1.2.png", "v1.2.gif"].map(|name| out.with_file_name(name)));
     assert_eq!(contents(&folder.path().join("a")).len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn outputs_to_one_folder_wait_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording.bin");
+    write(&file, &recorded(&[(0, 1, 2, true), (9, 3, 4, false)]), Format::NmnistBin);
+    let preview = preview_file(&file, None, &registry(), &Choice::default()).unwrap();
+    let others = folder.path().join(".drawing-out-Xy12");
+    fs::create_dir(&others).unwrap();
+    let lock = fs::File::open(folder.path()).unwrap();
+    lock.lock().unwrap();
+    let to = Destination::named(&folder.path().join("out"), false);
+    std::thread::scope(|scope| {
+        let save = scope.spawn(|| preview.save(&to).map(|_| ()));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert!(others.exists() && !save.is_finished() && contents(folder.path()).len() == 1);
+        fs::write(folder.path().join("out.gif"), "another's").unwrap();
+        drop(lock);
+        assert!(matches!(save.join().unwrap(), Err(DatasetError::OutputExists { .. })));
+    });
+    preview.save(&Destination::named(&folder.path().join("out"), true)).unwrap();
+    assert!(!others.exists());
+    assert_eq!(contents(folder.path()).len(), 3, "the recording and two pictures");
 }
 
 #[test]
