@@ -13,6 +13,7 @@ mod accept;
 mod artefacts;
 pub mod bench;
 mod block;
+mod call;
 mod cell;
 mod check;
 mod checkpoint;
@@ -51,6 +52,7 @@ mod views;
 mod weights;
 
 pub use accept::{Accepted, accept};
+pub use call::CallId;
 pub use claim::Failure;
 pub use committed::{Checked, Drift, check_tables};
 pub use compare::{

@@ -120,9 +120,9 @@ impl<'a> Run<'a> {
             if ann_warm_up { (Mode::Analogue, 1) } else { (Mode::Spiking, config.time_steps) };
         let (train, frames) = (&self.train, self.data.time_steps);
         let steps = train.len() / config.batch_size;
-        // As the plan weighs them: a training sample is three passes, one that is only looked at is one.
+        // As the plan weighs them: a training sample is three passes, one that is only looked at is one. What fills no batch is none.
         let looked_at = self.data.test.len() + self.validation.as_ref().map_or(0, Split::len);
-        let share = 1.0 / (config.epochs * (3 * train.len() + looked_at)) as f64;
+        let share = 1.0 / (config.epochs * (3 * steps * config.batch_size + looked_at)) as f64;
         let order = self.streams.permutation(&format!("shuffle/{epoch}"), train.len());
         let mut dropout = self.streams.stream(&format!("dropout/{epoch}"));
         let (mut loss, mut correct, mut seconds) = (0.0, 0, 0.0);
