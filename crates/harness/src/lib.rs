@@ -79,7 +79,7 @@ pub use statistics::{Spread, median, paired};
 pub use status::{RunState, StoredRun};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
-pub use verdict::Verdict;
+pub use verdict::{Agreement, Certainty, Verdict};
 pub use views::{Rendered, render};
 pub use weights::Weights;
 
