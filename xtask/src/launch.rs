@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::SystemTime;
 
 use anyhow::Context;
+use bpsta_harness::CallId;
 use clap::ValueEnum;
 
 use crate::print;
@@ -30,9 +30,8 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` of them with these arguments, for a call that began at a moment.
-    pub(crate) fn start(count: usize, arguments: &[OsString], called: SystemTime) -> anyhow::Result<Self> {
-        let called = called.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    /// Starts `count` of them with these arguments, for a call.
+    pub(crate) fn start(count: usize, arguments: &[OsString], called: CallId) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own file")?;
         let mut workers = Self::default();
         for _ in 0..count {
@@ -92,7 +91,8 @@ pub(crate) fn slurm(
         "#!/bin/bash\n#SBATCH --job-name={}\n#SBATCH --array=1-{count}\n#SBATCH --cpus-per-task={threads}\n\
          #SBATCH --output={}/%x-%A-%a.log\n# Tasks share the cells through locks in the run store, and end when all cells are finished. \
          A task that is killed\n# goes on from its checkpoint when the script is submitted again.\ncd {} || exit 1\n\
-         export RAYON_NUM_THREADS=1 GLIBC_TUNABLES=glibc.malloc.hugetlb=1\nexec {}\n",
+         export RAYON_NUM_THREADS=1 GLIBC_TUNABLES=glibc.malloc.hugetlb=1\n# Tasks of one submission are one call: what has failed in one is not tried again by the others.\n\
+         call=${{SLURM_ARRAY_JOB_ID:+--called $(printf %016x \"$SLURM_ARRAY_JOB_ID\")}}\nexec {} $call\n",
         quoted(&format!("bpsta-{name}")),
         quoted(&folder.to_string_lossy()),
         quoted(&root.to_string_lossy()),

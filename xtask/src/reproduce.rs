@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bpsta_datasets::{DatasetId, Progress, Store};
 use bpsta_harness::{
-    DeviceKind, EngineKind, Estimate, Experiment, Failure, HarnessError, MOST_EPOCHS, MOST_SEEDS,
+    CallId, DeviceKind, EngineKind, Estimate, Experiment, Failure, HarnessError, MOST_EPOCHS, MOST_SEEDS,
     MOST_TIME_STEPS, Options, Outcome, Plan, Profile, RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
@@ -72,9 +72,9 @@ struct RunningArgs {
     /// Stop as by Ctrl-C when standard input ends: so --jobs tells its processes
     #[arg(long, hide = true)]
     until_eof: bool,
-    /// When the call began, in seconds since 1970, if this is one of its --jobs: a cell that has failed since is not tried again
-    #[arg(long, value_name = "SECONDS", value_parser = moment, hide = true)]
-    called: Option<SystemTime>,
+    /// The call, if this is one of its --jobs: a cell that has failed in it is not tried again
+    #[arg(long, value_name = "CALL", hide = true)]
+    called: Option<CallId>,
 }
 
 impl RunningArgs {
@@ -246,13 +246,6 @@ fn hours(text: &str) -> Result<f64, String> {
     hours.ok_or_else(|| "expected a number of hours above 0, such as 2.5".to_owned())
 }
 
-/// A moment by its seconds since 1970.
-fn moment(text: &str) -> Result<SystemTime, String> {
-    let since = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let moment = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    moment.ok_or_else(|| "expected seconds since 1970".to_owned())
-}
-
 /// A share that leaves something on both sides.
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share < 1.0);
@@ -282,7 +275,7 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
         threads: crate::use_threads(running.threads, running.processes_here())?,
         at_once: running.cells_at_once(cells.device),
         started: Instant::now(),
-        called: running.called.unwrap_or_else(SystemTime::now),
+        called: running.called.unwrap_or_default(),
         interrupt: Interrupt::listen()?,
         failed: BTreeMap::new(),
         planned: BTreeMap::new(),
@@ -339,7 +332,7 @@ struct Call<'a> {
     threads: usize,
     at_once: usize,
     started: Instant,
-    called: SystemTime,
+    called: CallId,
     interrupt: Interrupt,
     /// By run: artefacts share cells.
     failed: BTreeMap<String, Failure>,

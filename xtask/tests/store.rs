@@ -354,6 +354,8 @@ fn without_a_slurm_the_batch_script_is_written_and_runs_the_missing_cells() {
         assert!(script.lines().any(|of| of == line), "{script}");
     }
     assert!(script.contains(" --threads 1 --only "), "{script}");
-    assert!(Command::new("bash").arg(&path).output().unwrap().status.success());
+    let task = Command::new("bash").arg(&path).env("SLURM_ARRAY_JOB_ID", "4711").output().unwrap();
+    assert!(task.status.success(), "{}", message(&task));
     assert_eq!(records(&runs).len(), 1);
+    assert!(Command::new("bash").arg(&path).output().unwrap().status.success(), "without a Slurm, too");
 }

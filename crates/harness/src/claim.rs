@@ -10,11 +10,11 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::files::{UNFINISHED, read_if_there, remove_if_there, write_whole};
+use crate::files::{UNFINISHED, make_folder, read_if_there, remove_if_there, write_whole};
 use crate::tensors;
 use crate::train::Trained;
 use crate::weights::FINAL;
-use crate::{HarnessError, Result, RunConfig, RunFiles, RunStore};
+use crate::{CallId, HarnessError, Result, RunConfig, RunFiles, RunStore};
 
 /// A run's folder while this process works on it. The operating system lets go of the lock when the process ends, however it
 /// ends; the empty lock file stays.
@@ -32,8 +32,11 @@ pub struct Failure {
     pub run_id: String,
     /// The error in words.
     pub error: String,
-    /// When it failed, in seconds since 1970 (UTC).
+    /// When it failed, in seconds since 1970 (UTC), by the clock of its machine: for people alone.
     pub unix_seconds: f64,
+    /// The call that it failed in; none in files before 28 November 2026.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallId>,
     /// Everything that shaped the run.
     pub config: RunConfig,
 }
@@ -45,7 +48,7 @@ impl RunStore {
     /// [`HarnessError::Io`].
     pub(crate) fn claim(&self, run_id: &str) -> Result<Option<Claim>> {
         let folder = self.run_folder(run_id);
-        std::fs::create_dir_all(&folder).map_err(HarnessError::io(&folder))?;
+        make_folder(&folder)?;
         let path = folder.join(".lock");
         let lock = File::options().create(true).append(true).open(&path).map_err(HarnessError::io(&path))?;
         match lock.try_lock() {
@@ -93,9 +96,10 @@ impl RunStore {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    /// Why a run failed, if that was since a moment.
-    pub(crate) fn failure_since(&self, run_id: &str, since: SystemTime) -> Result<Option<Failure>> {
-        Ok(self.failure(run_id)?.filter(|failure| failure.unix_seconds >= unix_seconds(since)))
+    /// Why a run failed, if that was in this store's call. Clocks are not asked: one may be set back, and nodes have their own.
+    pub(crate) fn failure_in_call(&self, run_id: &str) -> Result<Option<Failure>> {
+        let in_call = |failure: &Failure| failure.call.is_some() && failure.call == self.call();
+        Ok(self.failure(run_id)?.filter(in_call))
     }
 
     /// Removes what a finished run needs no more, and a process that was killed right behind its record has left.
@@ -178,7 +182,8 @@ impl Claim {
         let failure = Failure {
             run_id: self.run_id.clone(),
             error,
-            unix_seconds: unix_seconds(SystemTime::now()),
+            unix_seconds: SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64()),
+            call: self.store.call(),
             config: config.clone(),
         };
         let mut json = serde_json::to_vec_pretty(&failure).unwrap_or_default();
@@ -186,9 +191,4 @@ impl Claim {
         write_whole(&self.store.failure_path(&self.run_id), &json)?;
         Ok(failure)
     }
-}
-
-/// Seconds since 1970.
-fn unix_seconds(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Profile, Result};
 
-/// Raised whenever the code gives other numbers than before for one configuration: older runs are then no longer reused.
+/// Raised whenever the code gives other numbers than before for one configuration on the CPU: older runs are then no longer reused. On a
+/// GPU nothing is promised from one build or machine to another: builds of one code version may sum in another order there, and
+/// `code.git_commit` of their records tells them apart.
 pub const CODE_VERSION: u32 = 9;
 
 /// What stands in place of a rule's id for the ANN twin.
@@ -73,6 +75,14 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
+    /// The device as a run's name has it: which of a machine's GPUs it is shapes no run.
+    const fn unnumbered(self) -> Self {
+        match self {
+            Self::Cpu => Self::Cpu,
+            Self::Cuda(_) => Self::Cuda(0),
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -169,9 +179,10 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// 16 hexadecimal digits of BLAKE3 over the canonical JSON.
+    /// 16 hexadecimal digits of BLAKE3 over the canonical JSON, in which each GPU is number 0.
     pub fn run_id(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
+        let named = Self { device: self.device.unnumbered(), ..self.clone() };
+        let json = serde_json::to_vec(&named).unwrap_or_default();
         blake3::hash(&json).to_hex()[..16].to_owned()
     }
 
@@ -188,9 +199,9 @@ impl RunConfig {
         )
     }
 
-    /// The configuration that all its seeds share.
+    /// The configuration that all its seeds share, on whichever GPU of a machine.
     pub(crate) fn but_seed(&self) -> Self {
-        Self { seed: 0, ..self.clone() }
+        Self { seed: 0, device: self.device.unnumbered(), ..self.clone() }
     }
 
     /// The data set, and that its data are not all of the official ones where they are not.
@@ -252,5 +263,35 @@ impl RunConfig {
     /// Those of [`NetworkSpec::paper`].
     pub fn spec(&self) -> Result<NetworkSpec> {
         Ok(NetworkSpec::paper(self.network, self.variant, self.width, self.input, self.classes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::Record;
+
+    /// A committed run that was made on GPU 0.
+    fn on_gpu() -> Record {
+        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/table2/gpu/records");
+        let records = std::fs::read_dir(results).into_iter().flatten().flatten();
+        let mut records = records.filter_map(|entry| {
+            let record: Record = serde_json::from_slice(&std::fs::read(entry.path()).ok()?).ok()?;
+            (record.config.device == DeviceKind::Cuda(0)).then_some(record)
+        });
+        records.next().unwrap_or_else(|| panic!("no run of a GPU is committed"))
+    }
+
+    #[test]
+    fn a_run_has_one_name_on_whichever_gpu_of_a_machine_and_another_on_the_cpu() {
+        let Record { run_id, config, .. } = on_gpu();
+        assert_eq!(config.run_id(), run_id, "committed runs keep their names");
+        let on = |device| RunConfig { device, ..config.clone() };
+        assert_eq!(on(DeviceKind::Cuda(1)).run_id(), run_id);
+        assert_eq!(on(DeviceKind::Cuda(1)).but_seed(), config.but_seed());
+        assert_ne!(on(DeviceKind::Cpu).run_id(), run_id);
+        assert_ne!(on(DeviceKind::Cpu).but_seed(), config.but_seed());
     }
 }

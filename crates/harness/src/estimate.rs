@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use bpsta_datasets::Store;
+use bpsta_datasets::{Counts, Store};
 use bpsta_spiking::{AdamW, Engine, Layer, Mode, Parameters, Streams};
 
+use crate::checkpoint::Checkpoint;
 use crate::engine::Setup;
 use crate::statistics::median;
 use crate::stimuli::Stimuli;
@@ -23,11 +24,20 @@ const RUN_BYTES: u64 = 64 << 10;
 /// An epoch in record, curves or checkpoint, in bytes.
 const EPOCH_BYTES: u64 = 1 << 10;
 
+/// What a cell takes, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    /// From its beginning.
+    whole: f64,
+    /// Behind the epochs of its checkpoint.
+    left: f64,
+}
+
 /// What the cells of a plan that are not finished will take on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
-    /// Seconds by run id, of one cell after the other.
-    seconds: BTreeMap<String, f64>,
+    /// By run id, of one cell after the other.
+    cells: BTreeMap<String, Cell>,
     /// Bytes of memory of the largest cell, in the one process that runs it: samples, weights and what a batch needs; none where the
     /// engine does not tell.
     pub memory: Option<u64>,
@@ -41,14 +51,15 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Trains and tests each configuration of the missing cells for a few steps, on made-up samples and on this process's threads.
+    /// Trains and tests each configuration of the missing cells for a few steps, on made-up samples and on this process's threads. Epochs that
+    /// are behind a cell, by its checkpoint, are not counted.
     ///
     /// # Errors
     /// Those of the store, of networks and of engines.
     pub fn of(plan: &Plan, runs: &RunStore, data: &Store) -> Result<Self> {
         let clock = Instant::now();
         let mut estimate =
-            Self { seconds: BTreeMap::new(), memory: Some(0), disk: 0, under_way: 0, calibration: 0.0 };
+            Self { cells: BTreeMap::new(), memory: Some(0), disk: 0, under_way: 0, calibration: 0.0 };
         let mut known: BTreeMap<String, Calibration> = BTreeMap::new();
         let mut framed = BTreeSet::new();
         for cell in plan.missing(runs)? {
@@ -58,7 +69,11 @@ impl Estimate {
                 Some(known) => *known,
                 None => *known.entry(key).or_insert(Calibration::of(config)?),
             };
-            estimate.seconds.insert(cell.run_id.clone(), calibration.seconds(cell));
+            // One that cannot be read is set aside, and its run starts again.
+            let checkpoint = Checkpoint::glance(&runs.checkpoint_path(&cell.run_id));
+            let done = checkpoint.ok().flatten().map_or(0, |(_, epochs)| epochs);
+            let seconds = |done| calibration.seconds(config, cell.manifest.samples, done);
+            estimate.cells.insert(cell.run_id.clone(), Cell { whole: seconds(0), left: seconds(done) });
             let needs = data.needs(&cell.manifest, cell.framing)?;
             let memory = calibration.memory.map(|bytes| bytes + needs.memory);
             estimate.memory = estimate.memory.zip(memory).map(|(most, memory)| most.max(memory));
@@ -75,17 +90,17 @@ impl Estimate {
 
     /// How many cells there are to run.
     pub fn cells(&self) -> usize {
-        self.seconds.len()
+        self.cells.len()
     }
 
-    /// Seconds of one cell; none if it was finished before.
+    /// Seconds that are left of one cell; none if it was finished before.
     pub fn seconds(&self, run_id: &str) -> Option<f64> {
-        self.seconds.get(run_id).copied()
+        self.cells.get(run_id).map(|cell| cell.left)
     }
 
-    /// Seconds of all cells, one after the other.
+    /// Seconds that are left of all cells, one after the other.
     pub fn total(&self) -> f64 {
-        self.seconds.values().sum()
+        self.cells.values().map(|cell| cell.left).sum()
     }
 }
 
@@ -104,10 +119,10 @@ impl Plan {
         Ok(missing)
     }
 
-    /// Weighs the cells by an estimate, so that the time left is told by it.
+    /// Weighs the cells by an estimate, each from its beginning, so that the time left is told by it.
     pub fn weigh(&mut self, estimate: &Estimate) {
         for cell in &mut self.cells {
-            cell.work = estimate.seconds(&cell.run_id).unwrap_or(cell.work);
+            cell.work = estimate.cells.get(&cell.run_id).map_or(cell.work, |estimate| estimate.whole);
         }
     }
 
@@ -220,17 +235,19 @@ impl Calibration {
         Ok(Self { each, warm_up: warm_up.map(|(warm_up, _)| warm_up), memory })
     }
 
-    fn seconds(&self, cell: &PlannedCell) -> f64 {
-        let (config, samples) = (&cell.config, &cell.manifest.samples);
+    /// Seconds of a cell behind its first epochs that are done.
+    fn seconds(&self, config: &RunConfig, samples: Counts, done: usize) -> f64 {
         let validation = config.validation.map_or(0, |share| held_back(samples.train, share));
         let batch = config.batch_size;
         let train = ((samples.train - validation) / batch * batch) as f64;
         let test = (samples.test + validation) as f64;
         let epoch = |each: PerSample| train * each.train + test * each.test;
         let warm_up = self.warm_up.map_or(0, |_| config.ann_warm_up_epochs.min(config.epochs));
+        let warm_up_left = warm_up.saturating_sub(done);
+        let left = config.epochs.saturating_sub(warm_up.max(done));
         // The closer look behind the last epoch is one more pass over the test samples.
-        (config.epochs - warm_up) as f64 * epoch(self.each)
-            + self.warm_up.map_or(0.0, |each| warm_up as f64 * epoch(each))
+        left as f64 * epoch(self.each)
+            + self.warm_up.map_or(0.0, |each| warm_up_left as f64 * epoch(each))
             + samples.test as f64 * self.each.test
     }
 }
@@ -287,4 +304,39 @@ fn time(setup: &Setup, config: &RunConfig, mode: Mode) -> Result<(PerSample, Opt
         (one as f64 + of_sample * (config.batch_size - 1) as f64) as u64
     });
     Ok((PerSample { train, test }, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::Record;
+
+    #[test]
+    fn a_cell_takes_its_epochs_that_are_left_and_a_closer_look_at_the_test_samples() {
+        let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/table2/quick/records");
+        let path = std::fs::read_dir(records).unwrap().next().unwrap().unwrap().path();
+        let record: Record = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let config = RunConfig { epochs: 5, ann_warm_up_epochs: 2, batch_size: 10, ..record.config };
+        let samples = Counts { train: 25, test: 7 };
+        let each = PerSample { train: 100.0, test: 1000.0 };
+        let of_spikes = Calibration { each, warm_up: None, memory: None };
+        // Whole batches alone: 20 samples.
+        let epoch = 20.0 * 100.0 + 7.0 * 1000.0;
+        let seconds = |calibration: &Calibration, done| calibration.seconds(&config, samples, done);
+        assert_eq!(seconds(&of_spikes, 0), 5.0 * epoch + 7000.0);
+        assert_eq!(seconds(&of_spikes, 4), epoch + 7000.0);
+        assert_eq!(
+            seconds(&of_spikes, 9),
+            7000.0,
+            "a checkpoint of more epochs than there are takes nothing off the rest"
+        );
+
+        let warmed_up = Calibration { warm_up: Some(PerSample { train: 10.0, test: 1.0 }), ..of_spikes };
+        let of_warm_up = 20.0 * 10.0 + 7.0;
+        assert_eq!(seconds(&warmed_up, 0), 2.0 * of_warm_up + 3.0 * epoch + 7000.0);
+        assert_eq!(seconds(&warmed_up, 1), of_warm_up + 3.0 * epoch + 7000.0);
+        assert_eq!(seconds(&warmed_up, 3), 2.0 * epoch + 7000.0);
+    }
 }

@@ -13,6 +13,7 @@ mod accept;
 mod artefacts;
 pub mod bench;
 mod block;
+mod call;
 mod cell;
 mod check;
 mod checkpoint;
@@ -51,6 +52,7 @@ mod views;
 mod weights;
 
 pub use accept::{Accepted, accept};
+pub use call::CallId;
 pub use claim::Failure;
 pub use committed::{Checked, Drift, check_tables};
 pub use compare::{
@@ -77,7 +79,7 @@ pub use statistics::{Spread, median, paired};
 pub use status::{RunState, StoredRun};
 pub use store::RunStore;
 pub use table::{runs_csv, table_markdown};
-pub use verdict::Verdict;
+pub use verdict::{Agreement, Certainty, Verdict};
 pub use views::{Rendered, render};
 pub use weights::Weights;
 

@@ -217,9 +217,9 @@ pub struct Record {
     /// Operations by layer of weights, on the test split after the last epoch; none of older records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<LayerOperations>>,
-    /// Median over epochs, in ms.
+    /// Median over epochs, in ms; those of ANN warm-up are left out where there are others.
     pub train_ms_per_sample: f64,
-    /// Median over epochs, in ms, in batches of the configuration's size.
+    /// Median over the same epochs, in ms, in batches of the configuration's size.
     pub test_ms_per_sample: f64,
     /// Wall time of the run in seconds.
     pub wall_seconds: f64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bpsta_datasets::Store;
 
@@ -11,7 +11,7 @@ use crate::claim::{Claim, Failure};
 use crate::files::write_whole;
 use crate::order::in_order;
 use crate::views::{TABLE, render};
-use crate::{EpochRecord, Plan, PlannedCell, Record, Result, RunFiles, RunStore};
+use crate::{EpochRecord, HarnessError, Plan, PlannedCell, Record, Result, RunFiles, RunStore};
 
 /// How long to wait before looking again whether another process is done with a cell.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -103,12 +103,13 @@ pub struct Outcome {
 }
 
 /// Runs every cell of the plan that the store has no record of, and renders the table from all finished runs that it shows
-/// ([`Plan::table`]). A cell that another process has is waited for at the end, and one that failed there in the same call
-/// ([`RunStore::with_call_of`]) is not tried again. After each epoch it looks whether to `stop`; what is
+/// ([`Plan::table`]), those among them that another call finishes meanwhile. A cell that another process has is waited for at the end, and one that
+/// failed there in the same call ([`RunStore::with_call_of`]) is not tried again. After each epoch it looks whether to `stop`; what is
 /// under way then goes on from there at the next call.
 ///
 /// # Errors
-/// Those of the run store, the device, and what all cells share. What was finished before an error stays finished. A cell that fails
+/// Those of the run store, the device, and what all cells share; [`HarnessError::BadRecord`] for a cell's own, while that of another run of the
+/// table is told and leaves it without a row; and those of [`render`]. What was finished before an error stays finished. A cell that fails
 /// for itself is no error: see [`Outcome::failed`].
 pub fn reproduce(
     plan: &Plan,
@@ -117,31 +118,82 @@ pub fn reproduce(
     stop: &dyn Fn() -> bool,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome> {
-    let called = runs.called().unwrap_or_else(SystemTime::now);
+    let runs = &runs.in_a_call();
     runs.probe()?;
-    let mut finished: BTreeMap<&str, Record> = BTreeMap::new();
-    for run_id in &plan.table {
-        if let Some(record) = runs.finished(run_id)? {
-            runs.clear_behind(run_id)?;
-            finished.insert(run_id, record);
-        }
-    }
-    for record in plan.cells.iter().filter_map(|cell| finished.get(cell.run_id.as_str())) {
+    let mut found = Found::default();
+    found.look(plan, runs, tell)?;
+    for record in found.of(plan.cells.iter().map(|cell| &cell.run_id)) {
         tell(Event::AlreadyFinished { record });
     }
     let missing: Vec<&PlannedCell> =
-        plan.cells.iter().filter(|cell| !finished.contains_key(cell.run_id.as_str())).collect();
-    let mut work = Work::of(&missing);
+        plan.cells.iter().filter(|cell| !found.records.contains_key(cell.run_id.as_str())).collect();
+    let (failed, stopped) = run_cells(&missing, data, runs, stop, tell, &mut found)?;
+    // What other calls have finished while these cells were run.
+    found.look(plan, runs, tell)?;
+    let (table, written) = write_tables(plan, runs, &found)?;
+    let records = found.of(plan.cells.iter().map(|cell| &cell.run_id)).cloned().collect();
+    Ok(Outcome { records, failed, stopped, table, written })
+}
+
+/// What the store has of the runs that a plan's table shows.
+#[derive(Default)]
+struct Found<'a> {
+    /// Finished runs, by their ids.
+    records: BTreeMap<&'a str, Record>,
+    /// Runs of the table, and of no cell, whose record is none: by their ids, with what is wrong.
+    refused: BTreeMap<&'a str, String>,
+}
+
+impl<'a> Found<'a> {
+    /// Looks for the runs that are not there yet. A record that is none stops those who ask for its run, and no one else.
+    fn look(&mut self, plan: &'a Plan, runs: &RunStore, tell: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        for run_id in &plan.table {
+            if self.records.contains_key(run_id.as_str()) || self.refused.contains_key(run_id.as_str()) {
+                continue;
+            }
+            match runs.finished(run_id) {
+                Ok(Some(record)) => {
+                    runs.clear_behind(run_id)?;
+                    self.records.insert(run_id, record);
+                }
+                Ok(None) => {}
+                Err(error @ HarnessError::BadRecord { .. })
+                    if plan.cells.iter().all(|cell| cell.run_id != *run_id) =>
+                {
+                    let text = format!("{error}; the table has no row of it");
+                    tell(Event::Notice { text });
+                    self.refused.insert(run_id, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The finished ones of some runs, in their order.
+    fn of<'b>(&self, run_ids: impl Iterator<Item = &'b String>) -> impl Iterator<Item = &Record> {
+        run_ids.filter_map(|run_id| self.records.get(run_id.as_str()))
+    }
+}
+
+/// Runs cells, in their order and then those that other processes had. Gives those that failed, and whether it was told to stop.
+fn run_cells<'a>(
+    missing: &[&'a PlannedCell],
+    data: &Store,
+    runs: &RunStore,
+    stop: &dyn Fn() -> bool,
+    tell: &mut dyn FnMut(Event<'_>),
+    found: &mut Found<'a>,
+) -> Result<(Vec<Failure>, bool)> {
+    let mut work = Work::of(missing);
     let mut grid = Grid::new(data, runs);
     let (mut failed, mut elsewhere) = (Vec::new(), Vec::new());
-    let mut stopped = false;
     let mut queue: Vec<(usize, &PlannedCell, bool)> =
         missing.iter().enumerate().map(|(index, cell)| (index, *cell, false)).collect();
-    while !queue.is_empty() && !stopped {
+    while !queue.is_empty() {
         for (index, cell, waited_for) in queue.drain(..) {
-            if stopped || stop() {
-                stopped = true;
-                break;
+            if stop() {
+                return Ok((failed, true));
             }
             let claim = match waited_for {
                 false => runs.claim(&cell.run_id)?,
@@ -162,51 +214,60 @@ pub fn reproduce(
             if let Some(record) = runs.finished(&cell.run_id)? {
                 work.leave_out(cell.work);
                 tell(Event::AlreadyFinished { record: &record });
-                finished.insert(&cell.run_id, record);
+                found.records.insert(&cell.run_id, record);
                 continue;
             }
-            if let Some(failure) = runs.failure_since(&cell.run_id, called)? {
+            if let Some(failure) = runs.failure_in_call(&cell.run_id)? {
                 work.leave_out(cell.work);
                 tell(Event::AlreadyFailed { cell, failure: &failure });
                 failed.push(failure);
                 continue;
             }
             tell(Event::Started { cell, number: index + 1, of: missing.len() });
+            let mut left = cell.work;
             let end = grid.run(cell, claim, stop, &mut |step| match step {
                 Step::Notice(text) => tell(Event::Notice { text }),
                 Step::Resumed(epochs) => {
-                    work.leave_out(cell.work * epochs as f64 / cell.config.epochs as f64);
+                    let before = cell.work * epochs as f64 / cell.config.epochs as f64;
+                    left -= before;
+                    work.leave_out(before);
                     tell(Event::Resumed { cell, epochs });
                 }
-                Step::Advanced(share) => tell(work.advance(share * cell.work)),
+                Step::Advanced(share) => {
+                    left -= share * cell.work;
+                    tell(work.advance(share * cell.work));
+                }
                 Step::Epoch(epoch) => tell(Event::Epoch { cell, epoch }),
             })?;
             match end {
                 End::Finished(record, path) => {
                     tell(Event::Finished { record: &record, path });
-                    finished.insert(&cell.run_id, *record);
+                    found.records.insert(&cell.run_id, *record);
                 }
                 End::Failed(failure) => {
+                    work.leave_out(left);
                     tell(Event::Failed { cell, failure: &failure });
+                    tell(work.advance(0.0));
                     failed.push(*failure);
                 }
-                End::Stopped => stopped = true,
+                End::Stopped => return Ok((failed, true)),
             }
         }
         queue.append(&mut elsewhere);
     }
-    let of = |ids: &mut dyn Iterator<Item = &String>| -> Vec<Record> {
-        ids.filter_map(|run_id| finished.get(run_id.as_str()).cloned()).collect()
-    };
-    let mut shown = of(&mut plan.table.iter());
+    Ok((failed, false))
+}
+
+/// Renders what the table shows of the finished runs, and writes it. Gives the table in Markdown, and the files.
+fn write_tables(plan: &Plan, runs: &RunStore, found: &Found<'_>) -> Result<(String, Vec<PathBuf>)> {
+    let mut shown: Vec<Record> = found.of(plan.table.iter()).cloned().collect();
     in_order(&plan.experiment, plan.profile, &mut shown)?;
-    let mut files = render(&plan.experiment, plan.profile, &shown, RunFiles::Store(runs))?;
     let mut table = String::new();
     let mut written = Vec::new();
-    for file in &mut files {
+    for mut file in render(&plan.experiment, plan.profile, &shown, RunFiles::Store(runs))? {
         if file.name == TABLE {
             // Not in committed tables: it does not follow from records.
-            file.bytes.extend((not_run(plan) + &failures(plan, runs)?).bytes());
+            file.bytes.extend((not_run(plan) + &failures(plan, runs)? + &refusals(found)).bytes());
             table = String::from_utf8_lossy(&file.bytes).into_owned();
         }
         let name = format!("{}.{}.{}", plan.experiment.artefact, plan.profile, file.suffix);
@@ -214,8 +275,7 @@ pub fn reproduce(
         write_whole(&path, &file.bytes)?;
         written.push(path);
     }
-    let records = of(&mut plan.cells.iter().map(|cell| &cell.run_id));
-    Ok(Outcome { records, failed, stopped, table, written })
+    Ok((table, written))
 }
 
 /// Waits until a run that another process has is this one's; none if it was told to `stop`.
@@ -238,7 +298,7 @@ fn not_run(plan: &Plan) -> String {
 }
 
 /// A line under the table for each of its runs that failed and is not finished; nothing where there is none.
-pub(crate) fn failures(plan: &Plan, runs: &RunStore) -> Result<String> {
+fn failures(plan: &Plan, runs: &RunStore) -> Result<String> {
     let mut text = String::new();
     for run_id in &plan.table {
         if let Some(failure) = runs.failure(run_id)? {
@@ -248,6 +308,12 @@ pub(crate) fn failures(plan: &Plan, runs: &RunStore) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// A line under the table for each of its runs whose record is none.
+fn refusals(found: &Found<'_>) -> String {
+    let line = |(run_id, why): (&&str, &String)| format!("\nNo row for run {run_id}: {why}\n");
+    found.refused.iter().map(line).collect()
 }
 
 /// The work of a call, to tell how much of it is left.
@@ -271,9 +337,10 @@ impl Work {
         self.all += work;
     }
 
+    /// Where nothing is left to be done, all of it is.
     fn advance(&mut self, work: f64) -> Event<'static> {
         self.done += work;
-        let done = (self.done / self.all).clamp(f64::MIN_POSITIVE, 1.0);
+        let done = if self.all > 0.0 { (self.done / self.all).clamp(f64::MIN_POSITIVE, 1.0) } else { 1.0 };
         let seconds_left = self.started.elapsed().as_secs_f64() * (1.0 - done) / done;
         Event::Advanced { done, seconds_left }
     }

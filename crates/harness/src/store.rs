@@ -1,13 +1,13 @@
 //! Where records live: `DIR/RUN_ID/record.json`, written once, when the run is finished.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::check::problem;
 use crate::files::{read_if_there, write_whole};
-use crate::{HarnessError, RECORD_SCHEMA, Record, Result};
+use crate::{CallId, HarnessError, RECORD_SCHEMA, Record, Result};
 
 /// Training between two checkpoints, at least: what a killed run loses at most, an epoch more or less.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
@@ -17,13 +17,13 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 pub struct RunStore {
     root: PathBuf,
     checkpoint_every: Duration,
-    called: Option<SystemTime>,
+    call: Option<CallId>,
 }
 
 impl RunStore {
     /// The store in `root`, which need not exist yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), checkpoint_every: CHECKPOINT_EVERY, called: None }
+        Self { root: root.to_owned(), checkpoint_every: CHECKPOINT_EVERY, call: None }
     }
 
     /// The same with so much training between two checkpoints, at least, in place of 20 s.
@@ -31,14 +31,20 @@ impl RunStore {
         Self { checkpoint_every, ..self }
     }
 
-    /// The same for a call that began at a moment, in whatever process: a cell that has failed since is not tried again in it. Without,
-    /// a call begins with [`crate::reproduce`].
-    pub fn with_call_of(self, moment: SystemTime) -> Self {
-        Self { called: Some(moment), ..self }
+    /// The same in a call, in whatever process of it: a cell that has failed in it is not tried again. Without, [`crate::reproduce`]
+    /// is a call of its own.
+    pub fn with_call_of(self, call: CallId) -> Self {
+        Self { call: Some(call), ..self }
     }
 
-    pub(crate) fn called(&self) -> Option<SystemTime> {
-        self.called
+    /// The same in its call, or in a new one where it has none.
+    pub(crate) fn in_a_call(&self) -> Self {
+        self.clone().with_call_of(self.call.unwrap_or_default())
+    }
+
+    /// The call that its cells are tried in; none of a store that is only looked at.
+    pub(crate) fn call(&self) -> Option<CallId> {
+        self.call
     }
 
     pub(crate) fn checkpoint_every(&self) -> Duration {

@@ -116,9 +116,9 @@ impl<'a> Run<'a> {
             if ann_warm_up { (Mode::Analogue, 1) } else { (Mode::Spiking, config.time_steps) };
         let (train, frames) = (&self.train, self.data.time_steps);
         let steps = train.len() / config.batch_size;
-        // As the plan weighs them: a training sample is three passes, one that is only looked at is one.
+        // As the plan weighs them: a training sample is three passes, one that is only looked at is one. What fills no batch is none.
         let looked_at = self.data.test.len() + self.validation.as_ref().map_or(0, Split::len);
-        let share = 1.0 / (config.epochs * (3 * train.len() + looked_at)) as f64;
+        let share = 1.0 / (config.epochs * (3 * steps * config.batch_size + looked_at)) as f64;
         let order = self.streams.permutation(&format!("shuffle/{epoch}"), train.len());
         let mut dropout = self.streams.stream(&format!("dropout/{epoch}"));
         let (mut loss, mut correct, mut seconds) = (0.0, 0, 0.0);
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
         };
         let examined = examine(self.training.engine(), &self.data.test, form)?;
         let (spec, tested, epochs) = (&self.spec, &self.tested, progress.epochs);
-        let over_epochs = |of: fn(&EpochRecord) -> f64| median(epochs.iter().map(of)).unwrap_or_default();
+        let over_epochs = |of: fn(&EpochRecord) -> f64| median(timed(&epochs).map(of)).unwrap_or_default();
         let record = Record {
             schema: RECORD_SCHEMA,
             run_id: self.cell.run_id.clone(),
@@ -266,6 +266,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The epochs whose times are the run's: those of ANN warm-up, of one time step and without spikes, are not, unless there are no others.
+fn timed(epochs: &[EpochRecord]) -> impl Iterator<Item = &EpochRecord> {
+    let all = epochs.iter().all(|epoch| epoch.ann_warm_up);
+    epochs.iter().filter(move |epoch| all || !epoch.ann_warm_up)
+}
+
 /// Divides the training samples: those to train on, and a share of them, drawn by the seed, to choose an epoch by.
 fn hold_back(samples: usize, share: f64, streams: &Streams) -> [Vec<usize>; 2] {
     let mut held = streams.permutation("validation", samples);
@@ -283,6 +289,31 @@ pub(crate) fn held_back(samples: usize, share: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epoch_of_warm_up_is_no_measure_of_a_spiking_run_s_time() {
+        let times = |warm_up: [bool; 3]| -> Vec<f64> {
+            let epochs = (1..).zip(warm_up).map(|(epoch, ann_warm_up)| EpochRecord {
+                epoch,
+                learning_rate: 1e-3,
+                ann_warm_up,
+                train_loss: 0.1,
+                train_accuracy: 50.0,
+                test_loss: 0.1,
+                test_accuracy: 50.0,
+                validation_loss: None,
+                validation_accuracy: None,
+                firing_rate: 0.0,
+                layer_firing_rates: None,
+                train_ms_per_sample: epoch as f64,
+                test_ms_per_sample: 1.0,
+            });
+            timed(&epochs.collect::<Vec<_>>()).map(|epoch| epoch.train_ms_per_sample).collect()
+        };
+        assert_eq!(times([true, false, false]), [2.0, 3.0]);
+        assert_eq!(times([false; 3]), [1.0, 2.0, 3.0]);
+        assert_eq!(times([true; 3]), [1.0, 2.0, 3.0], "the ANN twin has no others");
+    }
 
     #[test]
     fn samples_are_held_back_by_the_seed_from_all_over_the_split() {

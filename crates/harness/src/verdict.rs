@@ -6,7 +6,7 @@ use bpsta_datasets::thousands;
 
 use crate::experiment::{CellSettings, DatasetEntry};
 use crate::grid::{Several, peculiar};
-use crate::statistics::Spread;
+use crate::statistics::{FEWEST_SEEDS, Spread};
 use crate::views::Group;
 use crate::{Experiment, PaperValue, Profile, Record};
 
@@ -14,8 +14,8 @@ use crate::{Experiment, PaperValue, Profile, Record};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The mean of runs of the paper's protocol, at the best test epoch, as the paper chose it, lies within the tolerance.
-    Reproduced(Spread),
-    /// It does not, but the interval over seeds holds the paper's value: they are too few, or too far apart, to tell.
+    Reproduced(Agreement),
+    /// It does not, but seeds are fewer than 3, or their interval holds the paper's value: they are too few, or too far apart, to tell.
     Untold {
         /// What our runs gave.
         ours: Spread,
@@ -38,10 +38,55 @@ pub enum Verdict {
     NotRun,
 }
 
+/// A mean within the tolerance, and how sure the seeds are of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// What our runs gave.
+    pub ours: Spread,
+    /// What the seeds say beside their mean.
+    pub certainty: Certainty,
+}
+
+/// Whether seeds tell that a mean within the tolerance is there by more than chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// Their interval lies within the tolerance.
+    Sure,
+    /// They are fewer than 3.
+    TooFewSeeds,
+    /// Their interval reaches out of the tolerance.
+    TooFarApart,
+}
+
+impl Agreement {
+    /// Of a mean that lies within `tolerance` points of the paper's `value`.
+    fn of(ours: Spread, value: f64, tolerance: f64) -> Self {
+        let within = |bound: f64| (bound - value).abs() <= tolerance;
+        let certainty = match ours.interval {
+            Some(_) if ours.count < FEWEST_SEEDS => Certainty::TooFewSeeds,
+            Some((low, high)) if within(low) && within(high) => Certainty::Sure,
+            Some(_) => Certainty::TooFarApart,
+            None => Certainty::TooFewSeeds,
+        };
+        Self { ours, certainty }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doubt = match self.certainty {
+            Certainty::Sure => "",
+            Certainty::TooFewSeeds => ", by too few seeds to be sure",
+            Certainty::TooFarApart => ", by seeds too far apart to be sure",
+        };
+        write!(f, "reproduced{doubt}: ours is {}", of_seeds(&self.ours))
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reproduced(ours) => write!(f, "reproduced: ours is {}", of_seeds(ours)),
+            Self::Reproduced(agreement) => write!(f, "{agreement}"),
             Self::Untold { ours, by } => {
                 write!(
                     f,
@@ -78,16 +123,17 @@ pub(crate) fn verdict(experiment: &Experiment, value: &PaperValue, records: &[&R
     let ours: Vec<(&Group<'_>, Vec<String>)> =
         groups.iter().map(|group| (group, less(experiment, group.first()))).collect();
     let whole = ours.iter().filter(|(_, less)| less.is_empty()).map(|(group, _)| group.records());
-    // Of equals the last would be taken.
+    // Of equals, which the last would be taken of, the first.
     let whole = whole.rev().max_by_key(|records| records.len()).unwrap_or_default();
     let whole: Vec<f64> = whole.iter().map(|record| record.accuracy.best_test).collect();
     let verdict = match (Spread::of(&whole), ours.into_iter().min_by_key(|(_, less)| less.len())) {
         (Some(spread), _) => {
             let (ours, by) = (spread, spread.mean - value.accuracy);
+            let few = ours.count < FEWEST_SEEDS;
             let held = ours.interval.is_some_and(|(low, high)| (low..=high).contains(&value.accuracy));
             match by.abs() <= experiment.tolerance {
-                true => Verdict::Reproduced(ours),
-                false if held => Verdict::Untold { ours, by },
+                true => Verdict::Reproduced(Agreement::of(ours, value.accuracy, experiment.tolerance)),
+                false if few || held => Verdict::Untold { ours, by },
                 false => Verdict::Deviates { ours, by },
             }
         }
@@ -143,8 +189,10 @@ pub(crate) fn less(experiment: &Experiment, record: &Record) -> Vec<String> {
         let paper = cell.time_steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
         why.push(format!("T = {} in place of {paper}", config.time_steps));
     }
-    if cell.augment && config.augmentation == "none" {
-        why.push("no augmentation".to_owned());
+    match (cell.augment, config.augmentation != "none") {
+        (true, false) => why.push("no augmentation".to_owned()),
+        (false, true) => why.push("augmentation, of which the paper has none".to_owned()),
+        _ => {}
     }
     if config.batch_size != cell.batch_size {
         why.push(format!("batches of {} in place of {}", config.batch_size, cell.batch_size));
@@ -209,7 +257,7 @@ mod tests {
 
     /// Five seeds that all gave the same.
     fn reproduced() -> Verdict {
-        Verdict::Reproduced(Spread::of(&[OURS; 5]).unwrap())
+        Verdict::Reproduced(Agreement { ours: Spread::of(&[OURS; 5]).unwrap(), certainty: Certainty::Sure })
     }
 
     #[test]
@@ -226,7 +274,9 @@ mod tests {
                 [-9.0, -3.0, 0.0, -6.0, 3.0],
                 "off by -3.00 points, which the seeds do not tell from chance: ours is",
             ),
-            ([-9.0, -3.0, 0.0, 3.0, 9.0], "reproduced: ours is"),
+            ([-9.0, -3.0, 0.0, 3.0, 9.0], "reproduced, by seeds too far apart to be sure: ours is"),
+            ([0.1, 0.2, 0.3, 0.4, 0.9], "reproduced, by seeds too far apart to be sure: ours is"),
+            ([-0.2, -0.1, 0.0, 0.1, 0.2], "reproduced: ours is"),
         ];
         for (off, expected) in cases {
             let mut runs = runs.clone();
@@ -235,7 +285,38 @@ mod tests {
             assert!(verdict.starts_with(expected) && verdict.contains("(5 seeds, "), "{off:?}: {verdict}");
         }
         let alone = verdict_on(&experiment, &value, &runs[..1]).to_string();
-        assert_eq!(alone, "reproduced: ours is 99.50 (1 seed)");
+        assert_eq!(alone, "reproduced, by too few seeds to be sure: ours is 99.50 (1 seed)");
+    }
+
+    #[test]
+    fn seeds_that_are_too_few_tell_no_deviation() {
+        let (experiment, value, mut runs) = runs_of_the_protocol();
+        runs.iter_mut().for_each(|record| record.accuracy.best_test = value.accuracy - 9.0);
+        for count in 1..FEWEST_SEEDS {
+            let verdict = verdict_on(&experiment, &value, &runs[..count]);
+            assert!(matches!(verdict, Verdict::Untold { .. }), "{count}: {verdict}");
+        }
+        let verdict = verdict_on(&experiment, &value, &runs[..FEWEST_SEEDS]);
+        assert!(matches!(verdict, Verdict::Deviates { .. }), "{verdict}");
+        // Two that gave the same have an interval without width.
+        runs.iter_mut().for_each(|record| record.accuracy.best_test = value.accuracy);
+        let verdict = verdict_on(&experiment, &value, &runs[..2]).to_string();
+        assert!(verdict.starts_with("reproduced, by too few seeds to be sure"), "{verdict}");
+    }
+
+    #[test]
+    fn of_two_configurations_with_as_many_seeds_the_first_is_taken() {
+        let (experiment, value, runs) = runs_of_the_protocol();
+        let engine = |record: &Record| {
+            let mut record = record.clone();
+            record.config.engine = EngineKind::Reference;
+            record.accuracy.best_test -= 20.0;
+            record
+        };
+        let others: Vec<Record> = runs.iter().map(engine).collect();
+        assert_eq!(verdict_on(&experiment, &value, &[runs.clone(), others.clone()].concat()), reproduced());
+        let verdict = verdict_on(&experiment, &value, &[others, runs].concat());
+        assert!(matches!(verdict, Verdict::Deviates { .. }), "{verdict}");
     }
 
     #[test]
@@ -251,7 +332,11 @@ mod tests {
     fn whatever_shapes_a_run_is_held_against_the_protocol() {
         let (experiment, value, runs) = runs_of_the_protocol();
         type Change = fn(&mut crate::RunConfig);
-        let changes: [(Change, &str); 4] = [
+        let changes: [(Change, &str); 5] = [
+            (
+                |config| config.augmentation = "flipped".to_owned(),
+                "augmentation, of which the paper has none",
+            ),
             (|config| config.ann_warm_up_epochs = 3, "3 of 0 epochs of ANN warm-up"),
             (|config| config.weight_decay += 1.0, "weight decay"),
             (|config| config.input.stride += 1, "stride"),

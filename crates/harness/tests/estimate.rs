@@ -56,6 +56,29 @@ fn what_is_finished_costs_nothing_and_the_rest_is_estimated() {
     assert!(estimate.memory.unwrap() > frames);
 }
 
+/// What is behind a cell costs nothing, and what it weighs beside others is the whole of it.
+#[test]
+fn the_epochs_of_a_checkpoint_are_not_estimated_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = RunStore::new(&folder.path().join("runs")).with_checkpoint_every(Duration::ZERO);
+    let of = Options { rules: vec![Rule::Both], time_steps: vec![2], seeds: Some(2), ..few(folder.path()) };
+    let (mut plan, data) = plan(&Options { epochs: Some(20), ..of });
+    let (begun, not_begun) = (plan.cells[0].run_id.clone(), plan.cells[1].run_id.clone());
+    let behind = std::cell::Cell::new(0);
+    let outcome = reproduce(&plan, &data, &runs, &|| behind.get() == 18, &mut |event| {
+        if let Event::Epoch { epoch, .. } = event {
+            behind.set(epoch.epoch);
+        }
+    });
+    assert!(outcome.unwrap().stopped);
+    let estimate = Estimate::of(&plan, &runs, &data).unwrap();
+    let [left, whole] = [&begun, &not_begun].map(|run_id| estimate.seconds(run_id).unwrap());
+    // 2 of 20 epochs, by one calibration, and the last look at the test samples.
+    assert!(0.1 * whole <= left && left < 0.2 * whole, "{left} s of {whole} s");
+    plan.weigh(&estimate);
+    assert_eq!(plan.cells[0].work, plan.cells[1].work);
+}
+
 /// Maps of 48x48 positions, and a record that grows with its epochs.
 #[test]
 fn the_disk_has_room_for_what_runs_leave_and_what_is_under_way() {
@@ -109,6 +132,20 @@ fn short_of_time_all_rules_with_one_seed_go_before_another_seed() {
     assert!(names(&short).iter().all(|(_, _, seed)| *seed == 1), "{:?}", names(&short));
     let rules = |steps| names(&short).iter().filter(|(_, of, _)| *of == steps).count();
     assert_eq!([rules(2), rules(3)], [2, 2]);
+
+    // Of one seed, the set that takes least goes first, wherever the plan has it.
+    let (cheapest, sum) = if of_set(2, 1) <= of_set(3, 1) { (2, of_set(2, 1)) } else { (3, of_set(3, 1)) };
+    for last_first in [false, true] {
+        let mut short = whole.clone();
+        short
+            .cells
+            .sort_by_key(|cell| if last_first { 4 - cell.config.time_steps } else { cell.config.time_steps });
+        assert_eq!(short.limit(&estimate, sum * (1.0 + 1e-9)).len(), 6);
+        assert_eq!(
+            names(&short).iter().map(|(_, steps, seed)| (*steps, *seed)).collect::<Vec<_>>(),
+            [(cheapest, 1); 2]
+        );
+    }
 
     assert!(whole.limit(&estimate, 0.0).len() == 8 && whole.cells.is_empty());
 }

@@ -5,11 +5,12 @@ mod common;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bpsta_datasets::{DatasetId, Store};
 use bpsta_harness::{
-    EngineKind, Event, Experiment, Options, Outcome, Plan, Profile, Record, RunState, RunStore, reproduce,
+    CallId, EngineKind, Event, Experiment, HarnessError, Options, Outcome, Plan, Profile, Record, RunState,
+    RunStore, reproduce,
 };
 use bpsta_spiking::Rule;
 
@@ -202,9 +203,16 @@ fn a_cell_that_fails_keeps_its_cause_and_the_others_go_on() {
     let (path, whole) = damage(&plan, folder.path());
 
     let runs = RunStore::new(&folder.path().join("runs"));
-    let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |_| ()).unwrap();
+    let mut shares = Vec::new();
+    let outcome = reproduce(&plan, &data, &runs, &|| false, &mut |event| {
+        if let Event::Advanced { done, .. } = event {
+            shares.push(done);
+        }
+    });
+    let outcome = outcome.unwrap();
     assert_eq!((outcome.records.len(), outcome.failed.len()), (1, 1));
     assert_eq!(outcome.records[0].run_id, plan.cells[1].run_id);
+    assert!(shares[1] < 0.5 && (shares.last().unwrap() - 1.0).abs() < 1e-9, "to the end: {shares:?}");
     let failure = runs.failure(&failing.run_id).unwrap().unwrap();
     assert_eq!(failure, outcome.failed[0]);
     assert_eq!(failure.config, failing.config);
@@ -265,12 +273,92 @@ fn a_cell_that_fails_is_tried_once_by_all_processes_of_a_call() {
         });
         (tried, outcome.unwrap().failed)
     };
-    let call = SystemTime::now();
+    let call = CallId::new();
     let (tried, failed) = process_of(call);
     assert_eq!((tried, failed.len()), (2, 2));
     assert_eq!(process_of(call), (0, failed), "what failed in one process has failed in all");
-    let (tried, failed) = process_of(SystemTime::now());
+    let (tried, failed) = process_of(CallId::new());
     assert_eq!((tried, failed.len()), (2, 2), "another call tries again");
+}
+
+#[test]
+fn a_run_that_fails_keeps_its_checkpoint_and_goes_on_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, data) = plan(&one(folder.path()));
+    let runs = RunStore::new(&folder.path().join("runs"));
+    assert!(run_until(&plan, &data, &runs, 2).0.stopped);
+    let (path, whole) = damage(&plan, folder.path());
+    // Without its cache of frames, the recordings are read again.
+    let raw = path.ancestors().find(|folder| folder.ends_with("raw")).unwrap();
+    std::fs::remove_dir_all(raw.with_file_name("frames")).unwrap();
+    assert_eq!(run_until(&plan, &data, &runs, usize::MAX).0.failed.len(), 1);
+    let checkpoint = runs.record_path(&plan.cells[0].run_id).with_file_name("checkpoint.safetensors");
+    assert!(checkpoint.exists());
+    std::fs::write(&path, whole).unwrap();
+    let (outcome, notices) = run_until(&plan, &data, &runs, usize::MAX);
+    assert_eq!((outcome.records[0].timing.unwrap().resumed, notices), (1, vec![]));
+}
+
+/// A clock was set back, or is another node's.
+#[test]
+fn a_failure_that_is_dated_in_the_future_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, data) = plan(&one(folder.path()));
+    let (path, whole) = damage(&plan, folder.path());
+    let runs = RunStore::new(&folder.path().join("runs"));
+    assert_eq!(run_until(&plan, &data, &runs, usize::MAX).0.failed.len(), 1);
+    let failed = runs.record_path(&plan.cells[0].run_id).with_file_name("failed.json");
+    let mut failure: serde_json::Value = serde_json::from_slice(&std::fs::read(&failed).unwrap()).unwrap();
+    failure["unix_seconds"] = 1e11.into();
+    std::fs::write(&failed, failure.to_string()).unwrap();
+    assert_eq!(runs.failure(&plan.cells[0].run_id).unwrap().unwrap().unix_seconds, 1e11);
+    std::fs::write(&path, whole).unwrap();
+    let (outcome, _) = run_until(&plan, &data, &runs, usize::MAX);
+    assert_eq!((outcome.records.len(), outcome.failed), (1, vec![]));
+}
+
+/// A cell of one rule, and one of another beside it in the table.
+fn one_and_another(folder: &Path) -> [Options; 2] {
+    let one = one(folder);
+    [one.clone(), Options { rules: vec![Rule::Baseline], ..one }]
+}
+
+#[test]
+fn what_another_call_finishes_meanwhile_has_its_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let [own, others] = one_and_another(folder.path());
+    let (plan, data) = plan(&own);
+    let outcome = reproduce(&plan, &data, &RunStore::new(&runs), &|| false, &mut |event| {
+        if matches!(event, Event::Started { .. }) {
+            assert_eq!(run(&others, &runs, 1).1, 1);
+        }
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.records.len(), 1, "the cell that was asked for");
+    for row in ["| ours: both,", "| ours: baseline,"] {
+        assert_eq!(outcome.table.matches(row).count(), 1, "{row} {}", outcome.table);
+    }
+}
+
+#[test]
+fn a_damaged_record_of_another_rule_is_named_and_stops_no_grid() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = RunStore::new(&folder.path().join("runs"));
+    let [own, others] = one_and_another(folder.path());
+    let damaged = run(&others, runs.root(), 1).0.records.remove(0).run_id;
+    std::fs::write(runs.record_path(&damaged), "{").unwrap();
+    let (own, data) = plan(&own);
+    let (outcome, notices) = run_until(&own, &data, &runs, usize::MAX);
+    assert_eq!((outcome.records.len(), outcome.failed.len()), (1, 0));
+    let line = format!("\nNo row for run {damaged}: ");
+    assert!(outcome.table.contains(&line) && outcome.table.contains("move it away"), "{}", outcome.table);
+    assert!(notices.len() == 1 && notices[0].contains(&damaged), "{notices:?}");
+
+    // Who asks for that run itself is told, and nothing is run over it.
+    let (others, data) = plan(&others);
+    let error = reproduce(&others, &data, &runs, &|| false, &mut |_| panic!("nothing is run")).unwrap_err();
+    assert!(matches!(error, HarnessError::BadRecord { .. }), "{error}");
 }
 
 /// Trains one cell of a table at a learning rate that no training bears; gives its error, and the table.
