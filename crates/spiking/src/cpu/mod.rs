@@ -2,8 +2,8 @@
 //!
 //! It runs the networks that [`NetworkSpec`] describes and [`reference`](crate::reference) also runs, and is tested against it. What
 //! makes it fast: maps in blocks of 16 channels, spikes as bits, tables of sums instead of products where spikes
-//! enter, norm, ReLU and cells in one pass over all time steps, a first layer computed
-//! once where the image is the same at every time step, and AdamW fused into the gradient of linear weights.
+//! enter, Winograd's tiles for a convolution's gradients, norm, ReLU and cells in one pass over all time steps, a first layer computed
+//! once where the image is the same at every time step, and AdamW fused into the gradients of weights.
 
 mod conv;
 mod examine;
@@ -29,7 +29,7 @@ mod weights;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -43,6 +43,7 @@ use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
 use crate::optimizer::{BETA1, BETA2, EPSILON, Shared};
+use crate::parameters::check_types;
 use crate::{
     AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
     SpikingError, StepReport,
@@ -90,7 +91,8 @@ impl Cpu {
     ///
     /// # Errors
     /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], [`SpikingError::Order`] for layers in an order that only the
-    /// reference engine runs, and [`SpikingError::Parameter`] for parameters, running statistics or moments that are not the network's.
+    /// reference engine runs, and [`SpikingError::Parameter`] for parameters, running statistics or moments that are not the network's, or
+    /// no floats of 32 bits.
     pub fn new(
         spec: NetworkSpec,
         neuron: Neuron,
@@ -101,7 +103,8 @@ impl Cpu {
         neuron.validate()?;
         let plan = Plan::new(&spec)?;
         parameters.check(&spec)?;
-        optimizer.check(&spec)?;
+        optimizer.check(&spec, &[DType::F32], "F32")?;
+        check_types(parameters.trainable.iter().chain(&parameters.buffers), &[DType::F32], "F32")?;
         let mut before = None;
         let mut convs = Vec::with_capacity(plan.convs.len());
         for stage in &plan.convs {
@@ -250,8 +253,8 @@ impl Cpu {
         self.watch.lap(self.linears[0].stage.layer, Part::WeightGradient);
         for index in (0..self.convs.len()).rev() {
             let (head, tail) = self.convs.split_at_mut(index + 1);
-            let behind_pool = tail.first().map_or(&*self.features, Conv::input_grads);
-            head[index].backward(path, &neuron, update, behind_pool, &mut self.room, &mut self.watch);
+            let pooled_grads = tail.first().map_or(&*self.features, Conv::input_grads);
+            head[index].backward(path, &neuron, update, pooled_grads, &mut self.room, &mut self.watch);
         }
     }
 

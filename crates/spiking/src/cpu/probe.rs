@@ -1,4 +1,4 @@
-//! A training step laid open.
+//! A training step with all intermediate results.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::simd::LANES;
 use super::weights::Update;
 use crate::{Batch, Result};
 
-/// One training step laid open, with nothing moved but the running statistics: for tests and comparisons.
+/// One training step with all intermediate results, in which nothing moved but the running statistics: for tests and comparisons.
 #[derive(Debug, Clone)]
 pub struct Probe {
     /// Mean squared error over batch and classes.

@@ -14,10 +14,11 @@ use crate::cuda::Kernels;
 use crate::{Layer, Result};
 
 impl Reference {
-    /// Gradients of all parameters from the gradient of each shard's votes, the same at each time step.
+    /// Gradients of all parameters by name, each of its parameter's shape, from those of each shard's votes, `[classes, n]`, which are
+    /// the same at each time step ([`Pass::loss`] gives them).
     ///
     /// # Errors
-    /// The device's.
+    /// [`SpikingError::Length`](crate::SpikingError::Length) where cells ran for other time steps, and the device's.
     pub fn backward(
         &self,
         pass: Pass,

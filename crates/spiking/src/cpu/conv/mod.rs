@@ -74,7 +74,7 @@ pub(super) struct Conv {
     turned: Turned,
     extent: Extent,
     /// Output of the convolution, `[group of blocks][sample][plane][block of the group][pixel][16]`. In the backward pass, when nothing
-    /// reads it any more, the gradients of the input, those behind the pool of the stage before: `[sample][time step][block][pixel][16]`.
+    /// reads it any more, the gradients of the input, which the pool of the stage before gave: `[sample][time step][block][pixel][16]`.
     output: Floats,
     /// The moments of each plane forward, in the order of `output`, 2 of 16; backward the sums of its gradients,
     /// `[block][sample][plane][2][16]`.
@@ -90,7 +90,7 @@ pub(super) struct Conv {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Room {
     /// Gradients before the norm, padded, blocks of 16: `[block][sample][plane][padded pixel][16]`.
-    behind_norm: Floats,
+    pre_norm_grads: Floats,
     /// Weight gradients, one after another for each part of the batch.
     parts: Floats,
     /// Kernels of the input gradient, or its transformed tiles.
@@ -106,8 +106,8 @@ pub(super) struct Room {
 impl Room {
     /// Bytes it holds.
     pub(super) fn bytes(&self) -> usize {
-        let Self { behind_norm, parts, kernels, terms, gamma, beta, bias } = self;
-        [behind_norm, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
+        let Self { pre_norm_grads, parts, kernels, terms, gamma, beta, bias } = self;
+        [pre_norm_grads, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
     }
 }
 
@@ -182,7 +182,7 @@ impl Conv {
         }
     }
 
-    /// The gradients of its input, behind [`Self::backward`].
+    /// The gradients of its input, once [`Self::backward`] has run.
     pub(super) fn input_grads(&self) -> &[f32] {
         &self.output
     }
