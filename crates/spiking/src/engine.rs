@@ -33,7 +33,8 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// [`SpikingError::Length`] where the values are no whole number of samples or the labels are not as many,
-    /// [`SpikingError::Range`] for a label that is not a valid class index, for time steps of 0, and for frames that are neither one nor the time steps.
+    /// [`SpikingError::Range`] for a label that is not a valid class index, for time steps of 0, and for frames that are neither one nor
+    /// the time steps.
     pub fn check(&self, input: Input, classes: usize) -> Result<usize> {
         let samples = count_samples(self.values, self.frames, self.time_steps, input)?;
         check_labels(self.labels, samples, classes)?;

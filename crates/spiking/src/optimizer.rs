@@ -54,7 +54,7 @@ impl Shared {
 
 pub(crate) const BETA1: f64 = 0.9;
 pub(crate) const BETA2: f64 = 0.999;
-pub(crate) const EPSILON: f64 = 1e-8;
+pub(crate) const ADAM_EPSILON: f64 = 1e-8;
 
 impl AdamW {
     /// An optimizer before its first step; the paper's weight decay is 1e-4.
@@ -122,7 +122,7 @@ impl AdamW {
                 ),
                 None => ((gradient * (1.0 - BETA1))?, (gradient.sqr()? * (1.0 - BETA2))?),
             };
-            let denominator = ((second.sqrt()? / step.second_correction_root)? + EPSILON)?;
+            let denominator = ((second.sqrt()? / step.second_correction_root)? + ADAM_EPSILON)?;
             let decayed = (&*parameter * step.kept)?;
             *parameter = (decayed - (first.div(&denominator)? * step.rate)?)?;
             self.moments.insert(name.clone(), (first, second));

@@ -286,6 +286,13 @@ fn traces_of_other_time_steps_are_refused() {
         let fewer = LifTrace { spikes: trace(2).unwrap(), ..cells };
         refused(backward(&fewer, 3).unwrap_err(), "the trace of spikes has 2 values where 3 were expected");
     }
+
+    let mut engine = Reference::new(spec(3), neuron, parameters(&spec(3)), Device::Cpu).unwrap();
+    let stimuli = engine.stimuli(&[0.5; SAMPLE], 1, 3).unwrap();
+    let pass = engine.forward(&stimuli, Mode::Spiking, &mut Streams::new(1).stream("dropout")).unwrap();
+    let (_, votes) = pass.loss(&[0], 3).unwrap();
+    let error = engine.backward(pass, votes, 2).unwrap_err();
+    refused(error, "the trace of gradients has 2 values where 3 were expected");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use candle_core::{DType, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use conv::{Conv, Extent, Room, Statistics};
+use conv::{Conv, Extent, Room, StatisticsSource};
 use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
 use memory::Floats;
@@ -42,7 +42,7 @@ use simd::LANES;
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
-use crate::optimizer::{BETA1, BETA2, EPSILON, Shared};
+use crate::optimizer::{ADAM_EPSILON, BETA1, BETA2, Shared};
 use crate::parameters::check_types;
 use crate::{
     AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
@@ -190,7 +190,7 @@ impl Cpu {
     fn pass(
         &mut self,
         batch: &Batch<'_>,
-        statistics: Statistics,
+        statistics: StatisticsSource,
         dropout: Option<&mut ChaCha8Rng>,
     ) -> Result<()> {
         self.load(batch, statistics)?;
@@ -200,7 +200,7 @@ impl Cpu {
     }
 
     /// Runs the loaded batch through the network; leaves the votes.
-    fn forward(&mut self, statistics: Statistics, mut dropout: Option<&mut ChaCha8Rng>) {
+    fn forward(&mut self, statistics: StatisticsSource, mut dropout: Option<&mut ChaCha8Rng>) {
         let (path, neuron) = (self.path, self.neuron);
         let rows = self.extent.samples * self.extent.steps;
         let mut features = 0;
@@ -269,7 +269,7 @@ impl Cpu {
             one_minus_beta1: (1.0 - BETA1) as f32,
             one_minus_beta2: (1.0 - BETA2) as f32,
             second_correction: (1.0 / second_correction_root) as f32,
-            epsilon: EPSILON as f32,
+            epsilon: ADAM_EPSILON as f32,
             keep: kept as f32,
             rate: rate as f32,
         })
@@ -286,7 +286,7 @@ impl Engine for Cpu {
     ) -> Result<StepReport> {
         refuse_analogue(mode)?;
         in_pool(|| {
-            self.pass(batch, Statistics::Batch, Some(dropout))?;
+            self.pass(batch, StatisticsSource::Batch, Some(dropout))?;
             let loss = self.loss(batch.labels);
             self.vote_gradients(batch.labels);
             let update = self.adam(learning_rate);
@@ -299,7 +299,7 @@ impl Engine for Cpu {
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
         refuse_analogue(mode)?;
         let loss = in_pool(|| {
-            self.pass(batch, Statistics::Running, None)?;
+            self.pass(batch, StatisticsSource::Running, None)?;
             Ok(self.loss(batch.labels))
         })?;
         let count =
@@ -313,7 +313,7 @@ impl Engine for Cpu {
     fn examine(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Examination> {
         refuse_analogue(mode)?;
         in_pool(|| {
-            self.pass(batch, Statistics::Running, None)?;
+            self.pass(batch, StatisticsSource::Running, None)?;
             self.look()
         })
     }

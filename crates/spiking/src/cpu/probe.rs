@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::Cpu;
-use super::conv::{Extent, Statistics};
+use super::conv::{Extent, StatisticsSource};
 use super::plan::place;
 use super::simd::LANES;
 use super::weights::Update;
@@ -33,7 +33,7 @@ impl Cpu {
     /// # Errors
     /// Those of [`crate::Engine::train_step`].
     pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
-        self.pass(batch, Statistics::Batch, Some(dropout))?;
+        self.pass(batch, StatisticsSource::Batch, Some(dropout))?;
         let loss = self.loss(batch.labels);
         self.vote_gradients(batch.labels);
         self.backward(Update::Keep);

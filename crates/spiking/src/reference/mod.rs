@@ -57,8 +57,8 @@ impl Reference {
     /// For the whole process it tells candle's matrix products (the crate `gemm`) to stay on the thread that calls them.
     ///
     /// # Errors
-    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`](crate::SpikingError::Parameter) for parameters and running statistics that
-    /// are not the network's, or no floats of 32 or 64 bits.
+    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`](crate::SpikingError::Parameter) for
+    /// parameters and running statistics that are not the network's, or no floats of 32 or 64 bits.
     pub fn new(spec: NetworkSpec, neuron: Neuron, parameters: Parameters, device: Device) -> Result<Self> {
         neuron.validate()?;
         parameters.check(&spec)?;

@@ -23,8 +23,8 @@ use crate::cpu::weights::Update;
 const PAIRS: usize = 64;
 
 impl Conv {
-    /// From the gradients of what the pool gives, `[sample][time step][block][pixel][16]`, to weights that moved, and, but for the first stage,
-    /// to the gradients of the input ([`Self::input_grads`]).
+    /// From the gradients of what the pool gives, `[sample][time step][block][pixel][16]`, to weights that moved, and, but for the first
+    /// stage, to the gradients of the input ([`Self::input_grads`]).
     pub(in crate::cpu) fn backward(
         &mut self,
         path: Path,
@@ -120,8 +120,8 @@ impl Conv {
         Places { of: Some(&self.lists.places), plane: self.stage.padded() }
     }
 
-    /// Leaves the sums of the gradients of what the norm gives in `sums`, `[block][sample][plane][2][16]`, and the gradients in the room if
-    /// they are to be kept.
+    /// Leaves the sums of the gradients of what the norm gives in `sums`, `[block][sample][plane][2][16]`, and the gradients in the room
+    /// if they are to be kept.
     fn learn(&mut self, path: Path, neuron: &Neuron, pooled_grads: &[f32], room: &mut Room, keep: bool) {
         let Extent { samples, planes, .. } = self.extent;
         let size = planes * self.stage.padded() * LANES;

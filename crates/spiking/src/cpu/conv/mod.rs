@@ -17,7 +17,7 @@ use super::plan::{ConvStage, Pool};
 use super::simd::LANES;
 use super::turned::Turned;
 use super::weights::{Named, Order, Weights};
-use crate::reference::norm::{self, EPSILON};
+use crate::reference::norm::{self, BN_EPSILON};
 use lists::Lists;
 
 pub(super) use pools::spread;
@@ -50,7 +50,7 @@ pub(super) struct Extent {
 
 /// Where the statistics of batch norm come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Statistics {
+pub(super) enum StatisticsSource {
     Batch,
     Running,
 }
@@ -203,8 +203,8 @@ impl Conv {
 
     /// Makes room for a batch; none is made twice for the same extent. With running statistics the convolution's output is
     /// not kept.
-    pub(super) fn make_room(&mut self, extent: Extent, statistics: Statistics) {
-        let keeps = statistics == Statistics::Batch;
+    pub(super) fn make_room(&mut self, extent: Extent, statistics: StatisticsSource) {
+        let keeps = statistics == StatisticsSource::Batch;
         if self.extent == extent && keeps != self.output.is_empty() {
             return;
         }
