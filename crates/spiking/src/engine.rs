@@ -17,7 +17,7 @@ pub enum Mode {
 /// Samples and their labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
-    /// Samples one after another, each `[frames, C, H, W]` as the data set gives it (before the network's door, see
+    /// Samples one after another, each `[frames, C, H, W]` as the data set gives it (before subsampling by
     /// [`Input::stride`]).
     pub values: &'a [f32],
     /// 1 for a static image, which enters at each time step (direct encoding); else the time steps.
@@ -33,7 +33,8 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// [`SpikingError::Length`] where the values are no whole number of samples or the labels are not as many,
-    /// [`SpikingError::Range`] for a label that is no class, for time steps of 0, and for frames that are neither one nor the time steps.
+    /// [`SpikingError::Range`] for a label that is not a valid class index, for time steps of 0, and for frames that are neither one nor
+    /// the time steps.
     pub fn check(&self, input: Input, classes: usize) -> Result<usize> {
         let samples = count_samples(self.values, self.frames, self.time_steps, input)?;
         check_labels(self.labels, samples, classes)?;
@@ -41,7 +42,7 @@ impl Batch<'_> {
     }
 }
 
-/// Refuses labels that are not one a sample, and those that are no class.
+/// Refuses labels that are not one a sample, and those that are not valid class indices.
 pub(crate) fn check_labels(labels: &[u32], samples: usize, classes: usize) -> Result<()> {
     if labels.len() != samples {
         return Err(SpikingError::Length {
@@ -86,7 +87,8 @@ pub trait Engine {
     /// Forward, backward, AdamW. `dropout` is the stream that masks are drawn from.
     ///
     /// # Errors
-    /// Those of [`Batch::check`], [`SpikingError::Range`] for values that are infinite or no numbers, and the device's.
+    /// Those of [`Batch::check`], [`SpikingError::Range`] for values that are infinite or no numbers and, from [`Cpu`](crate::cpu::Cpu), for
+    /// analogue mode and more than 1024 time steps, and the device's.
     fn train_step(
         &mut self,
         batch: &Batch<'_>,

@@ -15,7 +15,7 @@ use crate::{Result, SpikingError};
 /// Output neurons that vote for one class (the paper's "10Voting").
 pub const VOTERS_PER_CLASS: usize = 10;
 
-/// The input of a network, before its own door.
+/// The input of a network, before subsampling by `stride`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Input {
     /// Channels: 2 polarities for events, 1 or 3 colours for images.
@@ -24,13 +24,13 @@ pub struct Input {
     pub height: usize,
     /// Width in pixels.
     pub width: usize,
-    /// Takes every `stride`-th pixel of each row and column at the door. The official code brings 128x128
+    /// Every `stride`-th pixel of each row and column enters, from the first. The official code brings 128x128
     /// events to 64x64 by nearest neighbour, which takes every second pixel.
     pub stride: usize,
 }
 
 impl Input {
-    /// Height and width behind the door, in pixels. A stride of 0 has none: [`NetworkSpec::shapes`] refuses it.
+    /// Height and width after subsampling, in pixels. A stride of 0 has none: [`NetworkSpec::shapes`] refuses it.
     pub const fn map(&self) -> (usize, usize) {
         (self.height.div_ceil(self.stride), self.width.div_ceil(self.stride))
     }
@@ -345,7 +345,8 @@ impl NetworkSpec {
         Ok(shapes)
     }
 
-    /// Trainable parameters by name and shape, in the order of the layers.
+    /// Trainable parameters by name and shape, in the order of the layers: of a convolution of C channels to F `N.weight` of
+    /// `[F, C, 3, 3]` and `N.bias` of `[F]`, of a linear layer of C features to F `[F, C]` and `[F]`, of batch norm `[C]` both.
     ///
     /// # Errors
     /// Those of [`Self::shapes`].

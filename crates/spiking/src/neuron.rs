@@ -24,15 +24,15 @@ use crate::{Result, SpikingError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rule {
-    /// Backpropagation through time with a rectangular surrogate:
+    /// Backpropagation through time with a rectangular surrogate (`SGLIFNode` of the official code):
     /// `k = r`, `m = lam * ((1 - s) - u * r)`.
     Baseline,
-    /// The paper's spatial adjustment (BPSA): `k = s / u`, `m = lam * (1 - s)`.
+    /// The paper's spatial adjustment (BPSA; `DGLIFNode` of the official code): `k = s / u`, `m = lam * (1 - s)`.
     Spatial,
     /// The paper's temporal adjustment (BPTA, Equation 10) on top of the baseline. The paper never
-    /// measures it alone: `k = r`, `m = lam * ((1 - s) - u * r + alpha * r)`.
+    /// measures it alone, and the official code has no node for it: `k = r`, `m = lam * ((1 - s) - u * r + alpha * r)`.
     Temporal,
-    /// BPSA and BPTA, the paper's method: `k = s / u`, `m = lam * ((1 - s) + alpha * s / u)`.
+    /// BPSA and BPTA, the paper's method (`HTGLIFNode` of the official code): `k = s / u`, `m = lam * ((1 - s) + alpha * s / u)`.
     Both,
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
-use crate::parameters::check;
+use crate::parameters::{check, check_types};
 use crate::{NetworkSpec, Result};
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2019, Algorithm 2, with PyTorch's learning rate in the decay); beta1 = 0.9,
@@ -54,7 +54,7 @@ impl Shared {
 
 pub(crate) const BETA1: f64 = 0.9;
 pub(crate) const BETA2: f64 = 0.999;
-pub(crate) const EPSILON: f64 = 1e-8;
+pub(crate) const ADAM_EPSILON: f64 = 1e-8;
 
 impl AdamW {
     /// An optimizer before its first step; the paper's weight decay is 1e-4.
@@ -77,15 +77,17 @@ impl AdamW {
         &self.moments
     }
 
-    /// Refuses moments that are not of a network's parameters.
-    pub(crate) fn check(&self, spec: &NetworkSpec) -> Result<()> {
+    /// Refuses moments that are not of a network's parameters, or of other types than an engine computes in, which `expected` names.
+    pub(crate) fn check(&self, spec: &NetworkSpec, types: &[DType], expected: &str) -> Result<()> {
         let shapes = spec.parameter_shapes()?;
         let of = |which: &str, moment: fn(&(Tensor, Tensor)) -> &Tensor| {
             let named = |name: &str| format!("{which} moment of {name}");
-            let found = self.moments.iter().map(|(name, pair)| (named(name), moment(pair).clone())).collect();
+            let found: BTreeMap<_, _> =
+                self.moments.iter().map(|(name, pair)| (named(name), moment(pair).clone())).collect();
             // A parameter that never had a gradient has none.
             let begun = shapes.iter().filter(|(name, _)| self.moments.contains_key(name));
-            check(&found, begun.map(|(name, shape)| (named(name), shape.clone())))
+            check(&found, begun.map(|(name, shape)| (named(name), shape.clone())))?;
+            check_types(&found, types, expected)
         };
         of("first", |(first, _)| first)?;
         of("second", |(_, second)| second)
@@ -120,7 +122,7 @@ impl AdamW {
                 ),
                 None => ((gradient * (1.0 - BETA1))?, (gradient.sqr()? * (1.0 - BETA2))?),
             };
-            let denominator = ((second.sqrt()? / step.second_correction_root)? + EPSILON)?;
+            let denominator = ((second.sqrt()? / step.second_correction_root)? + ADAM_EPSILON)?;
             let decayed = (&*parameter * step.kept)?;
             *parameter = (decayed - (first.div(&denominator)? * step.rate)?)?;
             self.moments.insert(name.clone(), (first, second));

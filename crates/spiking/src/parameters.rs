@@ -10,9 +10,9 @@ use crate::{Layer, NetworkSpec, Result, SpikingError, Streams};
 /// Parameters `N.weight`, `N.bias` and buffers `N.running_mean`, `N.running_var`, where N is the layer's index.
 #[derive(Debug, Clone)]
 pub struct Parameters {
-    /// Trainable tensors by name.
+    /// Trainable tensors by name, of the shapes that [`NetworkSpec::parameter_shapes`] gives.
     pub trainable: BTreeMap<String, Tensor>,
-    /// Running statistics of batch normalisation by name.
+    /// Running statistics of batch normalisation by name, `[C]` each.
     pub buffers: BTreeMap<String, Tensor>,
 }
 
@@ -144,6 +144,22 @@ pub fn hash_tensors<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tenso
 /// The values of a tensor as f32, row-major.
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+/// Refuses tensors of other types than those that an engine computes in; `expected` says which they are.
+pub(crate) fn check_types<'a>(
+    tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
+    types: &[DType],
+    expected: &str,
+) -> Result<()> {
+    match tensors.into_iter().find(|(_, tensor)| !types.contains(&tensor.dtype())) {
+        Some((name, tensor)) => Err(SpikingError::Parameter {
+            name: name.clone(),
+            found: format!("{:?}", tensor.dtype()),
+            expected: expected.to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses tensors that are not exactly those of the wanted names and shapes.

@@ -20,7 +20,7 @@ pub struct Stimuli {
 
 impl Stimuli {
     /// A batch from samples laid one after another, each `[frames, C, H, W]` as the data set gives it (before
-    /// the network's door, see [`Input::stride`]).
+    /// subsampling by [`Input::stride`]).
     ///
     /// With one frame a sample the same image enters at each of the `time_steps` (direct encoding); otherwise `frames`
     /// is `time_steps`. `shard` is the number of samples in a shard; the last one may hold fewer.

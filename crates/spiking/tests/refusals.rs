@@ -78,6 +78,38 @@ fn moments_of_another_network_make_no_engine() {
     assert!(engines(&parameters(&spec(3)), &of("0.bias", 3, 3)).iter().all(Result::is_ok));
 }
 
+/// The CPU engine computes in 32 bits, the reference in 64 too.
+#[test]
+fn parameters_and_moments_have_a_type_that_engines_compute_in() {
+    let [single, double, whole] =
+        [DType::F32, DType::F64, DType::U32].map(|dtype| Tensor::zeros(3, dtype, &Device::Cpu).unwrap());
+    for (first, second, named) in [
+        (&double, &single, "`first moment of 0.bias`: found F64, the network wants F32"),
+        (&single, &double, "`second moment of 0.bias`: found F64, the network wants F32"),
+    ] {
+        let moments = BTreeMap::from([("0.bias".to_owned(), (first.clone(), second.clone()))]);
+        let [cpu, reference] = engines(&parameters(&spec(3)), &AdamW::resumed(0.0, 3, moments));
+        let error = cpu.err().unwrap().to_string();
+        assert!(error.contains(named), "{error}");
+        assert!(reference.is_ok());
+    }
+    let moments = BTreeMap::from([("0.bias".to_owned(), (whole.clone(), whole))]);
+    for engine in engines(&parameters(&spec(3)), &AdamW::resumed(0.0, 3, moments)) {
+        let error = engine.err().unwrap().to_string();
+        assert!(error.contains("`first moment of 0.bias`: found U32, the network wants F32"), "{error}");
+    }
+    for name in ["0.bias", "1.running_var"] {
+        let mut parameters = parameters(&spec(3));
+        let Parameters { trainable, buffers } = &mut parameters;
+        let tensors = if trainable.contains_key(name) { trainable } else { buffers };
+        tensors.insert(name.to_owned(), double.clone());
+        let [cpu, reference] = engines(&parameters, &AdamW::new(0.0));
+        let error = cpu.err().unwrap().to_string();
+        assert!(error.contains(&format!("`{name}`: found F64, the network wants F32")), "{error}");
+        assert!(reference.is_ok());
+    }
+}
+
 #[test]
 fn running_statistics_are_floats_as_parameters_are() {
     let whole = Tensor::zeros(3, DType::U32, &Device::Cpu).unwrap();
@@ -254,6 +286,13 @@ fn traces_of_other_time_steps_are_refused() {
         let fewer = LifTrace { spikes: trace(2).unwrap(), ..cells };
         refused(backward(&fewer, 3).unwrap_err(), "the trace of spikes has 2 values where 3 were expected");
     }
+
+    let mut engine = Reference::new(spec(3), neuron, parameters(&spec(3)), Device::Cpu).unwrap();
+    let stimuli = engine.stimuli(&[0.5; SAMPLE], 1, 3).unwrap();
+    let pass = engine.forward(&stimuli, Mode::Spiking, &mut Streams::new(1).stream("dropout")).unwrap();
+    let (_, votes) = pass.loss(&[0], 3).unwrap();
+    let error = engine.backward(pass, votes, 2).unwrap_err();
+    refused(error, "the trace of gradients has 2 values where 3 were expected");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::Cpu;
-use super::conv::{Extent, Maps, Statistics};
+use super::conv::{Extent, Maps, StatisticsSource};
 use super::kernels::neuron::MOST_STEPS;
 use super::plan::place;
 use super::simd::LANES;
@@ -14,7 +14,7 @@ use crate::{Batch, Result, SpikingError};
 
 impl Cpu {
     /// Makes room for a batch and reads its stimuli.
-    pub(super) fn load(&mut self, batch: &Batch<'_>, statistics: Statistics) -> Result<()> {
+    pub(super) fn load(&mut self, batch: &Batch<'_>, statistics: StatisticsSource) -> Result<()> {
         let samples = batch.check(self.spec.input, self.plan.classes)?;
         if batch.time_steps > MOST_STEPS {
             return Err(SpikingError::Range {

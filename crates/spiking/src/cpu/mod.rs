@@ -2,8 +2,8 @@
 //!
 //! It runs the networks that [`NetworkSpec`] describes and [`reference`](crate::reference) also runs, and is tested against it. What
 //! makes it fast: maps in blocks of 16 channels, spikes as bits, tables of sums instead of products where spikes
-//! enter, norm, ReLU and cells in one pass over all time steps, a first layer computed
-//! once where the image is the same at every time step, and AdamW fused into the gradient of linear weights.
+//! enter, Winograd's tiles for a convolution's gradients, norm, ReLU and cells in one pass over all time steps, a first layer computed
+//! once where the image is the same at every time step, and AdamW fused into the gradients of weights.
 
 mod conv;
 mod examine;
@@ -29,11 +29,11 @@ mod weights;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use conv::{Conv, Extent, Room, Statistics};
+use conv::{Conv, Extent, Room, StatisticsSource};
 use kernels::adamw::AdamStep;
 use linear::{Linear, SpikeGrads};
 use memory::Floats;
@@ -42,7 +42,8 @@ use simd::LANES;
 use watch::Watch;
 use weights::{Named, Order, Update, Weights};
 
-use crate::optimizer::{BETA1, BETA2, EPSILON, Shared};
+use crate::optimizer::{ADAM_EPSILON, BETA1, BETA2, Shared};
+use crate::parameters::check_types;
 use crate::{
     AdamW, Batch, Engine, Evaluation, Examination, Mode, NetworkSpec, Neuron, Parameters, Result,
     SpikingError, StepReport,
@@ -90,7 +91,8 @@ impl Cpu {
     ///
     /// # Errors
     /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], [`SpikingError::Order`] for layers in an order that only the
-    /// reference engine runs, and [`SpikingError::Parameter`] for parameters, running statistics or moments that are not the network's.
+    /// reference engine runs, and [`SpikingError::Parameter`] for parameters, running statistics or moments that are not the network's, or
+    /// no floats of 32 bits.
     pub fn new(
         spec: NetworkSpec,
         neuron: Neuron,
@@ -101,7 +103,8 @@ impl Cpu {
         neuron.validate()?;
         let plan = Plan::new(&spec)?;
         parameters.check(&spec)?;
-        optimizer.check(&spec)?;
+        optimizer.check(&spec, &[DType::F32], "F32")?;
+        check_types(parameters.trainable.iter().chain(&parameters.buffers), &[DType::F32], "F32")?;
         let mut before = None;
         let mut convs = Vec::with_capacity(plan.convs.len());
         for stage in &plan.convs {
@@ -187,7 +190,7 @@ impl Cpu {
     fn pass(
         &mut self,
         batch: &Batch<'_>,
-        statistics: Statistics,
+        statistics: StatisticsSource,
         dropout: Option<&mut ChaCha8Rng>,
     ) -> Result<()> {
         self.load(batch, statistics)?;
@@ -197,7 +200,7 @@ impl Cpu {
     }
 
     /// Runs the loaded batch through the network; leaves the votes.
-    fn forward(&mut self, statistics: Statistics, mut dropout: Option<&mut ChaCha8Rng>) {
+    fn forward(&mut self, statistics: StatisticsSource, mut dropout: Option<&mut ChaCha8Rng>) {
         let (path, neuron) = (self.path, self.neuron);
         let rows = self.extent.samples * self.extent.steps;
         let mut features = 0;
@@ -250,8 +253,8 @@ impl Cpu {
         self.watch.lap(self.linears[0].stage.layer, Part::WeightGradient);
         for index in (0..self.convs.len()).rev() {
             let (head, tail) = self.convs.split_at_mut(index + 1);
-            let behind_pool = tail.first().map_or(&*self.features, Conv::input_grads);
-            head[index].backward(path, &neuron, update, behind_pool, &mut self.room, &mut self.watch);
+            let pooled_grads = tail.first().map_or(&*self.features, Conv::input_grads);
+            head[index].backward(path, &neuron, update, pooled_grads, &mut self.room, &mut self.watch);
         }
     }
 
@@ -266,7 +269,7 @@ impl Cpu {
             one_minus_beta1: (1.0 - BETA1) as f32,
             one_minus_beta2: (1.0 - BETA2) as f32,
             second_correction: (1.0 / second_correction_root) as f32,
-            epsilon: EPSILON as f32,
+            epsilon: ADAM_EPSILON as f32,
             keep: kept as f32,
             rate: rate as f32,
         })
@@ -283,7 +286,7 @@ impl Engine for Cpu {
     ) -> Result<StepReport> {
         refuse_analogue(mode)?;
         in_pool(|| {
-            self.pass(batch, Statistics::Batch, Some(dropout))?;
+            self.pass(batch, StatisticsSource::Batch, Some(dropout))?;
             let loss = self.loss(batch.labels);
             self.vote_gradients(batch.labels);
             let update = self.adam(learning_rate);
@@ -296,7 +299,7 @@ impl Engine for Cpu {
     fn evaluate(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Evaluation> {
         refuse_analogue(mode)?;
         let loss = in_pool(|| {
-            self.pass(batch, Statistics::Running, None)?;
+            self.pass(batch, StatisticsSource::Running, None)?;
             Ok(self.loss(batch.labels))
         })?;
         let count =
@@ -310,7 +313,7 @@ impl Engine for Cpu {
     fn examine(&mut self, batch: &Batch<'_>, mode: Mode) -> Result<Examination> {
         refuse_analogue(mode)?;
         in_pool(|| {
-            self.pass(batch, Statistics::Running, None)?;
+            self.pass(batch, StatisticsSource::Running, None)?;
             self.look()
         })
     }

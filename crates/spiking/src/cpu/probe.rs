@@ -1,4 +1,4 @@
-//! A training step laid open.
+//! A training step with all intermediate results.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::Cpu;
-use super::conv::{Extent, Statistics};
+use super::conv::{Extent, StatisticsSource};
 use super::plan::place;
 use super::simd::LANES;
 use super::weights::Update;
 use crate::{Batch, Result};
 
-/// One training step laid open, with nothing moved but the running statistics: for tests and comparisons.
+/// One training step with all intermediate results, in which nothing moved but the running statistics: for tests and comparisons.
 #[derive(Debug, Clone)]
 pub struct Probe {
     /// Mean squared error over batch and classes.
@@ -33,7 +33,7 @@ impl Cpu {
     /// # Errors
     /// Those of [`crate::Engine::train_step`].
     pub fn probe(&mut self, batch: &Batch<'_>, dropout: &mut ChaCha8Rng) -> Result<Probe> {
-        self.pass(batch, Statistics::Batch, Some(dropout))?;
+        self.pass(batch, StatisticsSource::Batch, Some(dropout))?;
         let loss = self.loss(batch.labels);
         self.vote_gradients(batch.labels);
         self.backward(Update::Keep);

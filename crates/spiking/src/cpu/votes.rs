@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::conv::{Extent, Statistics};
+use super::conv::{Extent, StatisticsSource};
 use super::plan::place;
 use super::simd::LANES;
 use super::{Cpu, in_pool};
@@ -16,7 +16,7 @@ impl Cpu {
     /// # Errors
     /// Those of [`crate::Engine::evaluate`].
     pub fn anytime(&mut self, batch: &Batch<'_>) -> Result<Tensor> {
-        in_pool(|| self.pass(batch, Statistics::Running, None))?;
+        in_pool(|| self.pass(batch, StatisticsSource::Running, None))?;
         let (samples, classes, steps) = (self.extent.samples, self.plan.classes, self.extent.steps);
         let votes: Vec<f32> = (1..=steps).flat_map(|so_far| self.votes_after(so_far)).collect();
         Ok(Tensor::from_vec(votes, (steps, samples, classes), &Device::Cpu)?)

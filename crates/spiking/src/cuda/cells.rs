@@ -8,7 +8,7 @@ use super::launch::{Argument, Grid, refused};
 use super::norm::statistics_of;
 use super::ops::{a_number_each, steps_apart};
 use crate::reference::lif::LifTrace;
-use crate::reference::norm::{EPSILON, SavedNorm, Statistics};
+use crate::reference::norm::{BN_EPSILON, SavedNorm, Statistics};
 use crate::reference::trace::{SPIKES, Trace};
 use crate::{Neuron, Reset, Result};
 use Argument::{Real, Whole};
@@ -87,7 +87,7 @@ impl Kernels {
             Whole(cells),
             Whole(row),
             Whole(steps),
-            Real(EPSILON),
+            Real(BN_EPSILON),
             Real(neuron.threshold),
             Real(neuron.decay),
         ];
@@ -126,7 +126,7 @@ impl Kernels {
             Whole(cells),
             Whole(row),
             Whole(steps),
-            Real(EPSILON),
+            Real(BN_EPSILON),
             Real(neuron.threshold),
             Real(neuron.decay),
         ];

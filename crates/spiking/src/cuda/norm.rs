@@ -7,7 +7,7 @@ use super::Kernels;
 use super::launch::{Argument, Grid, refused};
 use super::ops::{a_number_each, reals, steps_apart};
 use crate::Result;
-use crate::reference::norm::{EPSILON, MOMENTUM, SavedNorm, Statistics};
+use crate::reference::norm::{BN_EPSILON, MOMENTUM, SavedNorm, Statistics};
 use crate::reference::trace::Trace;
 use Argument::{Real, Whole};
 
@@ -83,7 +83,7 @@ impl Kernels {
             Argument::Tensor(&normalised),
             Argument::Tensor(&inverse),
             Whole(row),
-            Real(EPSILON),
+            Real(BN_EPSILON),
         ];
         // SAFETY: `x` and both blocks hold `channels` rows a time step, statistics and inverse deviations as many numbers, all others a
         // number for each channel.
@@ -119,7 +119,7 @@ impl Kernels {
             Argument::Tensor(bias),
             Argument::Tensor(&out),
             Whole(row),
-            Real(EPSILON),
+            Real(BN_EPSILON),
         ];
         // SAFETY: `x` and the output hold `channels` rows a time step, all others a number for each channel.
         unsafe { self.launch("norm_running", Grid::Rows(channels, row, steps), &arguments)? };

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use super::Kernels;
 use super::launch::{Argument, Grid, refused};
 use crate::Result;
-use crate::optimizer::{BETA1, BETA2, EPSILON, Shared};
+use crate::optimizer::{ADAM_EPSILON, BETA1, BETA2, Shared};
 use crate::reference::trace::{SPIKES, Trace};
 use Argument::{Nothing, Real, Whole};
 
@@ -169,7 +169,7 @@ impl Kernels {
             Real(BETA2),
             Real(1.0 - BETA2),
             Real(1.0 / step.second_correction_root),
-            Real(EPSILON),
+            Real(ADAM_EPSILON),
             Real(step.kept),
             Real(step.rate),
         ];

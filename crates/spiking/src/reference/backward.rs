@@ -14,10 +14,11 @@ use crate::cuda::Kernels;
 use crate::{Layer, Result};
 
 impl Reference {
-    /// Gradients of all parameters from the gradient of each shard's votes, the same at each time step.
+    /// Gradients of all parameters by name, each of its parameter's shape, from those of each shard's votes, `[classes, n]`, which are
+    /// the same at each time step ([`Pass::loss`] gives them).
     ///
     /// # Errors
-    /// The device's.
+    /// [`SpikingError::Length`](crate::SpikingError::Length) where cells ran for other time steps, and the device's.
     pub fn backward(
         &self,
         pass: Pass,
@@ -31,6 +32,12 @@ impl Reference {
             self.spec.layers.iter().position(|layer| {
                 matches!(layer, Layer::Conv { .. } | Layer::BatchNorm | Layer::Linear { .. })
             });
+        // Notes a layer's gradients; whether it is the first trained one, before which none are wanted.
+        let mut is_last = |layer: usize, weight: Tensor, bias: Tensor| {
+            gradients.insert(format!("{layer}.weight"), weight);
+            gradients.insert(format!("{layer}.bias"), bias);
+            first_trained == Some(layer)
+        };
         for (index, saved) in pass.saved.into_iter().enumerate().rev() {
             let each = |f: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync)| -> Result<Shards> {
                 grads.par_iter().map(|trace| trace.map_channels(f)).collect()
@@ -39,9 +46,7 @@ impl Reference {
                 (Layer::Conv { .. }, Saved::Conv { input }) => {
                     let (weight, _) = self.weight_and_bias(index)?;
                     let (dw, db) = conv::backward_parameters(&input, &grads, &weight)?;
-                    gradients.insert(format!("{index}.weight"), dw);
-                    gradients.insert(format!("{index}.bias"), db);
-                    if first_trained == Some(index) {
+                    if is_last(index, dw, db) {
                         break;
                     }
                     conv::backward_input(&grads, &weight)?
@@ -49,9 +54,7 @@ impl Reference {
                 (Layer::BatchNorm, Saved::Norm(kept)) => {
                     let (weight, _) = self.weight_and_bias(index)?;
                     let (next, dw, db) = norm::backward(&grads, &kept, &weight)?;
-                    gradients.insert(format!("{index}.weight"), dw);
-                    gradients.insert(format!("{index}.bias"), db);
-                    if first_trained == Some(index) {
+                    if is_last(index, dw, db) {
                         break;
                     }
                     next
@@ -74,9 +77,7 @@ impl Reference {
                         .ok_or_else(|| candle_core::Error::Msg("the gradients left the GPU".into()))?;
                     let (next, dw, db) =
                         kernels.norm_cells_backward(&trace, &norm, grads, [&weight, &bias], &self.neuron)?;
-                    gradients.insert(format!("{}.weight", index - 2), dw);
-                    gradients.insert(format!("{}.bias", index - 2), db);
-                    if first_trained == Some(index - 2) {
+                    if is_last(index - 2, dw, db) {
                         break;
                     }
                     vec![next]
@@ -98,9 +99,7 @@ impl Reference {
                 (Layer::Linear { .. }, Saved::Linear { input }) => {
                     let (weight, _) = self.weight_and_bias(index)?;
                     let (dw, db) = dense::linear_backward_parameters(&input, &grads)?;
-                    gradients.insert(format!("{index}.weight"), dw);
-                    gradients.insert(format!("{index}.bias"), db);
-                    if first_trained == Some(index) {
+                    if is_last(index, dw, db) {
                         break;
                     }
                     dense::linear_backward_input(&grads, &weight)?

@@ -182,8 +182,8 @@ impl Reference {
             }
             Layer::Relu => {
                 let next = each(&|x| Ok(x.relu()?))?;
-                let behind_norm = index > 0 && self.spec.layers[index - 1] == Layer::BatchNorm;
-                let input = (!behind_norm).then_some(shards);
+                let after_norm = index > 0 && self.spec.layers[index - 1] == Layer::BatchNorm;
+                let input = (!after_norm).then_some(shards);
                 (next.clone(), Saved::Relu { input, output: next })
             }
             Layer::MaxPool { size } => {

@@ -28,7 +28,8 @@ use candle_core::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use crate::engine::check_labels;
-use crate::{AdamW, Input, Mode, NetworkSpec, Neuron, Parameters, Result, SpikingError, StepReport, Stimuli};
+use crate::parameters::check_types;
+use crate::{AdamW, Input, Mode, NetworkSpec, Neuron, Parameters, Result, StepReport, Stimuli};
 
 pub use lif::{LifTrace, lif_backward, lif_forward};
 pub use pass::Pass;
@@ -53,21 +54,16 @@ pub struct Reference {
 impl Reference {
     /// An engine for a network with given parameters.
     ///
+    /// For the whole process it tells candle's matrix products (the crate `gemm`) to stay on the thread that calls them.
+    ///
     /// # Errors
-    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`] for parameters and running statistics that
-    /// are not the network's, or no floats of 32 or 64 bits.
+    /// Those of [`NetworkSpec::shapes`] and [`Neuron::validate`], and [`SpikingError::Parameter`](crate::SpikingError::Parameter) for
+    /// parameters and running statistics that are not the network's, or no floats of 32 or 64 bits.
     pub fn new(spec: NetworkSpec, neuron: Neuron, parameters: Parameters, device: Device) -> Result<Self> {
         neuron.validate()?;
         parameters.check(&spec)?;
-        let whole = |tensor: &Tensor| matches!(tensor.dtype(), DType::F32 | DType::F64);
-        let mut all = parameters.trainable.iter().chain(&parameters.buffers);
-        if let Some((name, tensor)) = all.find(|(_, tensor)| !whole(tensor)) {
-            return Err(SpikingError::Parameter {
-                name: name.clone(),
-                found: format!("{:?}", tensor.dtype()),
-                expected: "F32 or F64".to_owned(),
-            });
-        }
+        let all = parameters.trainable.iter().chain(&parameters.buffers);
+        check_types(all, &[DType::F32, DType::F64], "F32 or F64")?;
         // Threads share out shards; a matrix product that shares itself out once more only gets in their way.
         gemm::set_threading_threshold(usize::MAX);
         Ok(Self { spec, neuron, parameters, device })

@@ -8,7 +8,7 @@ use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::cuda::Kernels;
 
-pub(crate) const EPSILON: f64 = 1e-5;
+pub(crate) const BN_EPSILON: f64 = 1e-5;
 pub(crate) const MOMENTUM: f64 = 0.1;
 
 /// Statistics over the batch, a `[C]` tensor per time step (one for all where the input is constant).
@@ -34,7 +34,7 @@ pub(crate) struct SavedNorm {
 ///
 /// Each shard gives its own mean and sum of squared distances, which are then joined (Chan, Golub and LeVeque 1983):
 /// no large sums of squares are subtracted from each other. Means are sums of distances from a value of the channel, so that of a
-/// channel that is the same everywhere nothing is left but 0: a rounded rest would be magnified by 1 / sqrt([`EPSILON`]), and its sign
+/// channel that is the same everywhere nothing is left but 0: a rounded rest would be magnified by 1 / sqrt([`BN_EPSILON`]), and its sign
 /// would open or close the ReLU behind.
 pub(super) fn batch_statistics(shards: &Shards) -> Result<Statistics> {
     #[cfg(feature = "cuda")]
@@ -185,7 +185,7 @@ pub(super) fn backward(
 }
 
 fn inverse_deviation(variance: &Tensor) -> Result<Tensor> {
-    per_channel(&(variance + EPSILON)?.sqrt()?.recip()?)
+    per_channel(&(variance + BN_EPSILON)?.sqrt()?.recip()?)
 }
 
 /// `[C]` as `[C, 1, 1, 1]`, to meet `[C, n, H, W]`.

@@ -103,7 +103,7 @@ impl Pass {
     ///
     /// # Errors
     /// [`SpikingError::Length`](crate::SpikingError::Length) where the labels are not one a sample,
-    /// [`SpikingError::Range`](crate::SpikingError::Range) for one that is no class, and the device's.
+    /// [`SpikingError::Range`](crate::SpikingError::Range) for one that is not a valid class index, and the device's.
     pub fn loss(&self, labels: &[u32], time_steps: usize) -> Result<(f64, Vec<Tensor>)> {
         let classes = self.votes[0].dim(0)?;
         let samples = self.votes.iter().map(|votes| votes.dim(1)).sum::<candle_core::Result<_>>()?;

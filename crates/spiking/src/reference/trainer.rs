@@ -1,6 +1,6 @@
 //! The reference as one of the two executors.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use rand_chacha::ChaCha8Rng;
 
 use super::Reference;
@@ -17,9 +17,10 @@ impl Trainer {
     /// AdamW goes on from where `optimizer` stands.
     ///
     /// # Errors
-    /// [`SpikingError::Parameter`](crate::SpikingError::Parameter) for moments that are not of the network's parameters.
+    /// [`SpikingError::Parameter`](crate::SpikingError::Parameter) for moments that are not of the network's parameters, or no
+    /// floats of 32 or 64 bits.
     pub fn new(engine: Reference, optimizer: AdamW) -> Result<Self> {
-        optimizer.check(&engine.spec)?;
+        optimizer.check(&engine.spec, &[DType::F32, DType::F64], "F32 or F64")?;
         Ok(Self { engine, optimizer })
     }
 

@@ -1,4 +1,4 @@
-//! From the gradients behind a stage's pool to weights that moved, and to the gradients before its convolution.
+//! From the gradients of what a stage's pool gives to weights that moved, and to the gradients of the stage's input.
 
 use std::ops::Range;
 
@@ -23,41 +23,41 @@ use crate::cpu::weights::Update;
 const PAIRS: usize = 64;
 
 impl Conv {
-    /// From the gradients behind the pool, `[sample][time step][block][pixel][16]`, to weights that moved, and, but for the first stage,
-    /// to the gradients of the input ([`Self::input_grads`]).
+    /// From the gradients of what the pool gives, `[sample][time step][block][pixel][16]`, to weights that moved, and, but for the first
+    /// stage, to the gradients of the input ([`Self::input_grads`]).
     pub(in crate::cpu) fn backward(
         &mut self,
         path: Path,
         neuron: &Neuron,
         update: Update,
-        behind_pool: &[f32],
+        pooled_grads: &[f32],
         room: &mut Room,
         watch: &mut Watch,
     ) {
         let layer = self.stage.layer;
         let constant = self.extent.planes < self.extent.steps;
-        self.learn(path, neuron, behind_pool, room, constant);
+        self.learn(path, neuron, pooled_grads, room, constant);
         watch.lap(layer, Part::CellsBack);
         self.norm_gradients(room);
         if self.first && !constant {
-            self.first_gradients(path, neuron, update, behind_pool, room);
+            self.first_gradients(path, neuron, update, pooled_grads, room);
         } else {
             match constant {
                 true => self.unnormalise(path, room),
-                false => self.learn_through_norm(path, neuron, behind_pool, room),
+                false => self.learn_through_norm(path, neuron, pooled_grads, room),
             }
             watch.lap(layer, Part::NormBack);
             if !self.first {
                 let planes = self.planes_of_batch();
                 let wide = planes * self.input_blocks() * self.stage.pixels() * LANES;
-                let Room { behind_norm, kernels, .. } = room;
-                let given = Given { path, weights: &self.weight.values, grads: behind_norm, planes };
+                let Room { pre_norm_grads, kernels, .. } = room;
+                let given = Given { path, weights: &self.weight.values, grads: pre_norm_grads, planes };
                 self.turned.run(given, kernels, &mut self.output[..wide]);
                 watch.lap(layer, Part::InputGradient);
             }
             self.bias_gradient(room, |block, sample| block * self.extent.samples + sample);
             match self.is_tiled() {
-                true => self.tiled_gradients(path, update, &room.behind_norm),
+                true => self.tiled_gradients(path, update, &room.pre_norm_grads),
                 false => self.weight_gradients(path, update, room),
             }
         }
@@ -68,18 +68,18 @@ impl Conv {
         watch.lap(layer, Part::WeightGradient);
     }
 
-    /// The cells of one block of one sample backward; `behind_pool` as in [`Self::backward`].
+    /// The cells of one block of one sample backward; `pooled_grads` as in [`Self::backward`].
     fn learn_one(
         &self,
         path: Path,
         neuron: &Neuron,
-        behind_pool: &[f32],
+        pooled_grads: &[f32],
         (block, sample): (usize, usize),
         mut gives: Gives<'_>,
     ) {
         let (stage, steps, blocks) = (&self.stage, self.extent.steps, self.stage.blocks());
         let (rows, columns) = stage.pooled();
-        let behind = rows * columns;
+        let pooled = rows * columns;
         if let Some(Grads { out, .. }) = &mut gives.grads {
             for plane in out.chunks_mut(stage.padded() * LANES) {
                 let (plane, _) = plane.as_chunks_mut::<LANES>();
@@ -101,11 +101,11 @@ impl Conv {
                 path.run(Learn {
                     cells: self.cells(block, self.output_of(block, sample)),
                     neuron,
-                    grads: &behind_pool[(sample * steps * blocks + block) * behind * LANES..],
+                    grads: &pooled_grads[(sample * steps * blocks + block) * pooled * LANES..],
                     routes: Routes {
                         of: self.lists.routes.as_deref(),
-                        places: behind,
-                        step: blocks * behind,
+                        places: pooled,
+                        step: blocks * pooled,
                         reach,
                     },
                     gives,
@@ -120,9 +120,9 @@ impl Conv {
         Places { of: Some(&self.lists.places), plane: self.stage.padded() }
     }
 
-    /// Leaves the sums of the gradients behind the norm in `sums`, `[block][sample][plane][2][16]`, and the gradients in the room if
-    /// they are to be kept.
-    fn learn(&mut self, path: Path, neuron: &Neuron, behind_pool: &[f32], room: &mut Room, keep: bool) {
+    /// Leaves the sums of the gradients of what the norm gives in `sums`, `[block][sample][plane][2][16]`, and the gradients in the room
+    /// if they are to be kept.
+    fn learn(&mut self, path: Path, neuron: &Neuron, pooled_grads: &[f32], room: &mut Room, keep: bool) {
         let Extent { samples, planes, .. } = self.extent;
         let size = planes * self.stage.padded() * LANES;
         let mut all_sums = std::mem::take(&mut self.sums);
@@ -131,11 +131,11 @@ impl Conv {
             let (block, sample) = (index / samples, index % samples);
             let mean = &self.mean[block * planes * LANES..][..planes * LANES];
             let gives = Gives { sums: Some(Sums { mean, of }), grads };
-            self.learn_one(path, neuron, behind_pool, (block, sample), gives);
+            self.learn_one(path, neuron, pooled_grads, (block, sample), gives);
         };
         if keep {
-            room.behind_norm.grow(self.stage.blocks() * samples * size);
-            let outs = room.behind_norm.par_chunks_mut(size);
+            room.pre_norm_grads.grow(self.stage.blocks() * samples * size);
+            let outs = room.pre_norm_grads.par_chunks_mut(size);
             sums.zip(outs).for_each(|((index, sums), out)| {
                 learn(index, sums, Some(Grads { norm: None, out, places: self.places() }));
             });
@@ -146,18 +146,18 @@ impl Conv {
     }
 
     /// The gradients before the norm, for all planes, into the room.
-    fn learn_through_norm(&mut self, path: Path, neuron: &Neuron, behind_pool: &[f32], room: &mut Room) {
+    fn learn_through_norm(&mut self, path: Path, neuron: &Neuron, pooled_grads: &[f32], room: &mut Room) {
         let Extent { samples, planes, .. } = self.extent;
         let (blocks, size) = (self.stage.blocks(), planes * self.stage.padded() * LANES);
-        room.behind_norm.grow(blocks * samples * size);
+        room.pre_norm_grads.grow(blocks * samples * size);
         let mut all_sums = std::mem::take(&mut self.sums);
         let sums = all_sums[..blocks * samples * planes * LANES].par_chunks_mut(planes * LANES);
-        let outs = room.behind_norm.par_chunks_mut(size);
+        let outs = room.pre_norm_grads.par_chunks_mut(size);
         let terms = &room.terms;
         sums.zip(outs).enumerate().for_each(|(index, (sums, out))| {
             let (block, sample) = (index / samples, index % samples);
             let grads = self.through_norm(terms, block, sums, out);
-            self.learn_one(path, neuron, behind_pool, (block, sample), grads);
+            self.learn_one(path, neuron, pooled_grads, (block, sample), grads);
         });
         self.sums = all_sums;
     }
@@ -181,7 +181,7 @@ impl Conv {
         path: Path,
         neuron: &Neuron,
         update: Update,
-        behind_pool: &[f32],
+        pooled_grads: &[f32],
         room: &mut Room,
     ) {
         let Extent { samples, planes, .. } = self.extent;
@@ -210,7 +210,7 @@ impl Conv {
                         for (within, (sums, out)) in sums.chunks_mut(planes * LANES).zip(outs).enumerate() {
                             let block = group * wide + within;
                             let gives = this.through_norm(terms, block, sums, out);
-                            this.learn_one(path, neuron, behind_pool, (block, sample), gives);
+                            this.learn_one(path, neuron, pooled_grads, (block, sample), gives);
                         }
                         this.sample_gradients(path, sample, i * planes, grads, weights);
                     });
@@ -283,7 +283,7 @@ impl Conv {
         let Extent { samples, planes, .. } = self.extent;
         let (stage, blocks) = (self.stage, self.stage.blocks());
         let (padded, size) = (stage.padded(), stage.pixels() * LANES);
-        let grads = room.behind_norm.par_chunks_mut(padded * LANES).take(blocks * samples * planes);
+        let grads = room.pre_norm_grads.par_chunks_mut(padded * LANES).take(blocks * samples * planes);
         let mut sums = std::mem::take(&mut self.sums);
         grads.zip(sums.par_chunks_mut(LANES)).enumerate().for_each(|(index, (grads, sum))| {
             let (block, plane) = (index / planes / samples, index % planes);
@@ -329,12 +329,12 @@ impl Conv {
         let parts = all.div_ceil(part);
         let size = TAPS * self.lanes() * LANES;
         let mut weight = std::mem::take(&mut self.weight);
-        let Room { parts: sums, behind_norm, .. } = room;
+        let Room { parts: sums, pre_norm_grads, .. } = room;
         if parts == 1 {
             let of_task = self.pairs_at_once();
             weight.shares(update, of_task * size).enumerate().for_each(|(index, mut share)| {
                 with_floats(share.values().len(), |grads| {
-                    self.weight_gradient(path, index * of_task, 0..all, behind_norm, grads);
+                    self.weight_gradient(path, index * of_task, 0..all, pre_norm_grads, grads);
                     share.apply(path, 0, grads);
                 });
             });
@@ -344,7 +344,13 @@ impl Conv {
             let sums = &mut sums[..parts * pairs * size];
             sums.par_chunks_mut(task).enumerate().for_each(|(index, grads)| {
                 let (of, pair) = (index * stage.wide() / pairs, index * stage.wide() % pairs);
-                self.weight_gradient(path, pair, of * part..((of + 1) * part).min(all), behind_norm, grads);
+                self.weight_gradient(
+                    path,
+                    pair,
+                    of * part..((of + 1) * part).min(all),
+                    pre_norm_grads,
+                    grads,
+                );
             });
             add_parts(sums, pairs * size);
             weight.update(path, update, &sums[..pairs * size]);
@@ -353,7 +359,7 @@ impl Conv {
     }
 
     /// Pairs of blocks of a task: an input block and a group of output blocks, or some input blocks and all output blocks, whose gradients
-    /// then come from afar once for all of them. How they are shared out is free: no sum runs over pairs.
+    /// are then loaded from L3 or memory once for all of them. How they are shared out is free: no sum runs over pairs.
     fn pairs_at_once(&self) -> usize {
         let blocks = self.stage.blocks();
         let inputs = match self.input {
@@ -370,13 +376,13 @@ impl Conv {
         path: Path,
         pair: usize,
         planes: Range<usize>,
-        behind_norm: &[f32],
+        pre_norm_grads: &[f32],
         weights: &mut [f32],
     ) {
         let (stage, blocks) = (&self.stage, self.stage.blocks());
         let (padded, all) = (stage.padded(), self.planes_of_batch());
         let (from, block) = (pair / blocks, pair % blocks);
-        let grads = &behind_norm[(block * all + planes.start) * padded * LANES..];
+        let grads = &pre_norm_grads[(block * all + planes.start) * padded * LANES..];
         let stride = all * padded * LANES;
         let input = from * all + planes.start..from * all + planes.end;
         match &self.input {

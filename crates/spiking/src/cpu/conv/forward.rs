@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Conv, EPSILON, Extent, MOMENTUM, Maps, Statistics, TASK_PIXELS};
+use super::{BN_EPSILON, Conv, Extent, MOMENTUM, Maps, StatisticsSource, TASK_PIXELS};
 use crate::Neuron;
 use crate::cpu::kernels::neuron::{Affine, Cells, Fire};
 use crate::cpu::kernels::norm::Moments;
@@ -22,18 +22,18 @@ impl Conv {
         &mut self,
         path: Path,
         neuron: &Neuron,
-        statistics: Statistics,
+        statistics: StatisticsSource,
         watch: &mut Watch,
     ) {
         match statistics {
-            Statistics::Batch => {
+            StatisticsSource::Batch => {
                 self.convolve(path);
                 self.take_statistics();
                 watch.lap(self.stage.layer, Part::Forward);
                 self.fire(path, neuron);
                 watch.lap(self.stage.layer, Part::Cells);
             }
-            Statistics::Running => {
+            StatisticsSource::Running => {
                 self.take_running();
                 self.infer(path, neuron);
                 watch.lap(self.stage.layer, Part::Forward);
@@ -124,7 +124,7 @@ impl Conv {
     /// Mean and variance of each channel and plane over the batch, and the running averages after them.
     ///
     /// A channel that is the same everywhere has that value for its mean and is normalised to beta, to the bit: a rounded rest would be
-    /// magnified by 1 / sqrt([`EPSILON`]), and its sign would open or close the ReLU behind.
+    /// magnified by 1 / sqrt([`BN_EPSILON`]), and its sign would open or close the ReLU behind.
     fn take_statistics(&mut self) {
         let Extent { samples, steps, planes } = self.extent;
         let pixels = self.stage.pixels() as f64;
@@ -188,7 +188,7 @@ impl Conv {
     }
 
     fn set_affine(&mut self, at: usize, channel: usize, mean: f64, variance: f64) {
-        let inverse = 1.0 / (variance + EPSILON).sqrt();
+        let inverse = 1.0 / (variance + BN_EPSILON).sqrt();
         let scale = f64::from(self.gamma.values[channel]) * inverse;
         self.mean[at] = mean as f32;
         self.inverse[at] = inverse as f32;

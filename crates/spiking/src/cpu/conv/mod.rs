@@ -17,7 +17,7 @@ use super::plan::{ConvStage, Pool};
 use super::simd::LANES;
 use super::turned::Turned;
 use super::weights::{Named, Order, Weights};
-use crate::reference::norm::{self, EPSILON};
+use crate::reference::norm::{self, BN_EPSILON};
 use lists::Lists;
 
 pub(super) use pools::spread;
@@ -50,7 +50,7 @@ pub(super) struct Extent {
 
 /// Where the statistics of batch norm come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Statistics {
+pub(super) enum StatisticsSource {
     Batch,
     Running,
 }
@@ -74,7 +74,7 @@ pub(super) struct Conv {
     turned: Turned,
     extent: Extent,
     /// Output of the convolution, `[group of blocks][sample][plane][block of the group][pixel][16]`. In the backward pass, when nothing
-    /// reads it any more, the gradients of the input, those behind the pool of the stage before: `[sample][time step][block][pixel][16]`.
+    /// reads it any more, the gradients of the input, which the pool of the stage before gave: `[sample][time step][block][pixel][16]`.
     output: Floats,
     /// The moments of each plane forward, in the order of `output`, 2 of 16; backward the sums of its gradients,
     /// `[block][sample][plane][2][16]`.
@@ -90,7 +90,7 @@ pub(super) struct Conv {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Room {
     /// Gradients before the norm, padded, blocks of 16: `[block][sample][plane][padded pixel][16]`.
-    behind_norm: Floats,
+    pre_norm_grads: Floats,
     /// Weight gradients, one after another for each part of the batch.
     parts: Floats,
     /// Kernels of the input gradient, or its transformed tiles.
@@ -106,8 +106,8 @@ pub(super) struct Room {
 impl Room {
     /// Bytes it holds.
     pub(super) fn bytes(&self) -> usize {
-        let Self { behind_norm, parts, kernels, terms, gamma, beta, bias } = self;
-        [behind_norm, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
+        let Self { pre_norm_grads, parts, kernels, terms, gamma, beta, bias } = self;
+        [pre_norm_grads, parts, kernels, terms, gamma, beta, bias].map(Floats::bytes).iter().sum()
     }
 }
 
@@ -182,7 +182,7 @@ impl Conv {
         }
     }
 
-    /// The gradients of its input, behind [`Self::backward`].
+    /// The gradients of its input, once [`Self::backward`] has run.
     pub(super) fn input_grads(&self) -> &[f32] {
         &self.output
     }
@@ -203,8 +203,8 @@ impl Conv {
 
     /// Makes room for a batch; none is made twice for the same extent. With running statistics the convolution's output is
     /// not kept.
-    pub(super) fn make_room(&mut self, extent: Extent, statistics: Statistics) {
-        let keeps = statistics == Statistics::Batch;
+    pub(super) fn make_room(&mut self, extent: Extent, statistics: StatisticsSource) {
+        let keeps = statistics == StatisticsSource::Batch;
         if self.extent == extent && keeps != self.output.is_empty() {
             return;
         }

@@ -59,8 +59,8 @@ impl Conv {
         (inputs as f64 * DENSE.start..inputs as f64 * DENSE.end).contains(&(fired as f64))
     }
 
-    /// Moves the weights by their gradients; `behind_norm` as in [`Room`](super::Room).
-    pub(in crate::cpu) fn tiled_gradients(&mut self, path: Path, update: Update, behind_norm: &[f32]) {
+    /// Moves the weights by their gradients; `pre_norm_grads` as in [`Room`](super::Room).
+    pub(in crate::cpu) fn tiled_gradients(&mut self, path: Path, update: Update, pre_norm_grads: &[f32]) {
         let input_blocks = self.input_blocks();
         // How they are shared out is free: no sum runs over input blocks.
         let threads = rayon::current_num_threads();
@@ -71,7 +71,7 @@ impl Conv {
         weight.shares(update, size).enumerate().for_each(|(index, mut share)| {
             with_floats(size + self.tiled_room(deep), |room| {
                 let (grads, room) = room.split_at_mut(size);
-                self.tiled_gradient(path, index * deep..(index + 1) * deep, behind_norm, grads, room);
+                self.tiled_gradient(path, index * deep..(index + 1) * deep, pre_norm_grads, grads, room);
                 share.apply(path, 0, grads);
             });
         });
@@ -100,7 +100,7 @@ impl Conv {
         &self,
         path: Path,
         from: Range<usize>,
-        behind_norm: &[f32],
+        pre_norm_grads: &[f32],
         grads: &mut [f32],
         room: &mut [f32],
     ) {
@@ -114,7 +114,7 @@ impl Conv {
             let tiles = first..(first + self.tiles_at_once()).min(all);
             self.transform(path, Source::Inputs, from.clone(), &tiles, (inputs, deep, of_inputs));
             for block in (0..blocks).step_by(wide) {
-                let source = Source::Gradients(behind_norm);
+                let source = Source::Gradients(pre_norm_grads);
                 self.transform(path, source, block..block + wide, &tiles, (outputs, wide, of_grads));
                 path.run(Product {
                     a: inputs,

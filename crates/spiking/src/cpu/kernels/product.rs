@@ -1,8 +1,9 @@
-//! Matrix products over gathered rows: what dense convolutions, their weight gradients and linear layers have in common.
+//! Matrix products over gathered rows: what convolutions of real numbers, their gradients and Winograd's tiles have in common.
 //!
 //! `C[m][q] = start + sum over r of A[row[m] + step[r]] * B[r][q]`, where q counts vectors of 16 lanes. A convolution has
-//! pixels for m and (tap, channel) for r; its weight gradient has them the other way round; a linear layer has rows and
-//! features. Each sum runs over r in the order given, one fused multiply-add after another, however the tiles are cut.
+//! pixels for m and (tap, channel) for r; its weight gradient has them the other way round; Winograd's products, one for each place of
+//! a tile, have tiles and channels, in a weight gradient again the other way round. Each sum runs over r in the order given, one fused
+//! multiply-add after another, however many rows and vectors are computed side by side.
 
 use super::super::simd::{Kernel, LANES, Simd};
 

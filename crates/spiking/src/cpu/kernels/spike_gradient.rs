@@ -25,8 +25,8 @@ const LEAST_SPARED: i32 = 128;
 
 /// The gradients of the weights between some blocks of spikes and some blocks of sums, over planes that lie one after another.
 ///
-/// A core's cache holds what gradients belong to the pixels listed at a time, of all blocks: they come from afar once for all blocks of
-/// spikes.
+/// A core's cache holds what gradients belong to the pixels listed at a time, of all blocks: they are loaded from L3 or memory once for all
+/// blocks of spikes.
 pub(in crate::cpu) struct SpikeGradient<'a> {
     /// Padded planes of spikes; on the borders none.
     pub(in crate::cpu) spikes: &'a [u16],

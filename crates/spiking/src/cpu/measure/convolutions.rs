@@ -2,7 +2,7 @@
 
 use super::{Workload, floats};
 use crate::Streams;
-use crate::cpu::conv::{Conv, Extent, Maps, Statistics};
+use crate::cpu::conv::{Conv, Extent, Maps, StatisticsSource};
 use crate::cpu::kernels::product::{Product, Repeat, Row, Run, Start, Terms, Turn};
 use crate::cpu::kernels::spike_gradient::{LISTS, SpikeGradient};
 use crate::cpu::kernels::spikes::{BLOCK, SpikeProduct, TABLES};
@@ -119,7 +119,7 @@ pub(super) fn tiled_gradient(path: Path, name: &'static str, pool: Pool) -> Work
     let (side, channels, planes) = (16, 64, 16);
     let stage = stage(side, channels);
     let mut conv = Conv::new(stage, Some(pool));
-    conv.make_room(Extent { samples: planes, steps: 1, planes: 1 }, Statistics::Batch);
+    conv.make_room(Extent { samples: planes, steps: 1, planes: 1 }, StatisticsSource::Batch);
     let grads = floats(stage.blocks() * planes * stage.padded() * LANES, 1);
     let (maps, bytes) = match &mut conv.input {
         Maps::Real { values, .. } => {
@@ -146,7 +146,7 @@ pub(super) fn small_tiles(path: Path) -> Workload {
     let (side, channels, planes) = (4, 64, 64);
     let stage = stage(side, channels);
     let mut conv = Conv::new(stage, Some(Pool::Average(2)));
-    conv.make_room(Extent { samples: planes, steps: 1, planes: 1 }, Statistics::Batch);
+    conv.make_room(Extent { samples: planes, steps: 1, planes: 1 }, StatisticsSource::Batch);
     if let Maps::Real { values, .. } = &mut conv.input {
         let count = values.len();
         values.copy_from_slice(&floats(count, 1));

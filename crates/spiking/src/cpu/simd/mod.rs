@@ -143,7 +143,7 @@ pub(super) trait Simd: Copy {
     type V: Copy;
     /// Lanes that a question holds for.
     type M: Copy;
-    /// Vectors that fit the registers as sums: a tile of 24 wants AVX-512.
+    /// Whether 24 vectors of sums and their factors fit the registers, as with AVX-512's 32; else kernels keep fewer.
     const MANY_REGISTERS: bool;
 
     /// The same value in all lanes.

@@ -8,7 +8,7 @@ mod linear;
 
 use proptest::prelude::*;
 
-use super::conv::{Conv, Extent, Maps, Statistics};
+use super::conv::{Conv, Extent, Maps, StatisticsSource};
 use super::kernels::adamw::{AHEAD, AdamStep, Move};
 use super::kernels::norm::Moments;
 use super::kernels::pool::Average;
@@ -352,7 +352,7 @@ proptest! {
         let (seen_map, grad_map) = (map(input_blocks, &seen), map(blocks, &grads));
         let found = on_all_paths(|path| {
             let mut conv = Conv::new(stage, Some(if real { Pool::Average(2) } else { Pool::None }));
-            conv.make_room(Extent { samples, steps, planes: steps }, Statistics::Batch);
+            conv.make_room(Extent { samples, steps, planes: steps }, StatisticsSource::Batch);
             match &mut conv.input {
                 Maps::Real { values, .. } => values.copy_from_slice(seen_map.as_flattened()),
                 Maps::Spikes(spikes) => spikes.copy_from_slice(&spike_map),
@@ -399,7 +399,7 @@ proptest! {
         let block = seed as usize % (blocks / wide) * wide;
         let found = on_all_paths(|path| {
             let mut conv = Conv::new(stage, Some(Pool::Average(2)));
-            conv.make_room(Extent { samples: all, steps: 1, planes: 1 }, Statistics::Batch);
+            conv.make_room(Extent { samples: all, steps: 1, planes: 1 }, StatisticsSource::Batch);
             let Maps::Real { values, .. } = &mut conv.input else { unreachable!("behind an average pool") };
             values.copy_from_slice(map.as_flattened());
             let [of_weights, of_bias, ..] = conv.weights_mut();
