@@ -15,7 +15,7 @@ Exit codes:
   1  nothing was there to accept, or an error
   2  the command line is not understood";
 
-/// The table to accept, with the finished runs that it shows: the same options as `reproduce`.
+/// The cells whose finished runs are accepted, by the same options as `reproduce`; the table is rendered over all that is accepted.
 #[derive(Debug, Args)]
 #[command(
     after_help = EXIT_CODES,
@@ -37,14 +37,35 @@ pub(crate) fn run(args: &AcceptArgs) -> anyhow::Result<()> {
 }
 
 fn one(args: &AcceptArgs, file: &Path) -> anyhow::Result<()> {
-    let (plan, _) = args.cells.plan(file)?;
+    let plan = args.cells.plan_of_data_there(file)?;
+    for absent in &plan.absent {
+        let what = if absent.stand_in { "stand-in is" } else { "official files are" };
+        print::note(format_args!(
+            "note: {}: its {what} not there, and no run on it is accepted: {}",
+            absent.dataset,
+            absent.remedy()
+        ));
+    }
     let accepted = accept(&plan, &RunStore::new(args.cells.runs()), Path::new("results"))?;
     let runs = print::counted(accepted.runs, "run");
-    print::line(format_args!("{runs} with the table over them: {}", accepted.folder.display()))?;
-    if accepted.gone > 0 {
-        let gone = print::counted(accepted.gone, "run");
+    print::line(format_args!("{runs} with the table: {}", accepted.folder.display()))?;
+    for (count, what) in [
+        (accepted.kept, "there before with the same values, and left as they were"),
+        (
+            accepted.replaced,
+            "there before with other values, which their device or engine allows, and replaced",
+        ),
+    ] {
+        if count > 0 {
+            print::line(format_args!("of them {what}: {count}"))?;
+        }
+    }
+    for gone in &accepted.gone {
         print::line(format_args!(
-            "{gone} of the same configurations by another code version went from there: git keeps them"
+            "removed from there, for git keeps it: {} ({}), the same configuration by code version {}",
+            gone.name(),
+            gone.run_id(),
+            gone.code_version
         ))?;
     }
     Ok(())

@@ -23,7 +23,7 @@ enum What {
     /// Time training steps: forward, backward and AdamW
     Step(Settings),
     /// Time forward passes in evaluation mode
-    #[command(mut_arg("save", |save| save.help("Write parameters, data, output and loss of the first pass as safetensors")))]
+    #[command(mut_arg("save", |save| save.help("Write parameters, data, output and loss of the first pass, as the CPU engine computes them, as safetensors")))]
     Inference(Settings),
     /// Time each layer of training steps on the CPU engine
     Layers(Steps),
@@ -71,7 +71,7 @@ struct Settings {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write parameters, data, masks, output, gradients and loss of the first step as safetensors
+    /// Write parameters, data, masks, output, gradients and loss of the first step, as the CPU engine computes them, as safetensors
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }

@@ -62,16 +62,25 @@ pub(crate) fn run(args: &CompareArgs) -> ExitCode {
     let comparison = match compare(&args.base, &args.new, Path::new("."), limits) {
         Ok(comparison) => comparison,
         Err(error) => {
+            let verdict = ComparisonVerdict::NotComparable;
             print::note(format_args!("not comparable: {error}"));
-            return ExitCode::from(ComparisonVerdict::NotComparable as u8);
+            if args.json {
+                let json = serde_json::json!({ "verdict": verdict, "error": error.to_string() });
+                told(serde_json::to_string_pretty(&json).unwrap_or_default());
+            }
+            return ExitCode::from(verdict as u8);
         }
     };
-    let text = match args.json {
+    told(match args.json {
         true => serde_json::to_string_pretty(&comparison).unwrap_or_default(),
         false => comparison.to_string().trim_end().to_owned(),
-    };
+    });
+    ExitCode::from(comparison.verdict as u8)
+}
+
+/// Prints what the comparison says; where it cannot be written, the exit code still says it.
+fn told(text: String) {
     if let Err(error) = print::line(text) {
         print::note(format_args!("error: the comparison cannot be written: {error}"));
     }
-    ExitCode::from(comparison.verdict as u8)
 }

@@ -93,10 +93,11 @@ fn registry(path: &Path) -> anyhow::Result<Registry> {
     Ok(Registry::load(path)?)
 }
 
-/// Sets the threads that everything is shared out over: of those that are given, or of all cores, what each of so many processes gets.
+/// Sets the threads that everything is shared out over: of those that are given, or of all cores, what each of so many processes gets, which
+/// is at least one, and together no more than there are.
 fn use_threads(threads: Option<std::num::NonZeroUsize>, processes: usize) -> anyhow::Result<usize> {
     let all = threads.or_else(|| std::thread::available_parallelism().ok());
-    let threads = all.map_or(1, std::num::NonZeroUsize::get).div_ceil(processes);
+    let threads = (all.map_or(1, std::num::NonZeroUsize::get) / processes.max(1)).max(1);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     Ok(threads)
 }

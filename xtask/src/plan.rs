@@ -24,15 +24,16 @@ pub(crate) fn estimate(
     }
     let before = if finished > 0 { format!(", {finished} finished before") } else { String::new() };
     let processes = processes.min(missing);
-    let memory =
-        estimate.memory.map_or_else(|| "not known".to_owned(), |memory| format!("about {}", bytes(memory)));
+    let memory = estimate
+        .memory
+        .map_or_else(|| "not known".to_owned(), |memory| format!("about {}", print::bytes(memory)));
     let each = if processes > 1 { format!(" in each of {processes} processes") } else { String::new() };
     print::line(format_args!(
         "  to run    {}{before}: about {}, by a calibration of {} on this machine; memory {memory}{each}, disk at most {}\n",
         print::counted(missing, "cell"),
         duration(estimate.total() / at_once.min(missing) as f64),
         duration(estimate.calibration),
-        bytes(estimate.disk + processes as u64 * estimate.under_way)
+        print::bytes(estimate.disk + processes as u64 * estimate.under_way)
     ))
 }
 
@@ -67,11 +68,6 @@ pub(crate) fn fact(estimate: &Estimate, outcome: &Outcome) -> io::Result<()> {
         duration(took),
         took / estimated
     ))
-}
-
-fn bytes(count: u64) -> String {
-    let mib = count as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{:.0} MiB", mib.ceil()) } else { format!("{:.1} GiB", mib / 1024.0) }
 }
 
 /// Prints what is planned, by data, network and training.
@@ -143,10 +139,11 @@ pub(crate) fn plan(plan: &Plan, threads: usize) -> io::Result<()> {
             plan.profile
         ))?;
     }
-    for id in &plan.absent {
+    for absent in &plan.absent {
         print::line(format_args!(
-            "\n  {id}: its official files are not there, and cells that need them are left out; \
-             `cargo xtask data import {id} --from DIR` takes them in"
+            "\n  {}: its official files are not there, and cells that need them are left out: {}",
+            absent.dataset,
+            absent.remedy()
         ))?;
     }
     print::line("")

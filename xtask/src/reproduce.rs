@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bpsta_datasets::{DatasetId, Progress, Store};
+use bpsta_datasets::{DatasetId, Progress, Registry, Store};
 use bpsta_harness::{
     CallId, DeviceKind, EngineKind, Estimate, Experiment, Failure, HarnessError, MOST_EPOCHS, MOST_SEEDS,
     MOST_TIME_STEPS, Options, Outcome, Plan, Profile, RunStore, reproduce,
@@ -215,8 +215,20 @@ impl CellArgs {
         words
     }
 
-    /// The plan that these options ask for, and the data it needs.
+    /// The plan that these options ask for, and the data it needs: stand-ins that are missing are generated.
     pub(crate) fn plan(&self, file: &Path) -> anyhow::Result<(Plan, Store)> {
+        let (experiment, options, registry, store) = self.asked(file)?;
+        Ok((Plan::new(experiment, &options, &registry, &store)?, store))
+    }
+
+    /// The plan that these options ask for, over the data that are there.
+    pub(crate) fn plan_of_data_there(&self, file: &Path) -> anyhow::Result<Plan> {
+        let (experiment, options, registry, store) = self.asked(file)?;
+        Ok(Plan::of_data_there(experiment, &options, &registry, &store)?)
+    }
+
+    /// What a plan is made from.
+    fn asked(&self, file: &Path) -> anyhow::Result<(Experiment, Options, Registry, Store)> {
         let registry = crate::registry(Path::new("datasets.toml"))?;
         let store = Store::open(&self.data, &registry).with_progress(|progress| {
             if let Progress::Notice(text) = progress {
@@ -236,7 +248,7 @@ impl CellArgs {
             engine: self.engine,
             data: self.data.clone(),
         };
-        Ok((Plan::new(experiment, &options, &registry, &store)?, store))
+        Ok((experiment, options, registry, store))
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
         "{}: {}, {}",
         args.results.display(),
         print::counted(runs.len(), "run"),
-        size(bytes)
+        print::bytes(bytes)
     ))?;
     for state in [RunState::UnderWay, RunState::Stopped, RunState::Failed, RunState::Refused] {
         for (at, run) in of(state).enumerate() {
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
                 "  {}  {}: {progress}, {}{}{why}",
                 run.run_id,
                 run.name(),
-                size(run.bytes),
+                print::bytes(run.bytes),
                 of_artefacts(run)
             ))?;
         }
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
     }
     for (key, runs) in finished {
         let bytes = runs.iter().map(|run| run.bytes).sum();
-        print::line(format_args!("  {key}: {}, {}", print::counted(runs.len(), "run"), size(bytes)))?;
+        print::line(format_args!("  {key}: {}, {}", print::counted(runs.len(), "run"), print::bytes(bytes)))?;
     }
     Ok(())
 }
@@ -78,8 +78,4 @@ fn of_artefacts(run: &StoredRun) -> String {
         (Some(_), true) => ", of no experiment here".to_owned(),
         (Some(_), false) => format!(", of {}", run.artefacts.join(", ")),
     }
-}
-
-fn size(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

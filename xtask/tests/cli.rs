@@ -49,7 +49,11 @@ fn all_artefacts_go_on_past_one_without_data_or_runs() {
         assert_eq!(output.status.code(), Some(1), "{message}");
         let said = |part: &str| message.lines().filter(|line| line.contains(part)).count();
         assert!(said("mnist is not in") > 1, "table1, table5 and others: {message}");
+        assert!(said("`cargo xtask data fetch mnist`") > 1, "{message}");
     }
+    let of = ["table2", "--dataset", "nmnist", "--data", &data, "--results", &runs];
+    fails(&[&["accept"], &of[..]].concat(), &["the stand-in of nmnist is not in"]);
+    assert!(!Path::new(&data).exists(), "accepting generates nothing");
 }
 
 #[test]
@@ -151,6 +155,19 @@ fn the_plan_tells_the_memory_of_each_process() {
     let (one, many) = (plan("1"), plan("8"));
     assert!(one.contains("; memory about ") && !one.contains("processes"), "{one}");
     assert!(many.contains(" in each of 4 processes, disk at most "), "there are 4 cells: {many}");
+}
+
+#[test]
+fn processes_share_no_more_threads_than_were_given_and_have_one_at_least() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    for (threads, jobs, each) in
+        [("3", "2", ", 1 thread\n"), ("4", "2", ", 2 threads\n"), ("1", "3", ", 1 thread\n")]
+    {
+        let plan = ["reproduce", "--dry-run", "--dataset", "nmnist", "--data", data, "--results", data];
+        let plan = out(&xtask(&[&plan[..], &["--threads", threads, "--jobs", jobs]].concat()));
+        assert!(plan.contains(each), "{threads} threads, {jobs} processes: {plan}");
+    }
 }
 
 #[test]

@@ -15,9 +15,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use self::pairs::matched;
+use self::changes::measured;
+use self::pairs::{matched, same_bits};
 use self::runs::{Run, load};
-use crate::Result;
+use crate::{Record, Result};
 
 pub use self::accuracy::AccuracyGroup;
 pub use self::changes::{Change, ChangeKind, Difference};
@@ -94,11 +95,31 @@ impl Comparison {
     }
 }
 
+/// What two records of one run say of each other.
+pub(crate) enum Again {
+    /// Every value that both measured is the same.
+    Same,
+    /// One is not, and need not be: see [`same_bits`].
+    Otherwise,
+    /// This one is not, and must be.
+    Contradicted(Difference),
+}
+
+/// Holds two records of one run against each other.
+pub(crate) fn again(base: &Record, new: &Record) -> Again {
+    let [of_base, of_new] = [base, new].map(|record| serde_json::to_value(record).unwrap_or_default());
+    match measured(&of_base, &of_new).into_iter().next() {
+        None => Again::Same,
+        Some(difference) if same_bits(base, new) => Again::Contradicted(difference),
+        Some(_) => Again::Otherwise,
+    }
+}
+
 /// Compares two sets of runs; each name is a folder, or a revision of the git `repository`, whose `results/` is then read.
 ///
 /// # Errors
 /// [`crate::HarnessError::NoRuns`] for a name that gives none, [`crate::HarnessError::RefusedRecord`] for a record that is none or
-/// contradicts itself or another, and those of reading.
+/// contradicts itself or, where both must be the same bits, another of its run, and those of reading.
 pub fn compare(base: &str, new: &str, repository: &Path, limits: Limits) -> Result<Comparison> {
     let (base_runs, new_runs) = (load(base, repository)?, load(new, repository)?);
     let matched = matched(&base_runs, &new_runs);

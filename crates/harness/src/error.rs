@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bpsta_datasets::{DatasetError, DatasetId};
 use bpsta_spiking::SpikingError;
 
-use crate::EngineKind;
+use crate::{Absent, EngineKind};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -50,15 +50,13 @@ pub enum HarnessError {
         /// The cells it has, and their rules.
         there: String,
     },
-    /// A real data set that is not there.
-    #[error(
-        "{dataset} is not in {}: import an unpacked official tree with \
-         `cargo xtask data import {dataset} --from DIR`{}, or run `--profile quick` on stand-ins",
-        folder.display(), what_is_there(imported)
+    /// Data that are not there, and without which no cell is left.
+    #[error("{}{} is not in {}: {}{}", if absent.stand_in { "the stand-in of " } else { "" }, absent.dataset,
+        folder.display(), absent.remedy(), what_else(absent, imported)
     )]
     NoData {
-        /// The data set.
-        dataset: DatasetId,
+        /// The data.
+        absent: Absent,
         /// The data folder.
         folder: PathBuf,
         /// The experiment's data sets that are there.
@@ -159,12 +157,22 @@ pub enum HarnessError {
     #[error("cannot render the report: {0}; please report this")]
     Page(#[from] askama::Error),
     /// A run that the store has no record of.
-    #[error("{}: there is no finished run {run}, or several whose ids begin so: `cargo xtask status --results DIR` says what a run store holds", folder.display())]
+    #[error("{}: there is no finished run {run}: `cargo xtask status --results DIR` says what a run store holds", folder.display())]
     NoRun {
         /// The run, as it was asked for.
         run: String,
         /// The run store.
         folder: PathBuf,
+    },
+    /// The first digits of several runs.
+    #[error("{}: the ids of several runs begin with {run}: {}; name more of its digits", folder.display(), found.join(", "))]
+    SeveralRuns {
+        /// The run, as it was asked for.
+        run: String,
+        /// The run store.
+        folder: PathBuf,
+        /// The ids that begin so.
+        found: Vec<String>,
     },
     /// Weights that are not those of a run's network.
     #[error("{}: no weights of run {run_id}'s network: {why}", path.display())]
@@ -220,6 +228,19 @@ pub enum HarnessError {
         name: String,
         /// Why it gives none.
         why: String,
+    },
+    /// A run that measured other values than its accepted record has, where they must be the same bits.
+    #[error(
+        "{}: run {run_id} has other results here than in the run store: {what}; nothing was accepted: raise CODE_VERSION if the code \
+         is meant to give other numbers, or remove the old record", path.display()
+    )]
+    OtherResults {
+        /// The accepted record.
+        path: PathBuf,
+        /// The run.
+        run_id: String,
+        /// The first value that differs, by its key.
+        what: String,
     },
     /// Nothing that could be accepted.
     #[error("no finished runs of {artefact} in {}: run `cargo xtask reproduce {artefact}` first", folder.display())]
@@ -280,13 +301,17 @@ impl HarnessError {
     }
 }
 
-/// The part of an advice that names the data sets there are.
-fn what_is_there(imported: &[DatasetId]) -> String {
-    if imported.is_empty() {
+/// The part of an advice that names what can be run without the data: the data sets there are, and stand-ins.
+fn what_else(absent: &Absent, imported: &[DatasetId]) -> String {
+    if absent.stand_in {
         return String::new();
     }
     let options: Vec<String> = imported.iter().map(|id| format!("--dataset {id}")).collect();
-    format!(", or run what is there with `{}`", options.join(" "))
+    let there = match options.as_slice() {
+        [] => String::new(),
+        options => format!(", or run what is there with `{}`", options.join(" ")),
+    };
+    format!("{there}, or run `--profile quick` on stand-ins")
 }
 
 /// The part of an advice that names what was asked for and is not there.

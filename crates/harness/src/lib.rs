@@ -68,7 +68,7 @@ pub use experiment::{Experiment, MOST_EPOCHS, MOST_SEEDS, MOST_TIME_STEPS, Paper
 pub use export::{export_torch, nir_refusal};
 pub use grid::{FrameBy, NeuronGrid};
 pub use maps::{LayerMaps, Maps, RunFiles};
-pub use plan::{Options, Plan, PlannedCell, STAND_IN_SEED};
+pub use plan::{Absent, Options, Plan, PlannedCell, STAND_IN_SEED};
 pub use record::{
     Accuracy, Chosen, ClassCount, EpochRecord, LayerOperations, LayerSpikes, Percentiles, RECORD_SCHEMA,
     Record, Timing,

@@ -59,6 +59,33 @@ pub struct PlannedCell {
     pub work: f64,
 }
 
+/// Data that cells need and that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absent {
+    /// The data set.
+    pub dataset: DatasetId,
+    /// Whether its stand-in is meant, and not its official files.
+    pub stand_in: bool,
+    /// Whether the official files can be fetched by a command.
+    pub fetched: bool,
+}
+
+impl Absent {
+    /// The commands that make the data be there, in words that go on from "is not there: ".
+    pub fn remedy(&self) -> String {
+        let id = self.dataset;
+        let import = format!("`cargo xtask data import {id}");
+        match (self.stand_in, self.fetched) {
+            (true, _) => "`cargo xtask reproduce` makes it in the folder that --data names".to_owned(),
+            (false, true) => format!(
+                "fetch it with `cargo xtask data fetch {id}` and import it with {import}`, or import an unpacked official tree with \
+                 {import} --from DIR`"
+            ),
+            (false, false) => format!("import an unpacked official tree with {import} --from DIR`"),
+        }
+    }
+}
+
 /// The cells of one experiment, in the order in which they are run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -72,8 +99,8 @@ pub struct Plan {
     /// options leave out by data set and rule, and those of the profile without any option. So a part that is run for itself drops
     /// no finished row.
     pub table: Vec<String>,
-    /// Data sets whose official files some cells need and that are not there: those cells are left out.
-    pub absent: Vec<DatasetId>,
+    /// Data that some cells need and that are not there, each once: those cells are left out.
+    pub absent: Vec<Absent>,
     /// What the options ask for by name and the experiment's profile has no cells of, in words.
     pub unknown: Vec<String>,
 }
@@ -82,13 +109,38 @@ impl Plan {
     /// Plans an experiment. Stand-ins that are missing are generated.
     ///
     /// # Errors
-    /// [`HarnessError::NoData`] where no cell has its data, [`HarnessError::NothingPlanned`] where the options
-    /// leave no cell, [`HarnessError::Experiment`] for an ANN warm-up that no run can have, and those of data sets and networks.
+    /// [`HarnessError::NoProfile`], [`HarnessError::NoData`] where no cell has its data, [`HarnessError::NothingPlanned`] where the options
+    /// leave no cell, [`HarnessError::Experiment`] for an ANN warm-up that no run can have, [`HarnessError::Batch`] and
+    /// [`HarnessError::NoTestSamples`] for data that are too few, and those of data sets and networks.
     pub fn new(
         experiment: Experiment,
         options: &Options,
         registry: &Registry,
         store: &Store,
+    ) -> Result<Self> {
+        Self::over(experiment, options, registry, store, Missing::Generated)
+    }
+
+    /// Plans an experiment over the data that are there, for who only looks at its finished runs: nothing is generated, and a stand-in
+    /// that is missing is told in [`Self::absent`], as official files are.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn of_data_there(
+        experiment: Experiment,
+        options: &Options,
+        registry: &Registry,
+        store: &Store,
+    ) -> Result<Self> {
+        Self::over(experiment, options, registry, store, Missing::LeftOut)
+    }
+
+    fn over(
+        experiment: Experiment,
+        options: &Options,
+        registry: &Registry,
+        store: &Store,
+        missing: Missing,
     ) -> Result<Self> {
         let settings = experiment.settings(options.profile)?.clone();
         for id in &options.datasets {
@@ -106,11 +158,13 @@ impl Plan {
             for group in settings.cell.iter().filter(|group| group.dataset == entry.id) {
                 let data = match known.entry((entry.id, group.stand_in.map(|size| (size.train, size.test)))) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(empty) => empty.insert(Data::find(group, asked_for, store)?),
+                    Entry::Vacant(empty) => empty.insert(Data::find(group, asked_for, missing, store)?),
                 };
                 let Some(data) = data else {
-                    if asked_for && !absent.contains(&entry.id) {
-                        absent.push(entry.id);
+                    let fetched = !info.files.is_empty() && !info.mirrors.is_empty();
+                    let data = Absent { dataset: entry.id, stand_in: group.stand_in.is_some(), fetched };
+                    if asked_for && !absent.contains(&data) {
+                        absent.push(data);
                     }
                     continue;
                 };
@@ -130,10 +184,10 @@ impl Plan {
                 }
             }
         }
-        if let (true, Some(&dataset)) = (cells.is_empty(), absent.first()) {
+        if let (true, Some(&absent)) = (cells.is_empty(), absent.first()) {
             let imported = experiment.dataset.iter().map(|entry| entry.id);
             let imported = imported.filter(|id| matches!(store.manifest(*id), Ok(Some(_)))).collect();
-            return Err(HarnessError::NoData { dataset, folder: options.data.clone(), imported });
+            return Err(HarnessError::NoData { absent, folder: options.data.clone(), imported });
         }
         let unknown = unknown(&experiment, &settings, options);
         if cells.is_empty() {
@@ -160,6 +214,13 @@ fn unknown(experiment: &Experiment, settings: &ProfileSettings, options: &Option
     unknown.into_iter().collect()
 }
 
+/// What becomes of a stand-in that cells need and that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Generated,
+    LeftOut,
+}
+
 /// The data of a group of cells.
 struct Data {
     manifest: Arc<Manifest>,
@@ -169,11 +230,14 @@ struct Data {
 impl Data {
     /// Finds them, or generates the stand-in; none if they are not there. What was not asked for is neither generated nor refused if
     /// it is in no good order.
-    fn find(group: &CellSettings, asked_for: bool, store: &Store) -> Result<Option<Self>> {
+    fn find(group: &CellSettings, asked_for: bool, missing: Missing, store: &Store) -> Result<Option<Self>> {
         let id = group.dataset;
         let size = group.stand_in.map(|size| synthetic::Size { train: size.train, test: size.test });
         let found = match (size, asked_for) {
-            (Some(size), true) => Some(store.synthetic(id, &size, STAND_IN_SEED)?),
+            (Some(size), true) if missing == Missing::Generated => {
+                Some(store.synthetic(id, &size, STAND_IN_SEED)?)
+            }
+            (Some(size), true) => store.stand_in(id, &size, STAND_IN_SEED)?,
             (Some(size), false) => store.stand_in(id, &size, STAND_IN_SEED).ok().flatten(),
             (None, true) => store.manifest(id)?,
             (None, false) => store.manifest(id).ok().flatten(),

@@ -11,7 +11,7 @@ use crate::claim::{Claim, Failure};
 use crate::files::write_whole;
 use crate::order::in_order;
 use crate::views::{TABLE, render};
-use crate::{EpochRecord, HarnessError, Plan, PlannedCell, Record, Result, RunFiles, RunStore};
+use crate::{Absent, EpochRecord, HarnessError, Plan, PlannedCell, Record, Result, RunFiles, RunStore};
 
 /// How long to wait before looking again whether another process is done with a cell.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -293,7 +293,9 @@ fn wait(runs: &RunStore, run_id: &str, stop: &dyn Fn() -> bool) -> Result<Option
 
 /// A line under the table for each data set that cells need and that is not there.
 fn not_run(plan: &Plan) -> String {
-    let line = |id| format!("\nNot run: cells on the official files of {id}, which were not imported.\n");
+    let line = |absent: &Absent| {
+        format!("\nNot run: cells on the official files of {}, which were not imported.\n", absent.dataset)
+    };
     plan.absent.iter().map(line).collect()
 }
 

@@ -28,7 +28,7 @@ impl Weights {
     /// The final weights of a run of the store, by its id or enough of its first digits.
     ///
     /// # Errors
-    /// [`HarnessError::NoRun`], [`HarnessError::Weights`] for a file that is none, is damaged, or holds another network's tensors, and
+    /// [`HarnessError::NoRun`], [`HarnessError::SeveralRuns`], [`HarnessError::Weights`] for a file that is none, is damaged, or holds another network's tensors, and
     /// [`HarnessError::Io`].
     pub fn of_run(runs: &RunStore, run: &str) -> Result<Self> {
         let record = record(runs, run)?;
@@ -77,6 +77,9 @@ fn record(runs: &RunStore, run: &str) -> Result<Record> {
     let names = folders(runs.root())?.into_iter().filter(|folder| is_run(folder));
     let names = names.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
     let found: Vec<String> = names.filter(|name| !run.is_empty() && name.starts_with(run)).collect();
-    let [run_id] = found.as_slice() else { return Err(none()) };
-    runs.finished(run_id)?.ok_or_else(none)
+    match found.as_slice() {
+        [] => Err(none()),
+        [run_id] => runs.finished(run_id)?.ok_or_else(none),
+        _ => Err(HarnessError::SeveralRuns { run: run.to_owned(), folder: runs.root().to_owned(), found }),
+    }
 }

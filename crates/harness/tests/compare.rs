@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bpsta_datasets::DatasetId;
 use bpsta_harness::{
-    ChangeKind, Comparison, ComparisonVerdict, EngineKind, Experiment, HarnessError, Limits, Options,
-    PairedBy, Profile, Record, RunConfig, RunStore, accept, check_tables, compare, reproduce,
+    ChangeKind, Comparison, ComparisonVerdict, DeviceKind, EngineKind, Experiment, HarnessError, Limits,
+    Options, PairedBy, Profile, Record, RunConfig, RunStore, accept, check_tables, compare, reproduce,
 };
 use bpsta_spiking::Rule;
 use serde_json::Value;
@@ -205,6 +205,50 @@ fn the_reference_engine_and_its_warm_up_are_held_to_bits_on_one_cpu_model_alone(
     }
 }
 
+#[test]
+fn a_gpu_is_held_to_no_bits_and_its_number_is_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let one = Options { rules: vec![Rule::Both], ..grid(folder.path()) };
+    let (outcome, _) = run(&one, &at("cpu"), 2);
+    let on = |index| {
+        configured(&outcome.records[0], |config| {
+            (config.device, config.engine) = (DeviceKind::Cuda(index), EngineKind::Reference);
+        })
+    };
+    let (first, mut second) = (on(0), on(1));
+    second.epochs[0].train_loss += 0.1;
+    store(&at("first"), std::slice::from_ref(&first));
+    store(&at("second"), std::slice::from_ref(&second));
+    let found = compared(&at("first"), &at("second"));
+    assert_eq!((found.verdict, found.pairs.len()), (ComparisonVerdict::Same, 1), "{found}");
+    let pair = &found.pairs[0];
+    assert_eq!((pair.by, pair.must_be_equal, pair.differences.len()), (PairedBy::RunId, false, 1));
+    assert_eq!((pair.changes[0].kind, pair.changes[0].key.as_str()), (ChangeKind::Machine, "device.cuda"));
+    // Both in one folder contradict each other no more than there.
+    store(&at("both/first"), &[first]);
+    store(&at("both/second"), &[second]);
+    assert_eq!(compared(&at("first"), &at("both")).verdict, ComparisonVerdict::Same);
+}
+
+#[test]
+fn the_same_configuration_elsewhere_is_compared_before_another_one_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let one = Options { rules: vec![Rule::Both], ..grid(folder.path()) };
+    let (outcome, _) = run(&one, &at("base"), 2);
+    let record = &outcome.records[0];
+    let alpha = configured(record, |config| config.neuron.alpha = 0.9);
+    let mut elsewhere = configured(record, |config| config.code_version += 1);
+    let machine = elsewhere.environment.as_mut().unwrap();
+    (machine.cpu, machine.cores, elsewhere.threads) = (Some("another".to_owned()), Some(99), 99);
+    store(&at("new"), &[alpha.clone(), elsewhere.clone()]);
+    let found = compared(&at("base"), &at("new"));
+    assert_eq!(found.pairs.len(), 1, "{found}");
+    assert_eq!((&found.pairs[0].new, &found.only_in_new[0].run_id), (&elsewhere.run_id, &alpha.run_id));
+    assert!(found.pairs[0].changes.len() > 2, "{found}");
+}
+
 fn write(folder: &Path, json: &Value) {
     let path = folder.join(json["run_id"].as_str().unwrap()).join("record.json");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -367,7 +411,8 @@ fn accepting_by_newer_code_takes_the_place_of_what_was_there() {
         std::fs::write(at.join(format!("{}.json", old.run_id)), serde_json::to_vec(&old).unwrap()).unwrap();
     }
     let accepted = accept(&plan, &RunStore::new(&runs), &results).unwrap();
-    assert_eq!((accepted.runs, accepted.gone), (outcome.records.len(), 2), "whatever its seed");
+    assert_eq!((accepted.runs, accepted.gone.len()), (outcome.records.len(), 2), "whatever its seed");
+    assert!(accepted.gone.iter().all(|gone| (gone.code_version, gone.neuron.rule) == (1, Rule::Both)));
     let table = std::fs::read_to_string(results.join("table2/quick/table.md")).unwrap();
     assert_eq!(
         std::fs::read_dir(&at).unwrap().count(),

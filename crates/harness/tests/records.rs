@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bpsta_datasets::{DatasetId, Store, Subset};
 use bpsta_harness::{
-    EpochRecord, Experiment, HarnessError, Options, Plan, Profile, Record, RunFiles, RunStore, accept,
-    reproduce, table_markdown,
+    Absent, DeviceKind, EngineKind, EpochRecord, Experiment, HarnessError, Options, Plan, Profile, Record,
+    RunFiles, RunStore, accept, reproduce, table_markdown,
 };
 use bpsta_spiking::Rule;
 
@@ -80,9 +80,15 @@ fn a_part_of_the_plan_drops_no_finished_row() {
         let csv = std::fs::read_to_string(&outcome.written[1]).unwrap();
         assert_eq!(csv.lines().count(), 1 + expected.len());
     }
-    let (plan, _) = plan(&one(folder.path(), Rule::Both));
-    let count = accept(&plan, &RunStore::new(&runs), &folder.path().join("results")).unwrap().runs;
-    assert_eq!(count, 2, "what the table shows is accepted");
+    let results = folder.path().join("results");
+    let [of_rule, of_all] = [vec![Rule::Both], Vec::new()].map(|rules| {
+        let (plan, _) = plan(&Options { rules, ..one(folder.path(), Rule::Both) });
+        accept(&plan, &RunStore::new(&runs), &results).unwrap()
+    });
+    assert_eq!((of_rule.runs, of_rule.kept), (1, 0), "what the options name is accepted, and nothing else");
+    assert_eq!((of_all.runs, of_all.kept), (2, 1), "the second time beside what is there");
+    let table = std::fs::read_to_string(results.join("table2/quick/table.md")).unwrap();
+    assert_eq!(rows(&table).len(), 2, "{table}");
     let synthetic = std::fs::read_dir(folder.path().join("data/synthetic")).unwrap();
     assert_eq!(synthetic.count(), 1, "stand-ins that were not asked for are not generated");
 }
@@ -395,6 +401,84 @@ fn times_a_sample_come_to_the_time_of_the_run() {
 }
 
 #[test]
+fn accepting_generates_no_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, options) = (registry(), one(folder.path(), Rule::Both));
+    let store = Store::open(&options.data, &registry);
+    let of_data_there = || {
+        let experiment = Experiment::load(&root().join("experiments"), "table2").unwrap();
+        Plan::of_data_there(experiment, &options, &registry, &store)
+    };
+    let error = of_data_there().unwrap_err();
+    assert!(matches!(error, HarnessError::NoData { .. }), "{error}");
+    let said = error.to_string();
+    for part in ["the stand-in of nmnist is not in", "`cargo xtask reproduce` makes it"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!options.data.exists(), "nothing was generated");
+
+    let (plan, _) = plan(&options);
+    let there = of_data_there().unwrap();
+    assert_eq!((there.absent.len(), there.cells.len()), (0, 1));
+    assert_eq!(there.cells[0].run_id, plan.cells[0].run_id);
+}
+
+#[test]
+fn a_rerun_that_differs_by_a_bit_is_not_accepted_in_place_of_the_record_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runs, results) = (folder.path().join("runs"), folder.path().join("results"));
+    let options = one(folder.path(), Rule::Both);
+    let (outcome, _) = run(&options, &runs, 2);
+    let (plan, _) = plan(&options);
+    let runs = RunStore::new(&runs);
+    let accepted = accept(&plan, &runs, &results).unwrap();
+    let path = accepted.folder.join("records").join(format!("{}.json", plan.cells[0].run_id));
+    let before = std::fs::read(&path).unwrap();
+    let rerun = |edit: &dyn Fn(&mut Record)| {
+        let mut record = outcome.records[0].clone();
+        edit(&mut record);
+        std::fs::write(runs.record_path(&record.run_id), serde_json::to_vec(&record).unwrap()).unwrap();
+        accept(&plan, &runs, &results)
+    };
+    let slower = rerun(&|record| record.wall_seconds *= 2.0).unwrap();
+    assert_eq!((slower.runs, slower.kept), (1, 1));
+    assert_eq!(std::fs::read(&path).unwrap(), before, "the same values: the old file stays");
+
+    let bit = |record: &mut Record| {
+        let loss = &mut record.epochs[1].train_loss;
+        *loss = f64::from_bits(loss.to_bits() ^ 1);
+    };
+    std::fs::remove_file(accepted.folder.join("table.md")).unwrap();
+    let error = rerun(&bit).unwrap_err();
+    assert!(matches!(error, HarnessError::OtherResults { .. }), "{error}");
+    let said = error.to_string();
+    for part in [&plan.cells[0].run_id, "epochs[1].train_loss", "raise CODE_VERSION"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert!(!accepted.folder.join("table.md").exists(), "nothing was written");
+
+    // Where the runs need not be the same bits, the one that is accepted last stands there.
+    let text = String::from_utf8(before).unwrap();
+    let mut elsewhere: Record = serde_json::from_str(&text).unwrap();
+    elsewhere.config.device = DeviceKind::Cuda(0);
+    elsewhere.config.engine = EngineKind::Reference;
+    elsewhere.run_id = elsewhere.config.run_id();
+    let mut on_gpu = plan.clone();
+    on_gpu.cells[0].run_id.clone_from(&elsewhere.run_id);
+    runs.finish(&elsewhere).unwrap();
+    let accepted = accept(&on_gpu, &runs, &results).unwrap();
+    assert_eq!((accepted.kept, accepted.replaced), (0, 0));
+    bit(&mut elsewhere);
+    let store = runs.record_path(&elsewhere.run_id);
+    std::fs::write(&store, serde_json::to_vec_pretty(&elsewhere).unwrap()).unwrap();
+    let accepted = accept(&on_gpu, &runs, &results).unwrap();
+    assert_eq!((accepted.kept, accepted.replaced), (0, 1));
+    let there = std::fs::read(path.with_file_name(format!("{}.json", elsewhere.run_id))).unwrap();
+    assert_eq!(serde_json::from_slice::<Record>(&there).unwrap(), elsewhere);
+}
+
+#[test]
 fn accepting_changes_nothing_where_a_record_there_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let (runs, results) = (folder.path().join("runs"), folder.path().join("results"));
@@ -476,7 +560,15 @@ fn cells_whose_data_are_not_there_are_left_out_and_named() {
     let all = Options { profile: Profile::Cpu, ..options(folder.path()) };
     let plan = Plan::new(experiment.clone(), &all, &registry(), &store).unwrap();
     assert!(plan.cells.iter().all(|cell| cell.config.dataset == DatasetId::NMNIST));
-    assert_eq!(plan.absent, [DatasetId::DVSGESTURE, DatasetId::DVSCIFAR10]);
+    let absent = |dataset, fetched| Absent { dataset, stand_in: false, fetched };
+    let expected = [absent(DatasetId::DVSGESTURE, false), absent(DatasetId::DVSCIFAR10, true)];
+    assert_eq!(plan.absent, expected, "one is fetched by hand");
+    let [by_hand, fetched] = expected.map(|absent| absent.remedy());
+    assert!(by_hand.contains("`cargo xtask data import dvsgesture --from DIR`"), "{by_hand}");
+    assert!(!by_hand.contains("data fetch"), "{by_hand}");
+    let commands =
+        "`cargo xtask data fetch dvscifar10` and import it with `cargo xtask data import dvscifar10`";
+    assert!(fetched.contains(commands), "{fetched}");
 
     let alone = Options { datasets: vec![DatasetId::DVSGESTURE], ..all };
     let error = Plan::new(experiment, &alone, &registry(), &store).unwrap_err().to_string();

@@ -127,6 +127,8 @@ fn real_data_that_are_not_there_are_named_with_the_remedy() {
     let error = Plan::new(experiment, &options, &registry, &store).unwrap_err();
     assert!(matches!(error, HarnessError::NoData { .. }));
     assert!(error.to_string().contains("cargo xtask data import mnist --from DIR"), "{error}");
+    let fetched = "`cargo xtask data fetch mnist` and import it with `cargo xtask data import mnist`";
+    assert!(error.to_string().contains(fetched), "{error}");
 }
 
 #[test]

@@ -92,6 +92,13 @@ fn other_weights_are_seen_and_those_of_another_network_refused_by_tensor() {
     for run in ["xyz", "../others", ""] {
         assert!(matches!(Weights::of_run(&runs, run), Err(HarnessError::NoRun { .. })), "{run}");
     }
+    for digits in ["0123456789abcde0", "0123456789abcde1"] {
+        std::fs::create_dir(runs.root().join(digits)).unwrap();
+    }
+    let error = Weights::of_run(&runs, "0123").unwrap_err();
+    assert!(matches!(error, HarnessError::SeveralRuns { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("0123456789abcde0, 0123456789abcde1") && said.contains("more"), "{said}");
     let nowhere = RunStore::new(Path::new("nowhere"));
     assert!(matches!(Weights::of_run(&nowhere, &run_id), Err(HarnessError::NoRun { .. })));
     let weights = Weights::of_run(&runs, &run_id).unwrap();

@@ -1,6 +1,7 @@
 //! What differs between two records, key by key: what shaped the run, and what it measured.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +44,22 @@ pub struct Difference {
     pub base: Option<Value>,
     /// Its value in NEW.
     pub new: Option<Value>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, new) = (in_words(self.base.as_ref()), in_words(self.new.as_ref()));
+        write!(f, "key `{}` is {base} and {new}", self.key)
+    }
+}
+
+/// A value as tables and messages have it.
+pub(super) fn in_words(value: Option<&Value>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
 }
 
 /// What a record measured: all that must be the same bits under one configuration. Times are not among it.
@@ -97,6 +114,9 @@ pub(super) fn measured(base: &Value, new: &Value) -> Vec<Difference> {
     differences(&from, &to)
 }
 
+/// The number of a run's GPU, in `config`.
+const GPU: &str = "device.cuda";
+
 /// What shaped two runs otherwise.
 pub(super) fn changes(base: &Run, new: &Run) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -107,7 +127,11 @@ pub(super) fn changes(base: &Run, new: &Run) -> Vec<Change> {
             values
         };
         changes.extend(differences(&values(base), &values(new)).into_iter().map(|found| Change {
-            kind: kind(&found.key),
+            kind: match found.key.as_str() {
+                // Which GPU of a machine shapes no run, and is in no run id.
+                GPU if found.base.is_some() && found.new.is_some() => ChangeKind::Machine,
+                key => kind(key),
+            },
             key: found.key,
             base: found.base,
             new: found.new,

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::changes::measured;
+use super::pairs::same_bits;
 use crate::committed::entries;
 use crate::store::parse;
 use crate::{EngineKind, HarnessError, Record, Result};
@@ -24,11 +25,6 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The CPU it was made on; records of schema 1 do not say.
-    pub(super) fn cpu_model(&self) -> Option<&str> {
-        self.json["environment"]["cpu"].as_str()
-    }
-
     /// What it is about, the seed aside.
     pub(super) fn about(&self) -> String {
         let config = &self.record.config;
@@ -61,10 +57,11 @@ pub(super) fn load(name: &str, repository: &Path) -> Result<Vec<Run>> {
         let record = parse(&bytes, &run_id).map_err(|why| refuse(&at, why))?;
         let json = serde_json::from_slice(&bytes).map_err(|error| refuse(&at, error.to_string()))?;
         match runs.iter().find(|known| known.record.run_id == run_id) {
-            Some(known) if measured(&known.json, &json).is_empty() => {}
-            Some(known) => {
+            Some(known) if same_bits(&known.record, &record) && !measured(&known.json, &json).is_empty() => {
                 return Err(refuse(&at, format!("{} has other results of the same run", known.at)));
             }
+            // Of two that may differ, the first is taken.
+            Some(_) => {}
             None => runs.push(Run { at, record, json }),
         }
     }

@@ -4,9 +4,9 @@ use std::fmt::{self, Write};
 
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use serde_json::Value;
 
 use super::accuracy::TOLERANCE;
+use super::changes::in_words;
 use super::{ChangeKind, Comparison, ComparisonVerdict, Pair};
 
 /// Run ids that a line names at most.
@@ -98,7 +98,7 @@ impl Comparison {
         let mut found: Vec<([String; 3], Vec<String>)> = Vec::new();
         for pair in &self.pairs {
             for change in pair.changes.iter().filter(|change| change.kind == kind) {
-                let row = [change.key.clone(), value(change.base.as_ref()), value(change.new.as_ref())];
+                let row = [change.key.clone(), in_words(change.base.as_ref()), in_words(change.new.as_ref())];
                 match found.iter_mut().find(|(known, _)| *known == row) {
                     Some((_, runs)) => runs.push(ids(pair)),
                     None => found.push((row, vec![ids(pair)])),
@@ -116,7 +116,7 @@ impl Comparison {
             let in_epoch = pair.differences.iter().filter(|one| one.key.starts_with("epochs["));
             let first = in_epoch.min_by_key(|one| epoch(&one.key)).or(pair.differences.first());
             let (key, base, new) = first.map_or_else(Default::default, |one| {
-                (one.key.clone(), value(one.base.as_ref()), value(one.new.as_ref()))
+                (one.key.clone(), in_words(one.base.as_ref()), in_words(one.new.as_ref()))
             });
             vec![ids(pair), pair.about.clone(), pair.differences.len().to_string(), key, base, new]
         };
@@ -224,14 +224,6 @@ fn some(ids: &[String]) -> String {
         let _ = write!(text, " and {} more", ids.len() - MOST_IDS);
     }
     text
-}
-
-fn value(value: Option<&Value>) -> String {
-    match value {
-        None => "none".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
 }
 
 fn counted(count: usize, thing: &str) -> String {

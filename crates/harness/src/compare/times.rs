@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::pairs::Match;
+use super::pairs::{Match, cpu_model};
 use crate::statistics::median;
 use crate::{DeviceKind, Record};
 
@@ -32,10 +32,11 @@ pub struct TimeRatio {
 
 /// Judges the times of pairs that met the same data.
 pub(super) fn ratios(pairs: &[Match<'_>], tolerance: f64) -> Vec<TimeRatio> {
-    let recorded = |pair: &&Match<'_>| pair.base.cpu_model().is_some() && pair.new.cpu_model().is_some();
+    let recorded =
+        |pair: &&Match<'_>| cpu_model(&pair.base.record).is_some() && cpu_model(&pair.new.record).is_some();
     let same = |pair: &&Match<'_>| {
         let on_cpu = [pair.base, pair.new].iter().all(|run| run.record.config.device == DeviceKind::Cpu);
-        let machine = pair.base.cpu_model() == pair.new.cpu_model();
+        let machine = cpu_model(&pair.base.record) == cpu_model(&pair.new.record);
         on_cpu && machine && pair.base.record.threads == pair.new.record.threads
     };
     let recorded: Vec<&Match<'_>> = pairs.iter().filter(recorded).collect();
