@@ -47,7 +47,7 @@ pub(crate) fn evaluate(
         let seconds = clock.elapsed().as_secs_f64();
         all.seconds += seconds;
         all.loss += found.loss * batch.labels.len() as f64 / split.len() as f64;
-        // The engine has refused labels that are no class.
+        // The engine has refused labels that are no valid class index.
         for (predicted, label) in found.predictions.iter().zip(batch.labels) {
             if let Some(class) = all.classes.get_mut(*label as usize) {
                 class.total += 1;
