@@ -44,7 +44,7 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Compare two sets of runs: exit code 0 same, 1 regressed, 2 not comparable
     Compare(compare::CompareArgs),
-    /// Say what a run store holds: finished runs, runs under way, stopped and failed ones
+    /// Say what a run store holds: finished runs, runs under way, stopped, failed and refused ones
     Status(status::StatusArgs),
     /// Evaluate a finished run's weights once more: exit code 0 if accuracy and spikes equal its record, 1 if not
     Evaluate(evaluate::EvaluateArgs),

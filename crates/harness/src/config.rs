@@ -76,7 +76,7 @@ pub enum DeviceKind {
 
 impl DeviceKind {
     /// The device as a run's name has it: which of a machine's GPUs it is shapes no run.
-    const fn unnumbered(self) -> Self {
+    pub(crate) const fn unnumbered(self) -> Self {
         match self {
             Self::Cpu => Self::Cpu,
             Self::Cuda(_) => Self::Cuda(0),

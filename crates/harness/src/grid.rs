@@ -4,7 +4,7 @@ use bpsta_events::Framing;
 use bpsta_spiking::{CosineGranularity, Neuron, Reset, Rule, Variant};
 use serde::{Deserialize, Serialize};
 
-use crate::RunConfig;
+use crate::{DeviceKind, RunConfig};
 
 /// Constants of the cells, each combination of them; what is not named is the paper's.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl Several {
         Self {
             rates: differ(configs, |config| config.schedule.learning_rate),
             warm_ups: differ(configs, |config| config.schedule.warm_up_epochs),
-            devices: differ(configs, |config| config.device),
+            devices: differ(configs, |config| config.device.unnumbered()),
             engines: differ(&of_rules, |config| config.engine),
         }
     }
@@ -133,7 +133,10 @@ pub(crate) fn peculiar(config: &RunConfig, several: Several) -> String {
         words += &format!(", {} epochs of warm-up", config.schedule.warm_up_epochs);
     }
     if several.devices {
-        words += &format!(", device {}", config.device);
+        words += match config.device {
+            DeviceKind::Cpu => ", on a CPU",
+            DeviceKind::Cuda(_) => ", on a GPU",
+        };
     }
     if several.engines && !config.ann {
         words += &format!(", engine {}", config.engine);

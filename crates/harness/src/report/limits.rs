@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Chapter;
 use crate::order::by_data;
 use crate::views::Group;
-use crate::{CODE_VERSION, Experiment, Record, Verdict, verdict};
+use crate::{CODE_VERSION, Certainty, Experiment, Record, Verdict, verdict};
 
 /// What stands beside the numbers of a row that misses nothing of the protocol.
 const WHOLE: &str = "the paper's protocol";
@@ -48,12 +48,16 @@ pub(super) fn lead(chapters: &[Chapter], runs: &[&Record]) -> [String; 2] {
     }
 
     let mut of_value = [0; 5];
+    let mut unsure = 0;
     for chapter in chapters {
         let records: Vec<&Record> = chapter.records.iter().collect();
         for value in &chapter.experiment.paper {
             let Some(verdict) = verdict::verdict(&chapter.experiment, value, &records) else { continue };
             of_value[match verdict {
-                Verdict::Reproduced(_) => 0,
+                Verdict::Reproduced(agreement) => {
+                    unsure += usize::from(agreement.certainty != Certainty::Sure);
+                    0
+                }
                 Verdict::Deviates { .. } => 1,
                 Verdict::Untold { .. } => 2,
                 Verdict::Reduced { .. } => 3,
@@ -70,7 +74,7 @@ pub(super) fn lead(chapters: &[Chapter], runs: &[&Record]) -> [String; 2] {
         )
     } else {
         format!(
-            "Of the values of the paper's own method, by artefact and profile, reproduced: {reproduced}; deviating: {deviates}; off, \
+            "Of the values of the paper's own method, by artefact and profile, reproduced: {reproduced}, {unsure} of them by too few seeds or seeds too far apart to be sure; deviating: {deviates}; off, \
              but not significantly: {untold}; {rest}."
         )
     };

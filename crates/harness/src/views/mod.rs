@@ -132,7 +132,7 @@ pub(crate) fn by_configuration<'a, 'b>(groups: &'a [Group<'b>]) -> Vec<Vec<&'a G
 /// Everything that is rendered of an experiment, its table in Markdown first. What a view shows beside records is read from `files`.
 ///
 /// # Errors
-/// [`crate::HarnessError::NoProfile`], [`crate::HarnessError::Plot`] and [`crate::HarnessError::BadMaps`].
+/// [`crate::HarnessError::NoProfile`], [`crate::HarnessError::Plot`], [`crate::HarnessError::Table`] and [`crate::HarnessError::BadMaps`].
 pub fn render(
     experiment: &Experiment,
     profile: Profile,
