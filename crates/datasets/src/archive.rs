@@ -327,10 +327,15 @@ mod tests {
             };
             assert_eq!(unpack("fits", 2, 2_000_000), (Ok(()), 2_000_000));
             let (outcome, made) = unpack("big", 2, 1_500_000);
-            assert!(outcome.unwrap_err().contains("entry \"b\" goes beyond 1500000 bytes"));
+            let error = outcome.unwrap_err();
+            assert!(
+                error.contains("entry \"b\" goes beyond 1500000 bytes") && error.ends_with(BY_HAND),
+                "{error}"
+            );
             assert!(made <= 1_500_001, "{made} bytes were written");
             let (outcome, _) = unpack("many", 1, 2_000_000);
-            assert!(outcome.unwrap_err().contains("more than 1 entries"));
+            let error = outcome.unwrap_err();
+            assert!(error.contains("more than 1 entries") && error.ends_with(BY_HAND), "{error}");
         }
     }
 

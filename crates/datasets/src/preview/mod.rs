@@ -65,7 +65,7 @@ pub struct Clip {
     pub name: String,
     /// Number of events.
     pub events: usize,
-    /// From the first event to the last, in us.
+    /// From the earliest event to the latest, in us.
     pub duration_us: i64,
     /// Counts `[T, 2, H, W]`, channel 0 = OFF, 1 = ON.
     pub frames: Frames,
