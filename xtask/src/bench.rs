@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bpsta_harness::bench::{Bench, Task, Timing};
-use bpsta_harness::{DeviceKind, EngineKind};
+use bpsta_harness::{DeviceKind, EngineKind, MOST_TIME_STEPS};
 use bpsta_spiking::cpu::Path;
 use bpsta_spiking::cpu::measure::{Limits, workloads};
 use bpsta_spiking::{Architecture, Rule};
@@ -23,7 +23,7 @@ enum What {
     /// Time training steps: forward, backward and AdamW
     Step(Settings),
     /// Time forward passes in evaluation mode
-    #[command(mut_arg("save", |save| save.help("Write parameters, data, output and loss of the first pass, as the CPU engine computes them, as safetensors")))]
+    #[command(mut_arg("save", |save| save.help("Write parameters, data, output and loss of the first pass, as the CPU engine computes them, as safetensors; replaced if it is there")))]
     Inference(Settings),
     /// Time each layer of training steps on the CPU engine
     Layers(Steps),
@@ -41,7 +41,7 @@ struct Steps {
     #[arg(long, default_value_t = 0.125)]
     width: f64,
     /// Simulation length T
-    #[arg(long, value_name = "T", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "T", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=MOST_TIME_STEPS as i64))]
     time_steps: u16,
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
@@ -71,7 +71,7 @@ struct Settings {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write parameters, data, masks, output, gradients and loss of the first step, as the CPU engine computes them, as safetensors
+    /// Write parameters, data, masks, output, gradients and loss of the first step, as the CPU engine computes them, as safetensors; replaced if it is there
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }

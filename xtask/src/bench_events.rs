@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use bpsta_datasets::{frames_of_file, thousands};
 use bpsta_events::Format;
-use bpsta_harness::median;
+use bpsta_harness::{MOST_TIME_STEPS, median};
 use bpsta_spiking::cpu;
 use bpsta_spiking::cpu::measure::Limits;
 use clap::Args;
@@ -24,7 +24,7 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Number of frames
-    #[arg(long, value_name = "T", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "T", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=MOST_TIME_STEPS as i64))]
     time_steps: u16,
     /// Equal numbers of events, or equal times
     #[arg(long, value_enum, default_value = "number")]
@@ -35,7 +35,7 @@ pub(crate) struct EventsArgs {
     /// Timed passes over all files, behind one that warms up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Write the frames of all files, one behind the other, as little-endian u16 [T, 2, H, W]
+    /// Write the frames of all files, one after the other, as little-endian u16 [T, 2, H, W]; replaced if it is there
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Print one JSON object
@@ -57,7 +57,10 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<()> {
     }
 
     let mut save = match &args.save {
-        Some(path) => Some(BufWriter::new(std::fs::File::create(path)?)),
+        Some(path) => {
+            let file = std::fs::File::create(path).with_context(|| format!("write {}", path.display()))?;
+            Some(BufWriter::new(file))
+        }
         None => None,
     };
     let mut events = 0u64;

@@ -34,7 +34,7 @@ pub(crate) struct ExportArgs {
     /// The run store
     #[arg(long, value_name = "DIR", default_value = "runs")]
     results: PathBuf,
-    /// The file to write
+    /// The file to write; replaced if it is there
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 }

@@ -15,7 +15,7 @@ pub(crate) struct ReportArgs {
     /// Accepted results (ARTEFACT/PROFILE/records) or a run store such as runs (RUN_ID/record.json)
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
-    /// The page to write
+    /// The page to write; replaced if it is there
     #[arg(long, value_name = "FILE.html", default_value = "report.html")]
     output: PathBuf,
     /// Write each table there too, as Markdown, CSV and LaTeX (booktabs): ARTEFACT-PROFILE-DATASET-N.md, .csv, .tex

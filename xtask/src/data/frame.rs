@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use bpsta_datasets::{DatasetId, DatasetInfo, Registry, Store, frame_file, thousands};
 use bpsta_events::{Format, Framing};
+use bpsta_harness::MOST_TIME_STEPS;
 use clap::{Args, ValueEnum};
 
 use super::seen::StandIn;
@@ -37,7 +38,7 @@ pub(super) struct FrameArgs {
 #[derive(Debug, Args)]
 pub(super) struct FramingArgs {
     /// Number of frames; the registry's if not given, of a file 16 where --split is given
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=MOST_TIME_STEPS as i64))]
     time_steps: Option<u16>,
     /// Equal numbers of events, or equal times; the registry's if not given, of a file by number
     #[arg(long, value_enum)]

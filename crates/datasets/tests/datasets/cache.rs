@@ -189,12 +189,8 @@ fn other_data_have_another_cache() {
     assert_eq!(caches(folder.path()).len(), 2);
 }
 
-/// Cut off, with flipped bits, empty, without its checksum: each time a notice, and the right frames.
-#[test]
-fn a_damaged_cache_is_built_again_with_a_notice() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, manifest) = imported(folder.path());
-    let expected = values(&store.load(&manifest, Some(framing("number:4"))).unwrap());
+/// The store, and the notices that it will give.
+fn listened_to(store: Store) -> (Store, Arc<Mutex<Vec<String>>>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&notices);
     let store = store.with_progress(move |progress| {
@@ -202,6 +198,16 @@ fn a_damaged_cache_is_built_again_with_a_notice() {
             heard.lock().unwrap().push(text);
         }
     });
+    (store, notices)
+}
+
+/// Cut off, with flipped bits, empty, without its checksum: each time a notice, and the right frames.
+#[test]
+fn a_damaged_cache_is_built_again_with_a_notice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, manifest) = imported(folder.path());
+    let expected = values(&store.load(&manifest, Some(framing("number:4"))).unwrap());
+    let (store, notices) = listened_to(store);
     let path = caches(folder.path()).remove(0);
     let guard = path.with_extension("h5.b3");
     let good = fs::read(&path).unwrap();
@@ -236,13 +242,7 @@ fn damaged_places_are_noticed_as_a_damaged_cache_is() {
     let folder = tempfile::tempdir().unwrap();
     let (store, manifest) = imported(folder.path());
     let expected = values(&store.load(&manifest, Some(framing("number:4"))).unwrap());
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&notices);
-    let store = store.with_progress(move |progress| {
-        if let Progress::Notice(text) = progress {
-            heard.lock().unwrap().push(text);
-        }
-    });
+    let (store, notices) = listened_to(store);
     let places = caches(folder.path()).remove(0).with_extension("h5.places");
     let good = fs::read(&places).unwrap();
     // Offset u64 and length u32 of each of the 16 samples.
@@ -286,13 +286,7 @@ fn the_hdf5_library_survives_damage() {
     let path = caches(folder.path()).remove(0);
     let good = fs::read(&path).unwrap();
     let places = blake3::hash(&fs::read(path.with_extension("h5.places")).unwrap()).to_hex();
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&notices);
-    let store = store.with_progress(move |progress| {
-        if let Progress::Notice(text) = progress {
-            heard.lock().unwrap().push(text);
-        }
-    });
+    let (store, notices) = listened_to(store);
     let mut state = 7_u64;
     for round in 0..200 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
