@@ -341,7 +341,10 @@ fn what_cannot_be_looked_at_is_said_with_the_way_out() {
     let missing = ["dvsgesture is not in the data folder", "data import dvsgesture", "no stand-in"];
     fails(&["data", "preview", "dvsgesture", "--data", data], &missing);
     fails(&["data", "stats", "dvsgesture", "--data", data], &missing);
-    fails(&["data", "stats", "dvsgesture", "--stand-in", "--data", data], &["reproduce"]);
+    fails(
+        &["data", "stats", "dvsgesture", "--stand-in", "--data", data],
+        &["cargo xtask data stand-in dvsgesture --train N --test N"],
+    );
     fails(&["data", "preview", "gestures"], &["no data set gestures", "nor is there such a file"]);
     fails(&["data", "preview", "mnist", "--format", "idx"], &["--format is for files"]);
     fails(&["data", "preview", "README.md", "--stand-in"], &["--stand-in is for data sets"]);
