@@ -297,7 +297,12 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
     }
     let mut passing = Passing::over(files.len());
     let mut stopped = false;
-    for file in files {
+    for (index, file) in files.iter().enumerate() {
+        // Between artefacts; of the first one it is said how far it came.
+        stopped = index > 0 && call.interrupt.pressed();
+        if stopped {
+            break;
+        }
         if let Some((plan, store)) = passing.pass(cells.plan(file))? {
             stopped = call.artefact(file, plan, &store)? == Ended::Stopped;
         }
@@ -305,9 +310,9 @@ fn grid(files: &[PathBuf], cells: &CellArgs, running: &RunningArgs) -> anyhow::R
             break;
         }
     }
-    if running.dry_run && files.len() > 1 {
+    if running.dry_run && files.len() > 1 && !stopped {
         let (count, seconds) = (call.planned.len(), call.planned.values().sum::<f64>());
-        let takes = duration(seconds / call.at_once as f64);
+        let takes = duration(seconds / call.at_once.min(count.max(1)) as f64);
         print::line(format_args!("all:   {} to run, about {takes}", print::counted(count, "cell")))?;
     } else if !stopped && !running.dry_run && running.only.is_empty() {
         print::line(format_args!("time:  {}", duration(call.started.elapsed().as_secs_f64())))?;
@@ -399,10 +404,13 @@ impl Call<'_> {
         plan.cells.retain(|cell| !self.planned.contains_key(&cell.run_id));
         let elsewhere = before - plan.cells.len();
         plan::plan(plan, self.threads)?;
+        let estimate = Estimate::of(plan, runs, store)?;
         if elsewhere > 0 {
             print::line(format_args!("  {} planned above\n", print::counted(elsewhere, "more cell")))?;
         }
-        let estimate = Estimate::of(plan, runs, store)?;
+        if elsewhere > 0 && plan.cells.is_empty() {
+            return Ok(estimate);
+        }
         plan::estimate(&estimate, plan.cells.len(), self.running.jobs.get(), self.at_once)?;
         plan.weigh(&estimate);
         if let Some(hours) = self.running.max_hours {

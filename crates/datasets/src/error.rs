@@ -330,7 +330,7 @@ pub enum DatasetError {
         formats: String,
     },
     /// A file of images or labels that is to be framed.
-    #[error("{path}: it holds images or labels ({format}): only events are framed", path = path.display())]
+    #[error("{path}: it holds images or labels ({format}), and only events are framed; if it holds events, name their format with --format", path = path.display())]
     NotEvents {
         /// The file.
         path: PathBuf,

@@ -137,9 +137,12 @@ impl Import<'_> {
     fn refuse_archives_beside(&self, scan: &Scan) -> Result<(), DatasetError> {
         let is_unpacked =
             |name: &str| name.split('.').next().is_some_and(|stem| scan.root.join(stem).is_dir());
-        let names = self.info.files.iter().map(|file| file.name.as_str()).filter(|name| !is_unpacked(name));
-        let mut paths = names.flat_map(|name| [self.from.join(name), scan.root.join(name)]);
-        match paths.find(|path| !scan.missing.is_empty() && is_archive(path)) {
+        let names = self.info.files.iter().map(|file| file.name.as_str());
+        let (unpacked, names): (Vec<&str>, Vec<&str>) = names.partition(|name| is_unpacked(name));
+        // A set of one archive is that archive unpacked, whatever its folder is called.
+        let several = !unpacked.is_empty() && !scan.missing.is_empty();
+        let mut paths = names.into_iter().flat_map(|name| [self.from.join(name), scan.root.join(name)]);
+        match paths.find(|path| several && is_archive(path)) {
             Some(path) => Err(DatasetError::BesideTree { path }),
             None => Ok(()),
         }
@@ -195,11 +198,14 @@ pub(crate) fn says_generated(path: &Path) -> Option<&'static str> {
     })
 }
 
-/// Whether there is a manifest that cannot be read in a tree or right above it, where that of a stand-in lies. Further above it may
-/// be any other program's file of that name.
+/// Whether there is a manifest that cannot be read in a tree or right above it, where that of a stand-in lies. Other programs have files
+/// of that name too, without its keys.
 fn has_unknown_manifest(root: &Path) -> bool {
     let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    root.ancestors().take(2).any(|folder| Manifest::read(&folder.join(MANIFEST), false).is_err())
+    root.ancestors().take(2).map(|folder| folder.join(MANIFEST)).any(|path| {
+        let is_ours = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains("\"schema\"");
+        Manifest::read(&path, false).is_err() && fs::read(&path).is_ok_and(is_ours)
+    })
 }
 
 /// Images and labels of a split must be equally many; from then on only the images count as samples.

@@ -411,7 +411,12 @@ impl Store {
         match of_folder.and_then(|()| check::check(&manifest, info)) {
             Ok(()) => Ok(Some(manifest)),
             Err((at, message)) => {
-                Err(DatasetError::Manifest { path, at, message, remedy: Manifest::remedy(synthetic) })
+                let beyond = !synthetic && manifest.samples.beyond(info.samples).is_some();
+                let remedy = match beyond {
+                    true => "correct its key `samples` in datasets.toml",
+                    false => Manifest::remedy(synthetic),
+                };
+                Err(DatasetError::Manifest { path, at, message, remedy })
             }
         }
     }

@@ -43,7 +43,7 @@ pub enum Framing {
     /// is incomplete. SpikingJelly counts from t = 0 instead.
     ///
     /// Where timestamps step back, frames are as in [`Framing::ByTime`]: an event before the first one counts where it lies between
-    /// two of a frame, and else in none. A recording whose last event is before its first one is refused.
+    /// two of a frame, and else in none.
     ByDuration {
         /// Length of a frame in us.
         us: i64,
@@ -144,7 +144,7 @@ pub fn frame(events: &Events, sensor: Sensor, framing: Framing) -> Result<Frames
         Framing::ByDuration { us } | Framing::Windows { us, .. } if us <= 0 => {
             return refuse("a frame must last at least 1 us");
         }
-        _ if last < first => {
+        Framing::ByTime { .. } if last < first => {
             return Err(FramingError::StepsBack { framing: framing.to_string(), first, last });
         }
         Framing::ByTime { frames } => {

@@ -242,7 +242,7 @@ impl Shares {
         let mut first_and_duration = || {
             let first = t(start, 0)?;
             let duration = t(end, end.events - 1)?.saturating_sub(first);
-            // A clock that steps back over all is refused by `frame`, in its words.
+            // What its clock's stepping back means is said by `frame`.
             if duration < 0 { Err(Unfit::Other) } else { Ok((first, duration)) }
         };
         let (rule, frames) = match framing {

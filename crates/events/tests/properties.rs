@@ -284,16 +284,21 @@ fn a_clock_that_steps_back_over_all_is_refused_by_time_and_framed_by_number() {
         events.push(t, 1, 2, true);
     }
     let bytes = encode(&events, Format::NmnistBin).unwrap();
-    for framing in [
-        Framing::ByTime { frames: 3 },
-        Framing::ByDuration { us: 10 },
-        Framing::Windows { us: 10, frames: 3 },
-    ] {
-        let error = frame(&events, Sensor::NMNIST, framing).unwrap_err().to_string();
-        let said = format!("framing `{framing}`: the clock steps back from 90 us");
-        assert!(error.starts_with(&said) && error.ends_with("use a split by number"), "{error}");
+    let framing = Framing::ByTime { frames: 3 };
+    let error = frame(&events, Sensor::NMNIST, framing).unwrap_err().to_string();
+    let said = format!("framing `{framing}`: the clock steps back from 90 us");
+    assert!(error.starts_with(&said) && error.ends_with("use a split by number"), "{error}");
+    let durations = [Framing::ByDuration { us: 10 }, Framing::Windows { us: 10, frames: 2 }];
+    for framing in [framing, durations[0], durations[1]] {
         let stream = frame_stream(&mut Cursor::new(&bytes), bytes.len() as u64, Format::NmnistBin, framing);
         assert_eq!(stream.unwrap(), None, "{framing}");
+    }
+    // Frames of a duration lie where their events are: 90 us, and 100; the last one of all goes on to the end of the file.
+    for (framing, expected) in durations.into_iter().zip([[1, 4], [1, 1]]) {
+        let frames = frame(&events, Sensor::NMNIST, framing).unwrap();
+        let of_frame = |frame: &[u16]| frame.iter().sum::<u16>();
+        let frames: Vec<u16> = frames.counts.chunks(2 * 34 * 34).map(of_frame).collect();
+        assert_eq!(frames, expected, "{framing}");
     }
     let by_number = frame(&events, Sensor::NMNIST, Framing::ByNumber { frames: 5 }).unwrap();
     assert_eq!(by_number.counts.iter().sum::<u16>(), 5);

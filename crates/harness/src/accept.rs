@@ -23,7 +23,7 @@ pub struct Accepted {
     pub gone: Vec<RunConfig>,
 }
 
-/// Writes the records of a plan's finished cells to `results/ARTEFACT/PROFILE/`, with their maps if its view shows
+/// Writes the records of a plan's finished cells, and of other finished seeds of theirs that its table shows, to `results/ARTEFACT/PROFILE/`, with their maps if its view shows
 /// them, and the tables over all records
 /// there. A record that is there already, with the same values, stays as it is. What stood there of the same configuration, of any seed, by another code version goes: git keeps it.
 ///
@@ -37,6 +37,17 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<Accepted> 
     let mut accepted: Vec<Record> = Vec::new();
     for cell in &plan.cells {
         accepted.extend(runs.finished(&cell.run_id)?);
+    }
+    // With all their seeds: those of another code version go, whatever their seed.
+    for run_id in plan.table.iter().filter(|run_id| plan.cells.iter().all(|cell| cell.run_id != **run_id)) {
+        let finished = match runs.finished(run_id) {
+            Err(HarnessError::BadRecord { .. }) => None,
+            finished => finished?,
+        };
+        let of_a_cell = |record: &Record| {
+            plan.cells.iter().any(|cell| cell.config.but_seed() == record.config.but_seed())
+        };
+        accepted.extend(finished.filter(of_a_cell));
     }
     if accepted.is_empty() {
         return Err(HarnessError::NothingToAccept {
@@ -62,7 +73,7 @@ pub fn accept(plan: &Plan, runs: &RunStore, results: &Path) -> Result<Accepted> 
                 return Err(HarnessError::OtherResults { path, run_id, what: differs.to_string() });
             }
             // One of a later schema says more.
-            Some((old, Again::Same)) if old.schema == record.schema => {}
+            Some((old, Again::Same)) if old.schema >= record.schema => {}
             Some((_, Again::Otherwise)) => {
                 replaced += 1;
                 taken.push(record);

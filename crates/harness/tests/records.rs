@@ -89,6 +89,14 @@ fn a_part_of_the_plan_drops_no_finished_row() {
     assert_eq!((of_all.runs, of_all.kept), (2, 1), "the second time beside what is there");
     let table = std::fs::read_to_string(results.join("table2/quick/table.md")).unwrap();
     assert_eq!(rows(&table).len(), 2, "{table}");
+
+    // Another seed of a cell comes with it: those of another code version would go, whatever their seed.
+    let two = Options { seeds: Some(2), ..one(folder.path(), Rule::Both) };
+    run(&two, &runs, 2);
+    let (mut plan, _) = plan(&two);
+    plan.cells.retain(|cell| cell.config.seed == 1);
+    let of_seeds = accept(&plan, &RunStore::new(&runs), &results).unwrap();
+    assert_eq!((of_seeds.runs, of_seeds.kept), (2, 1), "and no other rule");
     let synthetic = std::fs::read_dir(folder.path().join("data/synthetic")).unwrap();
     assert_eq!(synthetic.count(), 1, "stand-ins that were not asked for are not generated");
 }
@@ -105,7 +113,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
     assert_eq!(store.finished(run_id).unwrap().as_ref(), Some(&outcome.records[0]));
 
     type Edit = fn(&mut serde_json::Value);
-    let edits: [(Edit, &str); 51] = [
+    let edits: [(Edit, &str); 52] = [
         (|record| record["schema"] = 4.into(), "key `schema` is 4"),
         (|record| record["schema"] = 2.into(), "key `maps_hash` is there, in a record of schema 2"),
         (|record| record["maps_hash"] = ().into(), "key `maps_hash` is not there, in a record of schema 3"),
@@ -138,6 +146,7 @@ fn a_record_that_is_not_its_cell_s_own_is_refused_with_the_key() {
         (|record| record["firing_rate"] = ().into(), "key `firing_rate`: invalid type: null"),
         (|record| record["epochs"][1]["test_accuracy"] = 101.into(), "key `epochs[1].test_accuracy` is 101"),
         (|record| record["epochs"][0]["epoch"] = 2.into(), "key `epochs[0].epoch` is 2, expected 1"),
+        (|record| record["samples"][0] = 0.into(), "key `samples` has 0 training samples in batches of"),
         (
             |record| record["epochs"][0]["train_accuracy"] = 5000.into(),
             "key `epochs[0].train_accuracy` is 5000, expected a finite number from 0 to 100",
@@ -466,6 +475,7 @@ fn a_rerun_that_differs_by_a_bit_is_not_accepted_in_place_of_the_record_there() 
     elsewhere.run_id = elsewhere.config.run_id();
     let mut on_gpu = plan.clone();
     on_gpu.cells[0].run_id.clone_from(&elsewhere.run_id);
+    on_gpu.cells[0].config.clone_from(&elsewhere.config);
     runs.finish(&elsewhere).unwrap();
     let accepted = accept(&on_gpu, &runs, &results).unwrap();
     assert_eq!((accepted.kept, accepted.replaced), (0, 0));

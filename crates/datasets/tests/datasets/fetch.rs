@@ -565,7 +565,8 @@ fn a_fetched_file_needs_no_leftover_to_remove() {
     let origin = run.data.join("downloads/mnist/digits.gz.part.json");
     std::thread::scope(|scope| {
         let fetch = scope.spawn(|| run.fetch());
-        while fs::remove_file(&origin).is_err() && !fetch.is_finished() {
+        while fs::remove_file(&origin).is_err() {
+            assert!(!fetch.is_finished(), "it dripped too fast for the leftover to be seen");
             std::thread::sleep(Duration::from_millis(1));
         }
         fetch.join().unwrap().unwrap();

@@ -171,11 +171,11 @@ fn inspecting_tells_formats_apart() {
     for (path, said) in [
         (
             file("some.images", &images(3, 4)),
-            "some.images: it holds images or labels (idx): only events are framed",
+            "some.images: it holds images or labels (idx), and only events are framed",
         ),
         (
             file("test_batch.bin", &records(&[3])),
-            "it holds images or labels (cifar10-bin): only events are framed",
+            "it holds images or labels (cifar10-bin), and only events are framed",
         ),
     ] {
         let framing = bpsta_events::Framing::ByNumber { frames: 2 };

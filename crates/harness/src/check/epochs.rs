@@ -6,8 +6,13 @@ use crate::{Accuracy, Record};
 /// of cells.
 pub(super) fn against_epochs(record: &Record, cells: &[(usize, usize)]) -> Option<String> {
     let (config, epochs) = (&record.config, &record.epochs);
-    let [trained, tested] = record.samples.map(|samples| samples as f64);
-    let steps = (trained / config.batch_size as f64) as usize;
+    let [trained, tested] = record.samples;
+    let steps = trained.checked_div(config.batch_size).unwrap_or_default();
+    if steps == 0 || config.epochs.checked_mul(steps).is_none() {
+        let size = config.batch_size;
+        return Some(format!("key `samples` has {trained} training samples in batches of {size}"));
+    }
+    let tested = tested as f64;
     for (index, epoch) in epochs.iter().enumerate() {
         if epoch.validation_accuracy.is_some() != config.validation.is_some() {
             let problem = "contradicts `config.validation`";
