@@ -2,8 +2,8 @@
 """Compares decoding and framing of event files with SpikingJelly's and Tonic's own functions. Needs Linux, Python 3.11 or later with venv,
 git and Rust, and for all rows but the last the real files of `--data`; what is not there is left out by name.
 
-All sides frame the same files, on one CPU: first the frames are compared, then the sides are timed in turn, each in a process
-of its own, each file read from where it lies (in the page cache by then). See README.md, "Events"; `--output DIR` gets events.json
+All sides frame the same files, on one CPU: first the frames are compared, then the sides are timed in turn, round by round, each in a
+process of its own, each file read from where it lies (in the page cache by then). See README.md, "Events"; `--output DIR` gets events.json
 and events.md.
 """
 
@@ -26,6 +26,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PACKAGES = ["torch==2.15.0", "torchvision==0.29.2", "spikingjelly==2.0.0", "tonic==1.7.0", "aedat==2.3.0", "numpy==2.4.6"]
 PEERS = ["spikingjelly", "tonic"]
+# Of ours over all files, in each round.
+PASSES = 3
 SYNTHETIC = "synthetic events in official AEDAT 3.1 format"
 
 
@@ -148,29 +150,50 @@ def measure(case: dict, ours: Path, python: Path, scratch: Path) -> dict:
     save = scratch / "ours.bin"
     listed = [word for file in case["files"] for word in ("--file", file)]
     command = [ours, "bench", "events", *listed, "--format", case["format"], "--split", case["split"], "--json"]
-    command += ["--time-steps", str(case["time_steps"]), "--rounds", str(case["rounds"])]
-    first = json.loads(run([*command, "--save", save]))
-    peers = {}
+    command += ["--time-steps", str(case["time_steps"]), "--rounds", str(PASSES)]
+    own = json.loads(run([*command, "--save", save])) | {"seconds": [], "copied_bytes_per_s": []}
+    started = {}
     for peer in PEERS:
-        theirs = scratch / "theirs.bin"
-        given = json.dumps(case | {"peer": peer, "save": str(theirs)})
-        found = json.loads(run([python, HERE / "events_peer.py"], input=given).splitlines()[-1])
+        theirs = scratch / f"{peer}.bin"
+        given = case | {"peer": peer, "save": str(theirs)}
+        process = subprocess.Popen([python, HERE / "events_peer.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        found = ask(process, json.dumps(given)) | {"seconds": []}
         if "cannot" not in found:
             found |= compare(case, peer, save, theirs, {int(index) for index in found["failed"]})
-            found["rate"] = rate(case, found)
-        peers[peer] = found
-    # Before the peers and behind them: the less disturbed of the two.
-    second = json.loads(run(command))
-    best = min([first, second], key=lambda one: statistics.median(one["seconds"]))
-    return {"case": case | {"files": len(case["files"])}, "ours": best, "peers": peers}
+            theirs.unlink()
+        started[peer] = process, found
+    # In turn, so that what slows the machine down for a while slows all of them down.
+    for _ in range(case["rounds"]):
+        one = json.loads(run(command))
+        own["seconds"].append(statistics.median(one["seconds"]))
+        own["copied_bytes_per_s"].append(one["copied_bytes_per_s"])
+        for process, found in started.values():
+            if found.get("timed_files"):
+                found["seconds"].append(ask(process, "go")["seconds"])
+    for process, _ in started.values():
+        process.communicate()
+    peers = {peer: found | {"ratio": ratio(case, own, found)} for peer, (_, found) in started.items()}
+    return {"case": case | {"files": len(case["files"])}, "ours": own, "peers": peers}
 
 
-def rate(case: dict, found: dict) -> float | None:
-    """Bytes a second, of the files that the peer can frame."""
-    files = [file for index, file in enumerate(case["files"]) if str(index) not in found["failed"]]
-    if not files:
+def ask(process: subprocess.Popen, line: str) -> dict:
+    """One line to a peer, and its answer."""
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        raise SystemExit(f"{process.args[-1]} stopped")
+    return json.loads(answer)
+
+
+def ratio(case: dict, own: dict, found: dict) -> float | None:
+    """How many times as long the peer takes for a byte, round by round, of the files that it can frame; their median."""
+    if not found.get("timed_files"):
         return None
-    return sum(os.path.getsize(file) for file in files) / statistics.median(found["seconds"])
+    sizes = [os.path.getsize(file) for file in case["files"]]
+    framed = sum(size for index, size in enumerate(sizes) if str(index) not in found["failed"])
+    times = zip(found["seconds"], own["seconds"], strict=True)
+    return statistics.median(theirs / framed * sum(sizes) / ours for theirs, ours in times)
 
 
 def compare(case: dict, peer: str, ours: Path, theirs: Path, failed: set[int]) -> dict:
@@ -220,8 +243,8 @@ def render(result: dict) -> str:
         f"$ {result['command']}",
         "```",
         "",
-        "From the file (in the page cache) to frames, by the medians of the rounds. \"Of a copy\" is bytes of file a second beside the bytes a second that",
-        f"memory is copied at. The AEDAT 3.1 recording is made up ({SYNTHETIC}); all others are real.",
+        "From the file (in the page cache) to frames, one side after another in each round; medians of the rounds. \"Of a copy\" is bytes of file a",
+        f"second beside the bytes a second that memory is copied at in the same round. The AEDAT 3.1 recording is made up ({SYNTHETIC}); all others are real.",
         *(["", f"Left out, since it was not there: {'; '.join(result['left_out'])}."] if result.get("left_out") else []),
         "",
         "| files | events | framed by | ms a file | million events/s | of a copy | SpikingJelly | Tonic |",
@@ -231,14 +254,15 @@ def render(result: dict) -> str:
     for row in result["rows"]:
         case, ours = row["case"], row["ours"]
         seconds = statistics.median(ours["seconds"])
-        speed = ours["bytes"] / seconds
+        copied = zip(ours["seconds"], ours["copied_bytes_per_s"], strict=True)
+        of_copy = statistics.median(ours["bytes"] / seconds / copied for seconds, copied in copied)
         cells = []
         for peer, one in row["peers"].items():
             where = f"{case['name']}, by {case['split']}, {peer}"
             if "cannot" in one:
                 cells.append(one["cannot"])
                 continue
-            cells.append(f"{speed / one['rate']:.0f}x" if one["rate"] else "raises")
+            cells.append(f"{one['ratio']:.0f}x" if one["ratio"] else "raises")
             if one["failed"]:
                 raised = "; ".join(sorted(set(one["failed"].values())))
                 notes.append(f"{where}: {len(one['failed'])} of {case['files']} files raise ({raised}), and are not timed")
@@ -247,7 +271,7 @@ def render(result: dict) -> str:
         files = "" if case["files"] == 1 else f", {case['files']:,} files"
         lines.append(
             f"| {case['name']}{files} | {ours['events']:,} | {case['split']}:{case['time_steps']} | {1e3 * seconds / case['files']:.3f} "
-            f"| {ours['events'] / seconds / 1e6:.0f} | {100 * speed / ours['copied_bytes_per_s']:.0f} % | {' | '.join(cells)} |"
+            f"| {ours['events'] / seconds / 1e6:.0f} | {100 * of_copy:.0f} % | {' | '.join(cells)} |"
         )
     lines += ["", "Frames were compared first: with SpikingJelly's all of them, with Tonic's all but the last, which there leaves out the N mod T last events"]
     lines += ["(by number) or those from t_first + T * dt on (by time). " + ("" if notes else "All are equal.")]

@@ -1,8 +1,9 @@
 """One peer's own functions over files of events: called by events.py under the peers' Python.
 
-Reads a JSON object from standard input, {peer, format, files, split, time_steps, height, width, rounds, save}, and prints one:
-{"seconds": [...]} or, where the peer cannot, {"cannot": why}. `save` gets the frames of all files as little-endian
-u16 [T, 2, H, W] one behind the other; of a file that it cannot frame alone, zeros, and its index stands in "failed".
+Reads a JSON object from a line of standard input, {peer, format, files, split, time_steps, height, width, save}, and prints one:
+{"timed_files": number, "failed": {index: why}} or, where the peer cannot, {"cannot": why}. `save` gets the frames of all files as
+little-endian u16 [T, 2, H, W] one behind the other; of a file that it cannot frame alone, zeros. For each further line it frames
+all files but the failed ones once more, and prints {"seconds": number}.
 """
 
 import json
@@ -72,11 +73,11 @@ def tonic(case):
 
 
 def main():
-    case = json.load(sys.stdin)
+    case = json.loads(sys.stdin.readline())
     try:
         frame, as_ours = {"spikingjelly": spikingjelly, "tonic": tonic}[case["peer"]](case)
     except LookupError as why:
-        print(json.dumps({"cannot": str(why.args[0])}))
+        answer({"cannot": str(why.args[0])})
         return
     import numpy as np
     import torch
@@ -92,13 +93,16 @@ def main():
                 frames = np.zeros([case["time_steps"], 2, case["height"], case["width"]])
             save.write(np.ascontiguousarray(frames).astype("<u2").tobytes())
     files = [file for index, file in enumerate(case["files"]) if index not in failed]
-    seconds = []
-    for _ in range(case["rounds"] if files else 0):
+    answer({"timed_files": len(files), "failed": failed})
+    for _ in sys.stdin:
         start = time.perf_counter()
         for file in files:
             frame(file)
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": seconds, "timed_files": len(files), "failed": failed}))
+        answer({"seconds": time.perf_counter() - start})
+
+
+def answer(what):
+    print(json.dumps(what), flush=True)
 
 
 main()

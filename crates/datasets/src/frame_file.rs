@@ -1,7 +1,8 @@
 //! One recording, framed into an HDF5 file of its own.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::BufRead;
+use std::io::{self, BufRead, Cursor, Read, Seek};
 use std::path::Path;
 
 use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing, frame_stream};
@@ -9,7 +10,7 @@ use rust_hdf5::H5File;
 
 use crate::cache::{Attributes, LEVEL, TOOL, compress, hdf5};
 use crate::error::IoContext;
-use crate::import::{is_gzip, read_unpacked};
+use crate::import::{is_gzip, read_file_unpacked};
 use crate::inspect::event_format;
 use crate::layout::of_file;
 use crate::skipping::Skipping;
@@ -75,25 +76,65 @@ pub fn frames_of_file(
     format: Option<Format>,
     framing: Framing,
 ) -> Result<(Frames, Format), DatasetError> {
+    let mut file = File::open(input).context("read", input)?;
+    let metadata = file.metadata().context("read", input)?;
     // What is no regular file, such as a pipe, has no length and can be read once alone.
-    let regular = fs::metadata(input).context("read", input)?.is_file();
-    if regular && !is_gzip(input) {
-        let file = File::open(input).context("read", input)?;
-        let length = file.metadata().context("read", input)?.len();
-        let mut file = Skipping::new(file, length);
-        let format = event_format(input, file.fill_buf().context("read", input)?, length, format)?;
-        if let Some(frames) = frame_stream(&mut file, length, format, framing).context("read", input)? {
-            return Ok((frames, format));
+    if metadata.is_file() && !is_gzip(input) {
+        let length = metadata.len();
+        let framed = match usize::try_from(length) {
+            Ok(length) if length <= SMALL => of_small(&file, length, |bytes| {
+                of_stream(&mut Cursor::new(bytes), input, length as u64, format, framing)
+            })
+            .context("read", input)?,
+            _ => of_stream(&mut Skipping::new(&file, length), input, length, format, framing),
+        };
+        if let Some(framed) = framed? {
+            return Ok(framed);
         }
+        file.rewind().context("read", input)?;
     }
     // It is compressed, a pipe, or something is wrong with it, which is named here.
-    let bytes = read_unpacked(input)?;
+    let bytes = read_file_unpacked(input, file)?;
     let format = event_format(input, &bytes, bytes.len() as u64, format)?;
     let recording = bpsta_events::decode(&bytes, format).map_err(of_file(input))?;
     drop(bytes);
     let frames = bpsta_events::frame(&recording.events, recording.sensor, framing)
         .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
     Ok((frames, format))
+}
+
+/// The frames of a file and its format, unless only its decoder will do.
+fn of_stream(
+    stream: &mut (impl BufRead + Seek),
+    input: &Path,
+    length: u64,
+    format: Option<Format>,
+    framing: Framing,
+) -> Result<Option<(Frames, Format)>, DatasetError> {
+    let format = event_format(input, stream.fill_buf().context("read", input)?, length, format)?;
+    let frames = frame_stream(stream, length, format, framing).context("read", input)?;
+    Ok(frames.map(|frames| (frames, format)))
+}
+
+/// Bytes of a file that is read at once.
+const SMALL: usize = 1 << 16;
+/// Bytes that the system copies fastest to: a line of cache.
+const LINE: usize = 64;
+
+thread_local! {
+    /// What small files are read to, one after another.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Does something with the `length` bytes, at most `SMALL`, of a file.
+fn of_small<R>(mut file: &File, length: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(SMALL + LINE, 0);
+        let start = buffer.as_ptr().align_offset(LINE);
+        let bytes = &mut buffer[start..][..length];
+        file.read_exact(bytes)?;
+        Ok(f(bytes))
+    })
 }
 
 fn write(path: &Path, frames: &Frames, attributes: &Attributes<'_>) -> Result<(), DatasetError> {

@@ -4,7 +4,7 @@
 //! into place, so a killed or failed import leaves nothing that looks finished. Single files are not synced (the
 //! sets have up to 70,000): loading and verifying compare their hashes with the manifest instead.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -236,7 +236,14 @@ fn pair_labels(found: &[Found], files: &mut [FileEntry]) -> Result<(), DatasetEr
 
 /// Reads a file; one whose name ends in `.gz` is unpacked.
 pub(crate) fn read_unpacked(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    let bytes = fs::read(path).context("read", path)?;
+    read_file_unpacked(path, File::open(path).context("read", path)?)
+}
+
+/// The same of a file that is open, from where it stands.
+pub(crate) fn read_file_unpacked(path: &Path, mut file: File) -> Result<Vec<u8>, DatasetError> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).context("read", path)?;
+    drop(file);
     if !is_gzip(path) {
         return Ok(bytes);
     }

@@ -12,26 +12,26 @@ const BEHIND_JUMP: usize = 64;
 
 /// A buffered file that does not fill its buffer behind a jump: who goes from packet to packet for their headers reads those
 /// alone, and not the whole file.
-pub(crate) struct Skipping {
-    input: BufReader<Below>,
+pub(crate) struct Skipping<'a> {
+    input: BufReader<Below<'a>>,
 }
 
-impl Skipping {
+impl<'a> Skipping<'a> {
     /// A file of `length` bytes, at its start.
-    pub(crate) fn new(file: File, length: u64) -> Self {
+    pub(crate) fn new(file: &'a File, length: u64) -> Self {
         // No larger than the file: what is freed of a heap's end goes back to the system, and is faulted in again for the next.
         let capacity = BUFFER.min(length as usize).max(1);
         Self { input: BufReader::with_capacity(capacity, Below { file, at: 0, jumped: false }) }
     }
 }
 
-impl Read for Skipping {
+impl Read for Skipping<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.input.read(bytes)
     }
 }
 
-impl BufRead for Skipping {
+impl BufRead for Skipping<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.input.fill_buf()
     }
@@ -41,7 +41,7 @@ impl BufRead for Skipping {
     }
 }
 
-impl Seek for Skipping {
+impl Seek for Skipping<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.input.seek(to)
     }
@@ -57,15 +57,15 @@ impl Seek for Skipping {
 }
 
 /// What lies below the buffer.
-struct Below {
-    file: File,
+struct Below<'a> {
+    file: &'a File,
     /// Where it is, so that nobody need ask the system.
     at: u64,
     /// Whether the next read is the first behind a jump.
     jumped: bool,
 }
 
-impl Read for Below {
+impl Read for Below<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let most = if std::mem::take(&mut self.jumped) { BEHIND_JUMP.min(bytes.len()) } else { bytes.len() };
         let read = self.file.read(&mut bytes[..most])?;
@@ -74,7 +74,7 @@ impl Read for Below {
     }
 }
 
-impl Seek for Below {
+impl Seek for Below<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.at = self.file.seek(to)?;
         Ok(self.at)
@@ -96,7 +96,8 @@ mod tests {
             (0..20 * (HEADER + body)).map(|place| (place % 251) as u8 ^ (place >> 12) as u8).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
-        let mut input = Skipping::new(File::open(file.path()).unwrap(), bytes.len() as u64);
+        let file = File::open(file.path()).unwrap();
+        let mut input = Skipping::new(&file, bytes.len() as u64);
         for (piece, start) in (0..bytes.len()).step_by(HEADER + body).enumerate() {
             assert_eq!(input.stream_position().unwrap(), start as u64);
             let buffered = input.fill_buf().unwrap().len();

@@ -1,11 +1,8 @@
 //! Counting events in the cells of a frame, where most of framing's time goes.
 //!
-//! The cells of a block of events are found first, by the widest vectors of the machine, and counted then. That each is a cell
-//! of the frame, and that none of its counts can pass 65535, is known of the block as a whole: neither is asked again of an
-//! event.
+//! The cells of a block of events are found first, by the widest vectors of the machine, and counted then. That each is a cell of a frame, and that none of its counts can pass 65535, is known of the block as a whole: neither
+//! is asked again of an event.
 #![allow(unsafe_code)]
-
-use std::ops::Range;
 
 use crate::records::BLOCK;
 use crate::simd::{Kernel, Path};
@@ -27,72 +24,103 @@ pub(crate) trait Pixels: Copy {
     fn flaw(&self, _at: usize) -> u64 {
         0
     }
+
+    /// Finds the cells of them all in a frame whose cells begin with `first`, by vectors that are written out for how they lie; whether
+    /// each has one. None where no such are there for `path`.
+    fn find(&self, _path: Path, _first: u32, _cells: &mut [u32]) -> Option<bool> {
+        None
+    }
 }
 
-/// Frames that are being counted, one after another: a block's cells are found, and then counted in one frame or several.
+/// Frames that are being counted, one after another: where a block's events are counted is found first, frame by frame, and then they
+/// are counted.
 pub(crate) struct Counter {
     path: Path,
     sensor: Sensor,
     time_steps: usize,
-    /// Of the frames that were counted in, and of those before them.
+    /// Of the frames that events were found in, and of those before them.
     counts: Vec<u16>,
-    /// How many events the last of them takes before any of its counts could pass 65535. It may take more.
+    /// How many more events the last of them takes before any of its counts could pass 65535. It may take more.
     room: usize,
-    /// Of the events of a block; the first `found` of them are cells of a frame of the sensor.
-    cells: [u32; BLOCK],
+    /// Of a block's events; the first `found` are places in `counts`.
+    cells: Box<[u32; BLOCK]>,
     found: usize,
+    /// Whether more events were found in a frame than there was room for.
+    tight: bool,
 }
 
 impl Counter {
     /// No events yet in so many frames.
     pub(crate) fn new(path: Path, sensor: Sensor, time_steps: usize) -> Self {
         let counts = Vec::with_capacity(time_steps * cells_of_frame(sensor));
-        Self { path, sensor, time_steps, counts, room: 0, cells: [0; BLOCK], found: 0 }
-    }
-
-    /// Finds the cells of a block of events, or says which is the first that has none: it lies off the sensor or has a flaw.
-    pub(crate) fn find(&mut self, pixels: impl Pixels) -> Result<(), usize> {
-        assert_eq!(pixels.sensor(), self.sensor);
-        let cells = &mut self.cells[..pixels.len()];
-        if self.path.run(Find { pixels, cells }) {
-            self.found = pixels.len();
-            return Ok(());
+        Self {
+            path,
+            sensor,
+            time_steps,
+            counts,
+            room: 0,
+            cells: Box::new([0; BLOCK]),
+            found: 0,
+            tight: false,
         }
-        self.found = 0;
-        let off = |at: &usize| lies_off(self.sensor, pixels.pixel(*at)) || pixels.flaw(*at) != 0;
-        Err((0..pixels.len()).find(off).unwrap_or(0))
     }
 
-    /// Counts some events of the block that was found last in `frame`, which is the one counted in last or a later one, or
-    /// says which is the first that is one too many at its pixel.
-    pub(crate) fn count(&mut self, frame: usize, events: Range<usize>) -> Result<(), usize> {
-        let (start, size) = (events.start, cells_of_frame(self.sensor));
-        let cells = &self.cells[..self.found][events];
-        if self.counts.len() <= frame * size {
+    /// Finds the cells of events in `frame`, which is the one that events were found in last or a later one, or says which is the first
+    /// that has none: it lies off the sensor or has a flaw. At most a block of them before they are counted.
+    pub(crate) fn find(&mut self, frame: usize, pixels: impl Pixels) -> Result<(), usize> {
+        assert_eq!(pixels.sensor(), self.sensor);
+        let (events, size) = (pixels.len(), cells_of_frame(self.sensor));
+        let first = frame * size;
+        if self.counts.len() <= first {
             // A frame is cleared just before it is counted in, while it is in the nearest cache.
-            self.counts.resize((frame + 1) * size, 0);
+            self.counts.resize(first + size, 0);
             self.room = usize::from(u16::MAX);
         }
-        let counts = &mut self.counts[frame * size..][..size];
-        if self.room < cells.len() {
-            let fullest = counts.iter().fold(0, |fullest, count| *count.max(&fullest));
-            self.room = usize::from(u16::MAX - fullest);
+        if self.room < events {
+            let fullest = self.counts[first..].iter().fold(0, |fullest, count| *count.max(&fullest));
+            // What was found and is not counted yet may be one cell's.
+            self.room = usize::from(u16::MAX - fullest).saturating_sub(self.found);
         }
-        if self.room < cells.len() {
-            self.room = 0;
+        self.tight |= self.room < events;
+        self.room = self.room.saturating_sub(events);
+
+        let cells = &mut self.cells[self.found..][..events];
+        let first = first as u32;
+        let lie_in = pixels.find(self.path, first, cells);
+        if lie_in.unwrap_or_else(|| self.path.run(Find { pixels, first, cells })) {
+            self.found += events;
+            return Ok(());
+        }
+        let off = |at: &usize| lies_off(self.sensor, pixels.pixel(*at)) || pixels.flaw(*at) != 0;
+        Err((0..events).find(off).unwrap_or(0))
+    }
+
+    /// Counts the events that were found, or says which is the first that is one too many at its pixel.
+    pub(crate) fn count(&mut self) -> Result<(), usize> {
+        let cells = &self.cells[..std::mem::take(&mut self.found)];
+        if std::mem::take(&mut self.tight) {
             for (at, cell) in cells.iter().enumerate() {
-                let count = &mut counts[*cell as usize];
-                *count = count.checked_add(1).ok_or(start + at)?;
+                let count = &mut self.counts[*cell as usize];
+                *count = count.checked_add(1).ok_or(at)?;
             }
             return Ok(());
         }
-        self.room -= cells.len();
-        for cell in cells {
-            // SAFETY: `find` found these cells and nothing has changed them since: they are of a frame of the sensor, and the
-            // counts are those of such a frame.
-            let count = unsafe { counts.get_unchecked_mut(*cell as usize) };
+        let mut count = |cell: &u32| {
+            // SAFETY: `find` found it smaller than a frame, and added the start of a frame to whose end the counts reach. Nothing
+            // has changed it since, and counts do not become fewer.
+            let count = unsafe { self.counts.get_unchecked_mut(*cell as usize) };
             *count = count.wrapping_add(1);
+        };
+        // Four places of the block by turns: a pixel's events come in quick succession, and each would wait for the one before it.
+        let quarter = cells.len() / 4;
+        let (first, rest) = cells.split_at(quarter);
+        let (second, rest) = rest.split_at(quarter);
+        let (third, rest) = rest.split_at(quarter);
+        let (fourth, rest) = rest.split_at(quarter);
+        for (((first, second), third), fourth) in first.iter().zip(second).zip(third).zip(fourth) {
+            [first, second, third, fourth].into_iter().for_each(&mut count);
         }
+        rest.iter().for_each(count);
         Ok(())
     }
 
@@ -116,6 +144,7 @@ fn lies_off(sensor: Sensor, (x, y, _): (u32, u32, bool)) -> bool {
 /// Finds the cells of as many events. Whether each has one, lying on the sensor and having no flaw.
 struct Find<'a, P> {
     pixels: P,
+    first: u32,
     cells: &'a mut [u32],
 }
 
@@ -124,13 +153,13 @@ impl<P: Pixels> Kernel for Find<'_, P> {
 
     #[inline(always)]
     fn run(self) -> bool {
-        find(self.pixels, self.cells)
+        find(self.pixels, self.first, self.cells)
     }
 }
 
 /// A function for its arguments' sake: that what is written lies apart from what is read, the compiler knows of them alone.
 #[inline(always)]
-fn find(pixels: impl Pixels, cells: &mut [u32]) -> bool {
+fn find(pixels: impl Pixels, first: u32, cells: &mut [u32]) -> bool {
     let sensor = pixels.sensor();
     // Without a way out of the loop, it goes over several events at once.
     let (mut off, mut flaws) = (false, 0);
@@ -140,7 +169,7 @@ fn find(pixels: impl Pixels, cells: &mut [u32]) -> bool {
         flaws |= pixels.flaw(at);
         // What passes the largest u32 is off the sensor, and not used.
         let row = u32::from(on).wrapping_mul(sensor.height.into()).wrapping_add(y);
-        *cell = row.wrapping_mul(sensor.width.into()).wrapping_add(x);
+        *cell = row.wrapping_mul(sensor.width.into()).wrapping_add(x).wrapping_add(first);
     }
     !off && flaws == 0
 }
@@ -194,13 +223,14 @@ mod tests {
             let cut = cut.index(events.len());
             for path in Path::available() {
                 let mut counter = Counter::new(path, SENSOR, 6);
-                let found = counter.find(Listed(&events));
+                let (here, there) = events.split_at(cut);
+                let found = counter.find(first, Listed(here));
+                let found = found.and_then(|()| counter.find(first + later, Listed(there)).map_err(|at| cut + at));
                 prop_assert_eq!(found.err(), off, "{:?}", path);
                 if off.is_some() {
                     continue;
                 }
-                counter.count(first, 0..cut).unwrap();
-                counter.count(first + later, cut..events.len()).unwrap();
+                counter.count().unwrap();
                 let mut expected = vec![0; 6 * 30];
                 for (at, ((x, y, on), _)) in events.iter().enumerate() {
                     let frame = if at < cut { first } else { first + later };
@@ -214,14 +244,19 @@ mod tests {
     #[test]
     fn a_count_reaches_65535_and_no_more() {
         let mut counter = Counter::new(Path::fastest(), SENSOR, 2);
-        counter.find(Listed(&[((0, 0, false), false); 500])).unwrap();
-        counter.count(1, 0..500).unwrap();
-        counter.find(Listed(&[((4, 2, true), false); 1000])).unwrap();
+        let mut count = |pixel, shares: &[usize]| {
+            for events in shares {
+                counter.find(1, Listed(&vec![(pixel, false); *events])).unwrap();
+            }
+            counter.count()
+        };
+        assert_eq!(count((0, 0, false), &[500]), Ok(()));
         for _ in 0..65 {
-            assert_eq!(counter.count(1, 0..1000), Ok(()));
+            assert_eq!(count((4, 2, true), &[1000]), Ok(()));
         }
-        assert_eq!(counter.count(1, 100..600), Ok(()));
-        assert_eq!(counter.count(1, 200..300), Err(235));
+        assert_eq!(count((4, 2, true), &[300, 200]), Ok(()));
+        // Of these either alone would find room.
+        assert_eq!(count((4, 2, true), &[30, 30]), Err(35));
         let mut expected = vec![0; 60];
         (expected[30], expected[59]) = (500, u16::MAX);
         assert_eq!(counter.frames().counts, expected);

@@ -221,18 +221,14 @@ fn count(events: &Events, sensor: Sensor, bounds: &[Range<usize>]) -> Result<Fra
         for start in bound.clone().step_by(BLOCK) {
             let rows = start..bound.end.min(start + BLOCK);
             let (x, y, on) = (&events.x[rows.clone()], &events.y[rows.clone()], &events.on[rows]);
-            counter.find(Columns { sensor, x, y, on }).map_err(|at| FramingError::OffSensor {
+            counter.find(frame, Columns { sensor, x, y, on }).map_err(|at| FramingError::OffSensor {
                 index: start + at,
                 x: x[at],
                 y: y[at],
                 width,
                 height,
             })?;
-            counter.count(frame, 0..x.len()).map_err(|at| FramingError::Overflow {
-                frame,
-                x: x[at],
-                y: y[at],
-            })?;
+            counter.count().map_err(|at| FramingError::Overflow { frame, x: x[at], y: y[at] })?;
         }
     }
     Ok(counter.frames())

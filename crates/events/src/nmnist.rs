@@ -4,10 +4,15 @@
 //! There is no magic number: any multiple of five bytes is a file. Its coordinates are not checked here against the sensor,
 //! since the paper's reader keeps overflow markers (y = 240) as they stand; framing refuses them.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use std::io::{BufRead, Seek};
 
 use crate::format::fits;
 use crate::records::{Event, Records, Runs};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Path;
 use crate::{DecodeErrorKind, EncodeError, Events, Format, Notes, Sensor};
 
 /// Bytes of a record.
@@ -33,6 +38,20 @@ impl Records<RECORD> for Nmnist {
     fn event([x, y, high, middle, low]: &[u8; RECORD], _base: i64) -> Event {
         let t = u32::from_be_bytes([0, high & 0x7f, *middle, *low]);
         Event { t: i64::from(t), x: u32::from(*x), y: u32::from(*y), on: high >> 7 == 1 }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    fn find(path: Path, records: &[[u8; RECORD]], first: u32, cells: &mut [u32]) -> Option<bool> {
+        // SAFETY: the path has the features.
+        path.has_avx512().then(|| unsafe { avx512::find(records, first, cells) })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    fn in_order(path: Path, records: &[[u8; RECORD]]) -> Option<bool> {
+        // SAFETY: the path has the features.
+        path.has_avx512().then(|| unsafe { avx512::in_order(records) })
     }
 
     fn note(records: &[[u8; RECORD]], notes: &mut Notes) {

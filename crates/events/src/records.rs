@@ -4,6 +4,7 @@
 use std::io::{BufRead, Cursor, Seek};
 use std::ops::Range;
 
+use crate::simd::Path;
 use crate::{DecodeErrorKind, Events, Notes, Sensor};
 
 /// Records in a block, what is done with them in turn finding them in the nearest cache.
@@ -25,6 +26,17 @@ pub(crate) trait Records<const SIZE: usize> {
     #[inline(always)]
     fn flaw(_record: &[u8; SIZE]) -> u64 {
         0
+    }
+
+    /// Finds the cells of these records in a frame whose cells begin with `first` ([`crate::counting`]), by vectors that are written out
+    /// for the format; whether each lies on the sensor and has no flaw. None where no such are there for `path`.
+    fn find(_path: Path, _records: &[[u8; SIZE]], _first: u32, _cells: &mut [u32]) -> Option<bool> {
+        None
+    }
+
+    /// Whether none of these records is earlier than the one before it. None as of [`Records::find`].
+    fn in_order(_path: Path, _records: &[[u8; SIZE]]) -> Option<bool> {
+        None
     }
 
     /// What is wrong with the first of these records that has a flaw; `offset` is where they lie in the file.

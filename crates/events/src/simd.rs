@@ -49,6 +49,12 @@ impl Path {
         paths.into_iter().filter(|(_, here)| *here).map(|(instructions, _)| Self(instructions))
     }
 
+    /// Whether the instructions of [`Instructions::Avx512`] may be used.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx512(self) -> bool {
+        matches!(self.0, Instructions::Avx512)
+    }
+
     /// Runs a kernel on this path.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
