@@ -26,8 +26,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PACKAGES = ["torch==2.15.0", "torchvision==0.29.2", "spikingjelly==2.0.0", "tonic==1.7.0", "aedat==2.3.0", "numpy==2.4.6"]
 PEERS = ["spikingjelly", "tonic"]
-# Of ours over all files, in each round.
-PASSES = 3
+# Of each side in each round: a processor that has been idle is slow at first.
+SECONDS = 0.3
 SYNTHETIC = "synthetic events in official AEDAT 3.1 format"
 
 
@@ -150,12 +150,14 @@ def measure(case: dict, ours: Path, python: Path, scratch: Path) -> dict:
     save = scratch / "ours.bin"
     listed = [word for file in case["files"] for word in ("--file", file)]
     command = [ours, "bench", "events", *listed, "--format", case["format"], "--split", case["split"], "--json"]
-    command += ["--time-steps", str(case["time_steps"]), "--rounds", str(PASSES)]
-    own = json.loads(run([*command, "--save", save])) | {"seconds": [], "copied_bytes_per_s": []}
+    command += ["--time-steps", str(case["time_steps"])]
+    own = json.loads(run([*command, "--save", save]))
+    command += ["--rounds", str(max(3, min(65535, round(SECONDS / statistics.median(own["seconds"])))))]
+    own |= {"seconds": [], "copied_bytes_per_s": []}
     started = {}
     for peer in PEERS:
         theirs = scratch / f"{peer}.bin"
-        given = case | {"peer": peer, "save": str(theirs)}
+        given = case | {"peer": peer, "save": str(theirs), "at_least_s": SECONDS}
         process = subprocess.Popen([python, HERE / "events_peer.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         found = ask(process, json.dumps(given)) | {"seconds": []}
         if "cannot" not in found:

@@ -1,12 +1,13 @@
 """One peer's own functions over files of events: called by events.py under the peers' Python.
 
-Reads a JSON object from a line of standard input, {peer, format, files, split, time_steps, height, width, save}, and prints one:
+Reads a JSON object from a line of standard input, {peer, format, files, split, time_steps, height, width, at_least_s, save}, and prints one:
 {"timed_files": number, "failed": {index: why}} or, where the peer cannot, {"cannot": why}. `save` gets the frames of all files as
 little-endian u16 [T, 2, H, W] one behind the other; of a file that it cannot frame alone, zeros. For each further line it frames
-all files but the failed ones once more, and prints {"seconds": number}.
+all files but the failed ones again, for `at_least_s` or once, and prints {"seconds": median}.
 """
 
 import json
+import statistics
 import sys
 import time
 from unittest.mock import MagicMock
@@ -95,10 +96,13 @@ def main():
     files = [file for index, file in enumerate(case["files"]) if index not in failed]
     answer({"timed_files": len(files), "failed": failed})
     for _ in sys.stdin:
-        start = time.perf_counter()
-        for file in files:
-            frame(file)
-        answer({"seconds": time.perf_counter() - start})
+        passes = []
+        while sum(passes) < case["at_least_s"]:
+            start = time.perf_counter()
+            for file in files:
+                frame(file)
+            passes.append(time.perf_counter() - start)
+        answer({"seconds": statistics.median(passes)})
 
 
 def answer(what):

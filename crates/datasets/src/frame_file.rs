@@ -1,8 +1,7 @@
 //! One recording, framed into an HDF5 file of its own.
 
-use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, BufRead, Cursor, Read, Seek};
+use std::io::{BufRead, Seek};
 use std::path::Path;
 
 use bpsta_events::{FRAMING_VERSION, Format, Frames, Framing, frame_stream};
@@ -81,13 +80,11 @@ pub fn frames_of_file(
     // What is no regular file, such as a pipe, has no length and can be read once alone.
     if metadata.is_file() && !is_gzip(input) {
         let length = metadata.len();
-        let framed = match usize::try_from(length) {
-            Ok(length) if length <= SMALL => of_small(&file, length, |bytes| {
-                of_stream(&mut Cursor::new(bytes), input, length as u64, format, framing)
-            })
-            .context("read", input)?,
-            _ => of_stream(&mut Skipping::new(&file, length), input, length, format, framing),
-        };
+        let framed = Skipping::read(&file, |stream| {
+            let format = event_format(input, stream.fill_buf().context("read", input)?, length, format)?;
+            let frames = frame_stream(stream, length, format, framing).context("read", input)?;
+            Ok::<_, DatasetError>(frames.map(|frames| (frames, format)))
+        });
         if let Some(framed) = framed? {
             return Ok(framed);
         }
@@ -101,40 +98,6 @@ pub fn frames_of_file(
     let frames = bpsta_events::frame(&recording.events, recording.sensor, framing)
         .map_err(|error| DatasetError::Framing { sample: input.display().to_string(), error })?;
     Ok((frames, format))
-}
-
-/// The frames of a file and its format, unless only its decoder will do.
-fn of_stream(
-    stream: &mut (impl BufRead + Seek),
-    input: &Path,
-    length: u64,
-    format: Option<Format>,
-    framing: Framing,
-) -> Result<Option<(Frames, Format)>, DatasetError> {
-    let format = event_format(input, stream.fill_buf().context("read", input)?, length, format)?;
-    let frames = frame_stream(stream, length, format, framing).context("read", input)?;
-    Ok(frames.map(|frames| (frames, format)))
-}
-
-/// Bytes of a file that is read at once.
-const SMALL: usize = 1 << 16;
-/// Bytes that the system copies fastest to: a line of cache.
-const LINE: usize = 64;
-
-thread_local! {
-    /// What small files are read to, one after another.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Does something with the `length` bytes, at most `SMALL`, of a file.
-fn of_small<R>(mut file: &File, length: usize, f: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.resize(SMALL + LINE, 0);
-        let start = buffer.as_ptr().align_offset(LINE);
-        let bytes = &mut buffer[start..][..length];
-        file.read_exact(bytes)?;
-        Ok(f(bytes))
-    })
 }
 
 fn write(path: &Path, frames: &Frames, attributes: &Attributes<'_>) -> Result<(), DatasetError> {

@@ -1,87 +1,95 @@
 //! Reading a file of which much is passed over.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 /// Bytes read at a time: more would crowd the frames out of the nearer caches.
 const BUFFER: usize = 1 << 16;
+/// What the system copies to fastest: whole lines of cache.
+const LINE: usize = 64;
 /// Bytes passed over at once that are worth a read of little behind them.
 const JUMP: u64 = 1 << 14;
 /// Bytes of that read: the header of a packet.
 const BEHIND_JUMP: usize = 64;
 
+thread_local! {
+    /// What a thread's files are read into, one after another.
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A buffered file that does not fill its buffer behind a jump: who goes from packet to packet for their headers reads those
 /// alone, and not the whole file.
 pub(crate) struct Skipping<'a> {
-    input: BufReader<Below<'a>>,
+    file: &'a File,
+    /// Where the file is, so that nobody need ask the system.
+    at: u64,
+    /// Whether the next read is the first behind a jump.
+    jumped: bool,
+    /// Of these bytes, `start..end` are the last ones read before `at`, and not consumed.
+    buffer: &'a mut [u8],
+    start: usize,
+    end: usize,
 }
 
-impl<'a> Skipping<'a> {
-    /// A file of `length` bytes, at its start.
-    pub(crate) fn new(file: &'a File, length: u64) -> Self {
-        // No larger than the file: what is freed of a heap's end goes back to the system, and is faulted in again for the next.
-        let capacity = BUFFER.min(length as usize).max(1);
-        Self { input: BufReader::with_capacity(capacity, Below { file, at: 0, jumped: false }) }
-    }
-}
-
-impl Read for Skipping<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.input.read(bytes)
+impl Skipping<'_> {
+    /// Reads a file from its start. `f` reads no other file this way.
+    pub(crate) fn read<R>(file: &File, f: impl FnOnce(&mut Skipping<'_>) -> R) -> R {
+        BYTES.with_borrow_mut(|bytes| {
+            bytes.resize(BUFFER + LINE, 0);
+            let first = bytes.as_ptr().align_offset(LINE);
+            let buffer = &mut bytes[first..][..BUFFER];
+            f(&mut Skipping { file, at: 0, jumped: false, buffer, start: 0, end: 0 })
+        })
     }
 }
 
 impl BufRead for Skipping<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.input.fill_buf()
+        if self.start == self.end {
+            let most = if std::mem::take(&mut self.jumped) { BEHIND_JUMP } else { BUFFER };
+            (self.start, self.end) = (0, 0);
+            self.end = self.file.read(&mut self.buffer[..most])?;
+            self.at += self.end as u64;
+        }
+        Ok(&self.buffer[self.start..self.end])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.input.consume(amount);
+        self.start = self.end.min(self.start + amount);
+    }
+}
+
+impl Read for Skipping<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(bytes)?;
+        self.consume(read);
+        Ok(read)
     }
 }
 
 impl Seek for Skipping<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.input.seek(to)
+        let to = match to {
+            SeekFrom::Current(offset) => SeekFrom::Current(offset - (self.end - self.start) as i64),
+            other => other,
+        };
+        self.at = self.file.seek(to)?;
+        (self.start, self.end) = (0, 0);
+        Ok(self.at)
     }
 
     fn stream_position(&mut self) -> io::Result<u64> {
-        self.input.stream_position()
+        Ok(self.at - (self.end - self.start) as u64)
     }
 
     fn seek_relative(&mut self, offset: i64) -> io::Result<()> {
-        self.input.get_mut().jumped |= offset.unsigned_abs() >= JUMP;
-        self.input.seek_relative(offset)
-    }
-}
-
-/// What lies below the buffer.
-struct Below<'a> {
-    file: &'a File,
-    /// Where it is, so that nobody need ask the system.
-    at: u64,
-    /// Whether the next read is the first behind a jump.
-    jumped: bool,
-}
-
-impl Read for Below<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let most = if std::mem::take(&mut self.jumped) { BEHIND_JUMP.min(bytes.len()) } else { bytes.len() };
-        let read = self.file.read(&mut bytes[..most])?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for Below<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.at = self.file.seek(to)?;
-        Ok(self.at)
-    }
-
-    fn stream_position(&mut self) -> io::Result<u64> {
-        Ok(self.at)
+        self.jumped |= offset.unsigned_abs() >= JUMP;
+        match self.start.checked_add_signed(offset as isize).filter(|start| *start <= self.end) {
+            Some(start) => self.start = start,
+            None => _ = self.seek(SeekFrom::Current(offset))?,
+        }
+        Ok(())
     }
 }
 
@@ -97,21 +105,22 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
         let file = File::open(file.path()).unwrap();
-        let mut input = Skipping::new(&file, bytes.len() as u64);
-        for (piece, start) in (0..bytes.len()).step_by(HEADER + body).enumerate() {
-            assert_eq!(input.stream_position().unwrap(), start as u64);
-            let buffered = input.fill_buf().unwrap().len();
-            // What lies before the first piece that is passed over is read like any file.
-            assert!(piece == 0 || (fewest_buffered..=most_buffered).contains(&buffered), "{buffered}");
-            let mut header = [0; HEADER];
-            input.read_exact(&mut header).unwrap();
-            assert_eq!(header, bytes[start..][..HEADER]);
-            input.seek_relative(body as i64).unwrap();
-        }
-        input.seek_relative(-(bytes.len() as i64)).unwrap();
-        let mut again = Vec::new();
-        input.read_to_end(&mut again).unwrap();
-        assert!(again == bytes);
+        Skipping::read(&file, |input| {
+            for (piece, start) in (0..bytes.len()).step_by(HEADER + body).enumerate() {
+                assert_eq!(input.stream_position().unwrap(), start as u64);
+                let buffered = input.fill_buf().unwrap().len();
+                // What lies before the first piece that is passed over is read like any file.
+                assert!(piece == 0 || (fewest_buffered..=most_buffered).contains(&buffered), "{buffered}");
+                let mut header = [0; HEADER];
+                input.read_exact(&mut header).unwrap();
+                assert_eq!(header, bytes[start..][..HEADER]);
+                input.seek_relative(body as i64).unwrap();
+            }
+            input.seek_relative(-(bytes.len() as i64)).unwrap();
+            let mut again = Vec::new();
+            input.read_to_end(&mut again).unwrap();
+            assert!(again == bytes);
+        });
     }
 
     #[test]
