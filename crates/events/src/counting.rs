@@ -1,7 +1,7 @@
 //! Counting events in the cells of a frame, where most of framing's time goes.
 //!
-//! The cells of a block of events are found first, by the widest vectors of the machine, and counted then. That each is a cell of a frame, and that none of its counts can pass 65535, is known of the block as a whole: neither
-//! is asked again of an event.
+//! The cells of a block of events are found first, by the widest vectors of the machine, and counted then. That each is a cell
+//! of a frame, and that none of its counts can pass 65535, is known of the block as a whole: neither is asked again of an event.
 #![allow(unsafe_code)]
 
 use crate::records::BLOCK;
@@ -26,7 +26,7 @@ pub(crate) trait Pixels: Copy {
     }
 
     /// Finds the cells of them all in a frame whose cells begin with `first`, by vectors that are written out for how they lie; whether
-    /// each has one. None where no such are there for `path`.
+    /// each has one. None where no such are there for `path`. Where it says that each has one, they are counted without another check.
     fn find(&self, _path: Path, _first: u32, _cells: &mut [u32]) -> Option<bool> {
         None
     }

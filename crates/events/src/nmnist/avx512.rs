@@ -74,6 +74,7 @@ const PLACES: u64 = 0x3333_3333_3333_3333;
 /// the sensor.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
 pub(super) fn find(records: &[[u8; RECORD]], first: u32, cells: &mut [u32]) -> bool {
+    assert_eq!(records.len(), cells.len());
     const { assert!(WIDTH < 128 && HEIGHT < 128, "factors and sums of signed bytes and 16 bits") };
     // By bytes: of x, of y, and of what is neither.
     let factors = _mm512_set1_epi32(i32::from_le_bytes([1, WIDTH as u8, 0, 0]));
@@ -100,6 +101,7 @@ pub(super) fn find(records: &[[u8; RECORD]], first: u32, cells: &mut [u32]) -> b
         // Some of them once more.
         find(records, cells);
     } else {
+        // None, or all of fewer than sixteen.
         for ([x, y, high, ..], cell) in rest.iter().zip(cells) {
             let (x, y, on) = (u32::from(*x), u32::from(*y), u32::from(high >> 7));
             off |= (x >= WIDTH) | (y >= HEIGHT);
