@@ -6,6 +6,7 @@
 //! multiply-add after another, however many rows and vectors are computed side by side.
 
 use super::super::simd::{Kernel, LANES, Simd};
+use super::spikes::TAPS;
 
 /// One row of C: where its values of A begin, and where it lies in C.
 #[derive(Debug, Clone, Copy)]
@@ -90,13 +91,17 @@ impl Kernel for Product<'_> {
             return;
         }
         self.check();
+        // The weight gradients of a first convolution: taps of one, two or three channels, of which tiles of eight would leave some behind.
+        let by_taps = self.rows.len().is_multiple_of(TAPS) && self.rows.len() <= 3 * TAPS;
         let mut this = self;
         for time in 0..this.repeat.times {
             let mut q = 0;
             while q < this.vectors {
                 q += match this.vectors - q {
                     4.. if S::MANY_REGISTERS => this.tiles::<S, 6, 4>(s, time, q),
+                    2.. if S::MANY_REGISTERS && by_taps => this.tiles::<S, TAPS, 2>(s, time, q),
                     2.. if S::MANY_REGISTERS => this.tiles::<S, 8, 2>(s, time, q),
+                    _ if S::MANY_REGISTERS && by_taps => this.tiles::<S, TAPS, 1>(s, time, q),
                     _ if S::MANY_REGISTERS => this.tiles::<S, 8, 1>(s, time, q),
                     _ => this.tiles::<S, 6, 1>(s, time, q),
                 };
