@@ -85,7 +85,8 @@ impl Seek for Skipping<'_> {
 
     fn seek_relative(&mut self, offset: i64) -> io::Result<()> {
         self.jumped |= offset.unsigned_abs() >= JUMP;
-        match self.start.checked_add_signed(offset as isize).filter(|start| *start <= self.end) {
+        let start = isize::try_from(offset).ok().and_then(|offset| self.start.checked_add_signed(offset));
+        match start.filter(|start| *start <= self.end) {
             Some(start) => self.start = start,
             None => _ = self.seek(SeekFrom::Current(offset))?,
         }
