@@ -153,13 +153,14 @@ def measure(case: dict, ours: Path, python: Path, scratch: Path) -> dict:
     command += ["--time-steps", str(case["time_steps"])]
     own = json.loads(run([*command, "--save", save]))
     command += ["--rounds", str(max(3, min(65535, round(SECONDS / statistics.median(own["seconds"])))))]
-    own |= {"seconds": [], "copied_bytes_per_s": []}
+    # What is measured, each round measures anew.
+    own = {key: own[key] for key in ("files", "events", "bytes", "framing")} | {"seconds": [], "copied_bytes_per_s": []}
     started = {}
     for peer in PEERS:
         theirs = scratch / f"{peer}.bin"
         given = case | {"peer": peer, "save": str(theirs), "at_least_s": SECONDS}
         process = subprocess.Popen([python, HERE / "events_peer.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        found = ask(process, json.dumps(given)) | {"seconds": []}
+        found = ask(process, peer, json.dumps(given)) | {"seconds": []}
         if "cannot" not in found:
             found |= compare(case, peer, save, theirs, {int(index) for index in found["failed"]})
             theirs.unlink()
@@ -169,22 +170,25 @@ def measure(case: dict, ours: Path, python: Path, scratch: Path) -> dict:
         one = json.loads(run(command))
         own["seconds"].append(statistics.median(one["seconds"]))
         own["copied_bytes_per_s"].append(one["copied_bytes_per_s"])
-        for process, found in started.values():
+        for peer, (process, found) in started.items():
             if found.get("timed_files"):
-                found["seconds"].append(ask(process, "go")["seconds"])
+                found["seconds"].append(ask(process, peer, "go")["seconds"])
     for process, _ in started.values():
         process.communicate()
     peers = {peer: found | {"ratio": ratio(case, own, found)} for peer, (_, found) in started.items()}
     return {"case": case | {"files": len(case["files"])}, "ours": own, "peers": peers}
 
 
-def ask(process: subprocess.Popen, line: str) -> dict:
+def ask(process: subprocess.Popen, peer: str, line: str) -> dict:
     """One line to a peer, and its answer."""
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
-    answer = process.stdout.readline()
+    try:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+    except BrokenPipeError:
+        answer = ""
     if not answer:
-        raise SystemExit(f"{process.args[-1]} stopped")
+        raise SystemExit(f"{peer}'s process stopped with {process.wait()}: what it said stands above")
     return json.loads(answer)
 
 
