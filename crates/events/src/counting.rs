@@ -8,7 +8,7 @@ use crate::records::BLOCK;
 use crate::simd::{Kernel, Path};
 use crate::{Frames, Sensor};
 
-/// At most a block of events, by their places in it. What they say must be `#[inline(always)]`, so that it is compiled for the
+/// At most a block of events, by their places in it. What they say of one must be `#[inline(always)]`, so that it is compiled for the
 /// instructions that count them.
 pub(crate) trait Pixels: Copy {
     /// Whose pixels they are.
@@ -76,6 +76,7 @@ impl Counter {
             self.counts.resize(first + size, 0);
             self.room = usize::from(u16::MAX);
         }
+        assert_eq!(self.counts.len(), first + size, "frames are counted one after another");
         if self.room < events {
             let fullest = self.counts[first..].iter().fold(0, |fullest, count| *count.max(&fullest));
             // What was found and is not counted yet may be one cell's.
@@ -106,8 +107,8 @@ impl Counter {
             return Ok(());
         }
         let mut count = |cell: &u32| {
-            // SAFETY: `find` found it smaller than a frame, and added the start of a frame to whose end the counts reach. Nothing
-            // has changed it since, and counts do not become fewer.
+            // SAFETY: where `find`, or the pixels' own, says that all events have cells they are smaller than a frame, behind the start of the
+            // frame that the counts then ended with. Nothing has changed them since, and counts do not become fewer.
             let count = unsafe { self.counts.get_unchecked_mut(*cell as usize) };
             *count = count.wrapping_add(1);
         };
@@ -260,5 +261,17 @@ mod tests {
         let mut expected = vec![0; 60];
         (expected[30], expected[59]) = (500, u16::MAX);
         assert_eq!(counter.frames().counts, expected);
+    }
+
+    #[test]
+    fn a_count_that_is_full_is_seen_with_another_frame_behind_it() {
+        let mut counter = Counter::new(Path::fastest(), SENSOR, 2);
+        for _ in 0..65 {
+            counter.find(0, Listed(&[((0, 0, false), false); 1000])).unwrap();
+            counter.count().unwrap();
+        }
+        counter.find(0, Listed(&[((0, 0, false), false); 536])).unwrap();
+        counter.find(1, Listed(&[((0, 0, false), false); 10])).unwrap();
+        assert_eq!(counter.count(), Err(535));
     }
 }

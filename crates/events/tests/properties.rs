@@ -128,6 +128,40 @@ proptest! {
     }
 }
 
+/// More than a few blocks, with frames that end within them.
+#[test]
+fn long_streams_are_framed_as_their_events_are() {
+    let mut events = Events::default();
+    let mut state = 1u32;
+    for i in 0..7_000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        events.push(
+            i * 43 + i64::from(state >> 28),
+            (state >> 8) as u16 % 34,
+            (state >> 16) as u16 % 34,
+            state >> 27 & 1 == 1,
+        );
+    }
+    events.t.sort_unstable();
+    for format in [Format::NmnistBin, Format::Aedat2, Format::Aedat31] {
+        let bytes = encode(&events, format).unwrap();
+        for framing in [
+            Framing::ByNumber { frames: 16 },
+            Framing::ByNumber { frames: 1 },
+            Framing::ByTime { frames: 16 },
+            Framing::ByTime { frames: 300 },
+            Framing::ByDuration { us: 20_000 },
+        ] {
+            let expected = frame(&events, format.sensor().unwrap(), framing).unwrap();
+            for buffer in [777, 1 << 16] {
+                let mut input = BufReader::with_capacity(buffer, Cursor::new(&bytes));
+                let found = frame_stream(&mut input, bytes.len() as u64, format, framing).unwrap();
+                assert!(found.as_ref() == Some(&expected), "{format} {framing} {buffer}");
+            }
+        }
+    }
+}
+
 #[test]
 fn damaged_recordings_are_named_by_offset() {
     let mut one = Events::default();

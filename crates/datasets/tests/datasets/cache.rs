@@ -8,7 +8,7 @@ use bpsta_datasets::{
     Augmentation, Dataset, DatasetError, DatasetId, Manifest, Progress, Split, Stage, Store, frame_file,
     frames_of_file,
 };
-use bpsta_events::{Format, Framing, Sensor};
+use bpsta_events::{Events, Format, Framing, Sensor};
 
 use crate::tree::{contents, framing, nmnist, registry, store};
 
@@ -407,6 +407,27 @@ fn a_pipe_is_framed_as_its_file_is() {
     let (frames, _) = frames_of_file(&pipe, Some(Format::NmnistBin), by_number).unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!(frames, frames_of_file(&input, None, by_number).unwrap().0);
+}
+
+/// Longer than what is read at once, and, by duration, with a timestamp that steps back, which `frame` alone can frame.
+#[test]
+fn a_long_file_is_framed_as_its_events_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.bin");
+    let mut events = Events::default();
+    for i in 0..30_000i64 {
+        events.push(
+            10 + i * 9 - if i == 20_000 { 19 } else { 0 },
+            (i * 7 % 34) as u16,
+            (i / 11 % 34) as u16,
+            i % 3 == 0,
+        );
+    }
+    fs::write(&path, bpsta_events::encode(&events, Format::NmnistBin).unwrap()).unwrap();
+    for framing in [Framing::ByNumber { frames: 16 }, Framing::ByDuration { us: 20_000 }] {
+        let expected = bpsta_events::frame(&events, Sensor::NMNIST, framing).unwrap();
+        assert!(frames_of_file(&path, None, framing).unwrap().0 == expected, "{framing}");
+    }
 }
 
 #[test]

@@ -91,7 +91,8 @@ impl Kernel for Product<'_> {
             return;
         }
         self.check();
-        // The weight gradients of a first convolution: taps of one, two or three channels, of which tiles of eight would leave some behind.
+        // As many rows as the weight gradients of a first convolution have, nine for each of one to three channels: tiles of eight
+        // would leave some behind.
         let by_taps = self.rows.len().is_multiple_of(TAPS) && self.rows.len() <= 3 * TAPS;
         let mut this = self;
         for time in 0..this.repeat.times {
