@@ -7,6 +7,7 @@ mod cache;
 mod fetch;
 mod import;
 mod malformed;
+mod one_file;
 mod own;
 mod real;
 mod registry;
